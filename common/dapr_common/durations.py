@@ -1,0 +1,87 @@
+"""Go durations (``1h2m3.5s``) and Kubernetes resource quantities (``4Mi``)."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+
+_UNIT_SECONDS = {
+    "ns": Decimal("1e-9"),
+    "us": Decimal("1e-6"),
+    "µs": Decimal("1e-6"),
+    "μs": Decimal("1e-6"),
+    "ms": Decimal("1e-3"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+}
+_TERM = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_QUANTITY_SUFFIX = {
+    "": 1,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "Pi": 2**50,
+    "Ei": 2**60,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "P": 10**15,
+    "E": 10**18,
+}
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([A-Za-z]*)")
+
+
+def parse_go_duration(text: str) -> timedelta:
+    """Parse what Go's ``time.ParseDuration`` takes; ``ValueError`` names the text otherwise."""
+    body = text[1:] if text[:1] in "+-" else text
+    if body == "0":
+        return timedelta(0)
+    total, position = Decimal(0), 0
+    while position < len(body):
+        if (term := _TERM.match(body, position)) is None:
+            break
+        total += Decimal(term[1]) * _UNIT_SECONDS[term[2]]
+        position = term.end()
+    if not body or position != len(body):
+        raise ValueError(f'invalid duration "{text}": expected a Go duration such as 500ms or 1m30s')
+    return timedelta(seconds=float(-total if text.startswith("-") else total))
+
+
+def format_go_duration(duration: timedelta) -> str:
+    """Print a duration as Go's ``Duration.String`` does (``1m30s``, ``500ms``, ``0s``)."""
+    micros = round(duration.total_seconds() * 1_000_000)
+    if micros == 0:
+        return "0s"
+    sign, micros = ("-", -micros) if micros < 0 else ("", micros)
+    if micros < 1_000:
+        return f"{sign}{micros}µs"
+    if micros < 1_000_000:
+        return f"{sign}{_plain(Decimal(micros) / 1000)}ms"
+    hours, rest = divmod(micros, 3_600_000_000)
+    minutes, rest = divmod(rest, 60_000_000)
+    text = f"{_plain(Decimal(rest) / 1_000_000)}s"
+    if hours or minutes:
+        text = f"{minutes}m{text}"
+    if hours:
+        text = f"{hours}h{text}"
+    return sign + text
+
+
+def _plain(number: Decimal) -> str:
+    text = format(number.normalize(), "f")
+    return text
+
+
+def parse_quantity(text: str) -> int:
+    """Parse a Kubernetes resource quantity into bytes; ``ValueError`` names the text otherwise."""
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None or match[2] not in _QUANTITY_SUFFIX:
+        raise ValueError(f'invalid quantity "{text}": expected a number with a unit such as 4Mi')
+    try:
+        return int(Decimal(match[1]) * _QUANTITY_SUFFIX[match[2]])
+    except InvalidOperation as error:
+        raise ValueError(f'invalid quantity "{text}"') from error

@@ -1,0 +1,1 @@
+"""gRPC over libnghttp2, both sides: unary, streaming, raw proxying, mTLS."""
