@@ -1,0 +1,1 @@
+"""The dapr command line."""

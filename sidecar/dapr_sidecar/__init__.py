@@ -1,0 +1,1 @@
+"""The sidecar: Dapr's HTTP and gRPC APIs beside one application."""

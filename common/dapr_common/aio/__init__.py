@@ -1,0 +1,1 @@
+"""Running, stopping and waiting, the same for every program."""

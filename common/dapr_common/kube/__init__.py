@@ -1,0 +1,1 @@
+"""Dapr resources as typed objects, from YAML or JSON."""

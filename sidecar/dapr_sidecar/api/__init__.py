@@ -1,0 +1,1 @@
+"""The two transports of the Dapr API."""

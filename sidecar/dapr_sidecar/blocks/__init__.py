@@ -1,0 +1,1 @@
+"""The meaning of each building block, once for both transports."""

@@ -1,0 +1,1 @@
+"""Build, start, reload, drain and stop a sidecar."""

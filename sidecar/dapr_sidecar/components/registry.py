@@ -1,0 +1,74 @@
+"""Component types: manifest ``type/version`` → where the class lives.
+
+Imports happen only for what a manifest names. A missing library is reported with the extra that
+brings it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from dapr_sidecar.components.base import Component
+
+_ROOT = "dapr_sidecar.components."
+
+# One line per type and version; "" and "v0" mean v1 for types that have a v1 only.
+TYPES: dict[str, str] = {
+    "state.in-memory/v1": "state.memory:InMemoryStateStore",
+    "state.redis/v1": "state.redis:RedisStateStore",
+    "state.sqlite/v1": "state.sqlite:SqliteStateStore",
+    "pubsub.in-memory/v1": "pubsub.memory:InMemoryPubSub",
+    "pubsub.redis/v1": "pubsub.redis:RedisPubSub",
+    "pubsub.sqlite/v1": "pubsub.sqlite:SqlitePubSub",
+    "bindings.cron/v1": "bindings.cron:CronBinding",
+    "bindings.http/v1": "bindings.http:HttpBinding",
+    "bindings.localstorage/v1": "bindings.localstorage:LocalStorageBinding",
+    "bindings.redis/v1": "bindings.redis:RedisBinding",
+    "secretstores.local.env/v1": "secretstores.local_env:LocalEnvSecretStore",
+    "secretstores.local.file/v1": "secretstores.local_file:LocalFileSecretStore",
+    "configuration.redis/v1": "configuration.redis:RedisConfigurationStore",
+    "lock.redis/v1": "lock.redis:RedisLockStore",
+    "crypto.dapr.localstorage/v1": "crypto.localstorage:LocalStorageCrypto",
+    "nameresolution.mdns/v1": "nameresolution.mdns:MdnsResolver",
+    "nameresolution.sqlite/v1": "nameresolution.sqlite:SqliteResolver",
+    "middleware.http.uppercase/v1": "middleware.uppercase:UppercaseMiddleware",
+    "middleware.http.routeralias/v1": "middleware.routeralias:RouterAliasMiddleware",
+}
+
+# Words of Dapr's messages: "couldn't find state store state.nope/v1".
+KIND_WORDS: dict[str, str] = {
+    "state": "state store",
+    "pubsub": "message bus",
+    "bindings": "binding",
+    "secretstores": "secret store",
+    "configuration": "configuration store",
+    "lock": "lock store",
+    "crypto": "crypto provider",
+    "middleware": "HTTP middleware",
+    "nameresolution": "name resolver",
+}
+
+
+class UnknownComponentError(LookupError):
+    """The manifest names a type or category that this sidecar does not have."""
+
+
+def component_class(type_name: str, version: str) -> type[Component]:
+    """The class for a manifest's type and version. Raises ``UnknownComponentError``."""
+    category = type_name.split(".", 1)[0]
+    if category not in KIND_WORDS:
+        raise UnknownComponentError(f"incorrect type {type_name}")
+    wanted = version.lower() or "v1"
+    key = f"{type_name.lower()}/{wanted}"
+    if wanted == "v0" and key not in TYPES:
+        key = f"{type_name.lower()}/v1"
+    if (location := TYPES.get(key)) is None:
+        raise UnknownComponentError(f"couldn't find {KIND_WORDS[category]} {type_name}/{wanted}")
+    module, _, name = location.partition(":")
+    try:
+        found: type[Component] = getattr(import_module(_ROOT + module), name)
+    except ModuleNotFoundError as error:
+        raise UnknownComponentError(
+            f"{type_name}/{wanted} needs the Python package '{error.name}', which is not installed"
+        ) from error
+    return found
