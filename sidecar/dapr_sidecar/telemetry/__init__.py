@@ -1,0 +1,1 @@
+"""What the sidecar counts and traces, with Dapr's metric and span names."""
