@@ -23,6 +23,7 @@ class Feature(Enum):
     TTL = "TTL"
     DELETE_WITH_PREFIX = "DELETE_WITH_PREFIX"
     PARTITION_KEY = "PARTITION_KEY"
+    KEYS_LIKE = "KEYS_LIKE"
 
 
 @dataclass(slots=True)

@@ -1,0 +1,247 @@
+"""YAML or JSON documents → typed resources. What cannot be read is named, never guessed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import yaml
+
+from dapr_common.durations import parse_go_duration
+from dapr_common.kube.resources import (
+    BulkSubscribe,
+    Component,
+    Configuration,
+    HttpEndpoint,
+    NameValue,
+    Resiliency,
+    Rule,
+    SecretKeyRef,
+    Subscription,
+)
+
+Resource = Component | Configuration | HttpEndpoint | Resiliency | Subscription
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SEPARATOR = re.compile(r"^---.*$", re.MULTILINE)
+_BAD_NAMES = frozenset({".", ".."})
+_V1, _V2 = "dapr.io/v1alpha1", "dapr.io/v2alpha1"
+KINDS = frozenset(
+    {
+        (_V1, "Component"),
+        (_V1, "Configuration"),
+        (_V1, "HTTPEndpoint"),
+        (_V1, "Resiliency"),
+        (_V1, "Subscription"),
+        (_V2, "Subscription"),
+    }
+)
+
+
+class ManifestError(ValueError):
+    """A document is not a usable resource; the text says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document of a file, parsed but not yet typed."""
+
+    body: Mapping[str, Any]
+    source: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """apiVersion and kind; empty strings when absent."""
+        return str(self.body.get("apiVersion", "")), str(self.body.get("kind", ""))
+
+
+def split_documents(text: str) -> list[str]:
+    """Split at lines starting with ``---``; what follows the dashes on the line is ignored."""
+    return [part for part in _SEPARATOR.split(text) if part.strip()]
+
+
+def parse_documents(text: str, source: str) -> Iterator[Document | ManifestError]:
+    """Each document of a file on its own: a broken one does not lose its neighbours."""
+    for number, part in enumerate(split_documents(text), start=1):
+        where = f"{source} (document {number})"
+        try:
+            body = yaml.load(part, Loader=_LOADER)  # noqa: S506 - CSafeLoader
+        except yaml.YAMLError as error:
+            yield ManifestError(f"{where}: yaml cannot be parsed: {_one_line(error)}")
+            continue
+        if isinstance(body, Mapping):
+            yield Document(body, source)
+
+
+def typed(document: Document) -> Resource | None:
+    """The typed resource; ``None`` for other kinds. Raises ``ManifestError``."""
+    if document.key not in KINDS:
+        return None
+    try:
+        return from_body(document.body, document.source)
+    except (TypeError, ValueError, AttributeError) as error:
+        name = _mapping(document.body.get("metadata")).get("name", "")
+        raise ManifestError(
+            f"{document.source}: {document.key[1]} '{name}' cannot be read: {error}"
+        ) from error
+
+
+def from_body(body: Mapping[str, Any], source: str = "") -> Resource:
+    """Type a document whose apiVersion and kind are known."""
+    metadata = _mapping(body.get("metadata"))
+    name = str(metadata.get("name") or "")
+    if name in _BAD_NAMES or "/" in name or "%" in name:
+        raise ManifestError(f"invalid name '{name}': it must not be '.', '..' or hold '/' or '%'")
+    namespace = str(metadata.get("namespace") or "")
+    kind = body.get("kind")
+    if kind == "Component":
+        return _component(body, name, namespace, source)
+    if kind == "Subscription":
+        return _subscription(body, name, namespace)
+    if kind == "HTTPEndpoint":
+        return _http_endpoint(body, name, namespace)
+    scopes = _texts(body.get("scopes"), "scopes")
+    spec = _mapping(body.get("spec"))
+    if kind == "Resiliency":
+        return Resiliency(name, spec, namespace, scopes)
+    return Configuration(name, spec, namespace)
+
+
+def value_text(value: object) -> str:
+    """A metadata value as text: strings as they are, everything else its JSON text."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def _component(body: Mapping[str, Any], name: str, namespace: str, source: str) -> Component:
+    spec = _mapping(body.get("spec"))
+    timeout = spec.get("initTimeout")
+    return Component(
+        name=name,
+        type=str(spec.get("type") or ""),
+        version=str(spec.get("version") or "v1"),
+        metadata=tuple(_name_value(item) for item in _sequence(spec.get("metadata"), "metadata")),
+        namespace=namespace,
+        scopes=_texts(body.get("scopes"), "scopes"),
+        secret_store=str(_mapping(body.get("auth")).get("secretStore") or ""),
+        init_timeout=_init_timeout(timeout),
+        ignore_errors=_boolean(spec.get("ignoreErrors"), "ignoreErrors"),
+        source=source,
+    )
+
+
+def _init_timeout(value: object) -> timedelta:
+    default = timedelta(seconds=5)
+    try:
+        found = parse_go_duration(str(value)) if value else default
+    except ValueError:
+        return default  # Dapr's rule: an unparsable timeout is the default one
+    return found if found > timedelta(0) else default
+
+
+def _name_value(item: object) -> NameValue:
+    entry = _mapping(item)
+    if not (name := entry.get("name")):
+        raise ManifestError("an entry of metadata has no name")
+    reference = entry.get("secretKeyRef")
+    return NameValue(
+        name=str(name),
+        value=value_text(entry["value"]) if entry.get("value") is not None else None,
+        secret_key_ref=_secret_key_ref(reference) if reference else None,
+        env_ref=str(entry.get("envRef") or ""),
+    )
+
+
+def _secret_key_ref(reference: object) -> SecretKeyRef:
+    entry = _mapping(reference)
+    return SecretKeyRef(str(entry.get("name") or ""), str(entry.get("key") or ""))
+
+
+def _subscription(body: Mapping[str, Any], name: str, namespace: str) -> Subscription:
+    spec = _mapping(body.get("spec"))
+    rules: tuple[Rule, ...] = ()
+    default = str(spec.get("route") or "")
+    if body.get("apiVersion") == _V2:
+        routes = _mapping(spec.get("routes"))
+        default = str(routes.get("default") or "")
+        rules = tuple(
+            Rule(str(rule.get("match") or ""), str(rule.get("path") or ""))
+            for rule in map(_mapping, _sequence(routes.get("rules"), "rules"))
+        )
+    bulk = _mapping(spec.get("bulkSubscribe"))
+    return Subscription(
+        pubsub_name=str(spec.get("pubsubname") or ""),
+        topic=str(spec.get("topic") or ""),
+        rules=rules,
+        default_route=default,
+        metadata={str(k): value_text(v) for k, v in _mapping(spec.get("metadata")).items()},
+        dead_letter_topic=str(spec.get("deadLetterTopic") or ""),
+        bulk=BulkSubscribe(
+            enabled=_boolean(bulk.get("enabled"), "bulkSubscribe.enabled"),
+            max_messages_count=int(bulk.get("maxMessagesCount") or 0),
+            max_await_duration_ms=int(bulk.get("maxAwaitDurationMs") or 0),
+        ),
+        name=name,
+        namespace=namespace,
+        scopes=_texts(body.get("scopes"), "scopes"),
+    )
+
+
+def _http_endpoint(body: Mapping[str, Any], name: str, namespace: str) -> HttpEndpoint:
+    spec = _mapping(body.get("spec"))
+    tls = _mapping(spec.get("clientTLS"))
+    return HttpEndpoint(
+        name=name,
+        base_url=str(spec.get("baseUrl") or ""),
+        headers=tuple(_name_value(item) for item in _sequence(spec.get("headers"), "headers")),
+        root_ca=_tls_value("rootCA", tls),
+        certificate=_tls_value("certificate", tls),
+        private_key=_tls_value("privateKey", tls),
+        renegotiation=str(tls.get("renegotiation") or ""),
+        namespace=namespace,
+        scopes=_texts(body.get("scopes"), "scopes"),
+        secret_store=str(_mapping(body.get("auth")).get("secretStore") or ""),
+    )
+
+
+def _tls_value(name: str, tls: Mapping[str, Any]) -> NameValue | None:
+    if not (entry := tls.get(name)):
+        return None
+    return _name_value({"name": name, **_mapping(entry)})
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ManifestError(f"expected a mapping, got {type(value).__name__}")
+    return value
+
+
+def _sequence(value: object, what: str) -> Sequence[Any]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise ManifestError(f"{what} must be a list")
+    return value
+
+
+def _texts(value: object, what: str) -> tuple[str, ...]:
+    return tuple(str(entry) for entry in _sequence(value, what))
+
+
+def _boolean(value: object, what: str) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise ManifestError(f"{what} must be true or false")
+    return value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,167 @@
+"""HTTP routes of health, metadata and shutdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dapr_common import RUNTIME_VERSION
+from dapr_common.errors import DaprError
+from dapr_common.http.messages import BodyIncompleteError, BodyTooLargeError, Request, Response
+from dapr_common.kube.resources import Subscription
+from dapr_common.observe.health import Readiness
+
+from dapr_sidecar.api.http.responses import empty, first_param, json_response
+from dapr_sidecar.api.http.routing import Route
+from dapr_sidecar.blocks.metadata import ActorStatus, AppConnection, MetadataBlock, SidecarMetadata
+
+Shutdown = Callable[[bool], None]
+"""Called with whether the stop is forced."""
+
+
+class MetadataRoutes:
+    """Handlers of the sidecar's own endpoints."""
+
+    def __init__(
+        self, block: MetadataBlock, health: Readiness, outbound: Readiness, shutdown: Shutdown
+    ) -> None:
+        self._block = block
+        self._health = health
+        self._outbound = outbound
+        self._shutdown = shutdown
+
+    def public(self) -> list[Route]:
+        """What the public port serves as well."""
+        return [
+            Route(
+                ("GET",),
+                "/v1.0/healthz",
+                "v1/healthz",
+                "Healthz",
+                self._healthz,
+                always_allowed=True,
+                health=True,
+            ),
+            Route(
+                ("GET",),
+                "/v1.0/healthz/outbound",
+                "v1/healthz",
+                "HealthzOutbound",
+                self._healthz_outbound,
+                always_allowed=True,
+                health=True,
+            ),
+            Route(("GET",), "/v1.0/metadata", "v1/metadata", "GetMetadata", self._get),
+            Route(("PUT",), "/v1.0/metadata/{key}", "v1/metadata", "SetMetadata", self._set),
+        ]
+
+    def all(self) -> list[Route]:
+        """What the API port serves."""
+        shutdown = Route(("POST",), "/v1.0/shutdown", "v1/shutdown", "Shutdown", self._stop)
+        return [*self.public(), shutdown]
+
+    async def _healthz(self, request: Request) -> Response:
+        wanted = first_param(request, "appid")
+        if not self._health.is_ready:
+            targets = " ".join(self._health.missing())
+            raise DaprError("ERR_HEALTH_NOT_READY", f"dapr is not ready: [{targets}]")
+        if wanted and wanted != self._block.context.identity.app_id:
+            raise DaprError("ERR_HEALTH_APPID_NOT_MATCH", "dapr app-id does not match")
+        return empty()
+
+    async def _healthz_outbound(self, request: Request) -> Response:
+        if not self._outbound.is_ready:
+            raise DaprError("ERR_OUTBOUND_HEALTH_NOT_READY", "dapr outbound is not ready")
+        return empty()
+
+    async def _get(self, request: Request) -> Response:
+        return json_response(render_metadata(self._block.get()))
+
+    async def _set(self, request: Request, key: str) -> Response:
+        try:
+            body = await request.read()
+        except (BodyTooLargeError, BodyIncompleteError) as error:
+            raise DaprError(
+                "ERR_BODY_READ", f"failed to read request body: {error}", http_status=400
+            ) from error
+        self._block.set(key, body.decode("utf-8", "replace"))
+        return empty()
+
+    async def _stop(self, request: Request) -> Response:
+        forced = (request.header(b"dapr-force-shutdown") or b"").lower() == b"true"
+        self._shutdown(forced)
+        return empty()
+
+
+def render_metadata(metadata: SidecarMetadata) -> dict[str, Any]:
+    """The JSON body, fields in Dapr's order, empty ones left out."""
+    body: dict[str, Any] = {
+        "id": metadata.id,
+        "runtimeVersion": RUNTIME_VERSION,
+        "enabledFeatures": list(metadata.enabled_features),
+        "actors": [{"type": t, "count": c} for t, c in metadata.actors.active],
+        "components": [
+            _present(
+                {
+                    "name": c.name,
+                    "type": c.type,
+                    "version": c.version,
+                    "capabilities": list(c.capabilities),
+                }
+            )
+            for c in metadata.components
+        ],
+        "extended": metadata.extended,
+        "subscriptions": [_subscription(s, kind) for s, kind in metadata.subscriptions],
+        "httpEndpoints": [{"name": name} for name in metadata.http_endpoints],
+        "appConnectionProperties": _connection(metadata.connection),
+        "actorRuntime": _actors(metadata.actors),
+        "resiliencies": [{"name": name} for name in metadata.resiliencies],
+    }
+    return _present(body)
+
+
+def _present(body: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if value not in ("", 0, [], {}, None)}
+
+
+def _subscription(subscription: Subscription, kind: str) -> dict[str, Any]:
+    rules = [_present({"match": r.match, "path": r.path}) for r in subscription.rules]
+    if subscription.default_route:
+        rules.append({"path": subscription.default_route})
+    body = _present(
+        {
+            "pubsubname": subscription.pubsub_name,
+            "topic": subscription.topic,
+            "metadata": dict(subscription.metadata),
+            "rules": rules,
+        }
+    )
+    return {**body, "deadLetterTopic": subscription.dead_letter_topic, "type": kind}
+
+
+def _connection(connection: AppConnection) -> dict[str, Any]:
+    body = {
+        "port": connection.port,
+        "protocol": connection.protocol,
+        "channelAddress": connection.channel_address,
+        "maxConcurrency": connection.max_concurrency,
+    }
+    if connection.health is not None:
+        path, interval, timeout, threshold = connection.health
+        body["health"] = _present(
+            {
+                "healthCheckPath": path,
+                "healthProbeInterval": interval,
+                "healthProbeTimeout": timeout,
+                "healthThreshold": threshold,
+            }
+        )
+    return _present(body)
+
+
+def _actors(actors: ActorStatus) -> dict[str, Any]:
+    body: dict[str, Any] = {"runtimeStatus": actors.status}
+    if actors.active:
+        body["activeActors"] = [{"type": t, "count": c} for t, c in actors.active]
+    return {**body, "hostReady": actors.host_ready, "placement": actors.placement}

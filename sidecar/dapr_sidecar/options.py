@@ -1,0 +1,324 @@
+"""Flags and environment → one frozen ``Options``; everything wrong is said before any start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from dapr_common import flags
+from dapr_common.durations import parse_quantity
+from dapr_common.flags import FlagError, Parsed
+
+from dapr_sidecar.flag_table import FLAGS
+
+_PROTOCOLS = ("http", "https", "h2c", "grpc", "grpcs")
+_LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
+_INIT_ENDPOINTS = ("config", "subscribe")
+DEFAULT_MAX_BODY = 4 << 20
+DEFAULT_READ_BUFFER = 4 << 10
+
+
+class OptionsError(FlagError):
+    """A flag's value cannot be used; the program exits with status 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, status=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppHealthOptions:
+    """How the app's health is probed."""
+
+    enabled: bool
+    path: str
+    interval: float
+    timeout: float
+    threshold: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a sidecar was asked to be. Sizes in bytes; ``max_body_bytes=None`` is unlimited."""
+
+    app_id: str
+    mode: str
+    namespace: str
+    namespace_set: bool
+    http_port: int
+    grpc_port: int
+    internal_port: int
+    internal_listen_address: str
+    listen_addresses: tuple[str, ...]
+    public_port: int | None
+    public_listen_address: str
+    metrics_enabled: bool
+    metrics_port: int
+    metrics_listen_address: str
+    unix_domain_socket: str
+    app_port: int
+    app_protocol: str
+    app_channel_address: str
+    app_max_concurrency: int
+    app_health: AppHealthOptions
+    app_binding_options_timeout: float
+    allowed_origins: tuple[str, ...]
+    api_logging: bool | None
+    config_paths: tuple[str, ...]
+    resources_paths: tuple[str, ...]
+    disable_init_config: bool
+    disable_init_subscribe: bool
+    max_body_bytes: int | None
+    read_buffer_bytes: int
+    graceful_shutdown: float | None
+    block_shutdown: timedelta | None
+    reconcile_interval: float
+    log_level: str
+    log_as_json: bool
+    log_file: str
+    enable_mtls: bool
+    sentry_address: str
+    control_plane_address: str
+    control_plane_namespace: str
+    control_plane_trust_domain: str
+    placement_addresses: tuple[str, ...]
+    scheduler_addresses: tuple[str, ...]
+    api_token: str
+    app_token: str
+    h2c: bool
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to do instead of running: ``version``, ``build-info``, ``help`` or ``wait``."""
+
+    name: str
+    http_port: int = 3500
+
+
+def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Options | Command:
+    """Parse and validate. Raises ``FlagError`` (status 2) or ``OptionsError`` (status 1)."""
+    if any(argument in ("--help", "-help", "-h") for argument in arguments):
+        return Command("help")
+    parsed = flags.parse(FLAGS, arguments)
+    for name in ("version", "build-info"):
+        if parsed.flag(name):
+            return Command(name)
+    http_port = _port(parsed, "dapr-http-port")
+    if parsed.flag("wait"):
+        return Command("wait", http_port)
+    return _options(parsed, environment, http_port)
+
+
+def help_text() -> str:
+    """The text of ``daprd --help``."""
+    return flags.usage("daprd", "the Dapr sidecar of one application", FLAGS)
+
+
+def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> Options:
+    app_id = _app_id(parsed)
+    mode = parsed.text("mode")
+    if mode not in ("standalone", "kubernetes"):
+        raise OptionsError(f'invalid value for --mode: "{mode}": use standalone or kubernetes')
+    if parsed.text("log-level").lower() not in _LEVELS:
+        raise OptionsError(f"invalid value for --log-level: {parsed.text('log-level')}")
+    grpc_port = _port(parsed, "dapr-grpc-port")
+    app_port = _port(parsed, "app-port", empty=0)
+    for name, port in (("dapr-http-port", http_port), ("dapr-grpc-port", grpc_port)):
+        if app_port and app_port == port:
+            raise OptionsError(
+                f"the '{name}' argument value {port} conflicts with 'app-port': they must differ"
+            )
+    return Options(
+        app_id=app_id,
+        mode=mode,
+        namespace=environment.get("NAMESPACE", ""),
+        namespace_set="NAMESPACE" in environment,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        internal_port=_port(parsed, "dapr-internal-grpc-port", empty=0),
+        internal_listen_address=parsed.text("dapr-internal-grpc-listen-address"),
+        listen_addresses=_csv(parsed.text("dapr-listen-addresses")),
+        public_port=_port(parsed, "dapr-public-port", empty=-1) if _public(parsed) else None,
+        public_listen_address=parsed.text("dapr-public-listen-address"),
+        metrics_enabled=parsed.flag("enable-metrics"),
+        metrics_port=_port(parsed, "metrics-port"),
+        metrics_listen_address=parsed.text("metrics-listen-address"),
+        unix_domain_socket=parsed.text("unix-domain-socket"),
+        app_port=app_port,
+        app_protocol=_app_protocol(parsed),
+        app_channel_address=parsed.text("app-channel-address") or "127.0.0.1",
+        app_max_concurrency=max(parsed.number("app-max-concurrency"), 0),
+        app_health=_app_health(parsed, app_port),
+        app_binding_options_timeout=_positive_seconds(parsed, "app-binding-options-timeout", 3.0),
+        allowed_origins=_csv(parsed.text("allowed-origins")),
+        api_logging=parsed.flag("enable-api-logging")
+        if "enable-api-logging" in parsed.given
+        else None,
+        config_paths=tuple(parsed.texts("config")),
+        resources_paths=_resources_paths(parsed),
+        **_init_endpoints(parsed),
+        max_body_bytes=_max_body(parsed),
+        read_buffer_bytes=_read_buffer(parsed),
+        graceful_shutdown=_graceful(parsed),
+        block_shutdown=parsed.duration("dapr-block-shutdown-duration")
+        if "dapr-block-shutdown-duration" in parsed.given
+        else None,
+        reconcile_interval=_positive_seconds(parsed, "hot-reload-reconcile-interval", 60.0),
+        log_level=parsed.text("log-level").lower(),
+        log_as_json=parsed.flag("log-as-json"),
+        log_file=parsed.text("log-file"),
+        enable_mtls=parsed.flag("enable-mtls"),
+        sentry_address=parsed.text("sentry-address"),
+        control_plane_address=parsed.text("control-plane-address"),
+        control_plane_namespace=_or_env(
+            parsed, "control-plane-namespace", environment, "DAPR_CONTROLPLANE_NAMESPACE"
+        ),
+        control_plane_trust_domain=_or_env(
+            parsed, "control-plane-trust-domain", environment, "DAPR_CONTROLPLANE_TRUST_DOMAIN"
+        ),
+        placement_addresses=_csv(parsed.text("placement-host-address")),
+        scheduler_addresses=tuple(parsed.texts("scheduler-host-address")),
+        api_token=environment.get("DAPR_API_TOKEN", ""),
+        app_token=environment.get("APP_API_TOKEN", ""),
+        h2c=environment.get("DAPR_HTTP_DISABLE_H2C", "").strip().lower()
+        not in ("y", "yes", "true", "t", "on", "1"),
+        notices=tuple(parsed.notices),
+    )
+
+
+def from_process(arguments: Sequence[str]) -> Options | Command:
+    """``read`` with this process's environment."""
+    return read(arguments, os.environ)
+
+
+def _app_id(parsed: Parsed) -> str:
+    app_id = parsed.text("app-id")
+    if not app_id:
+        raise OptionsError("parameter app-id cannot be empty: give one with --app-id")
+    if "." in app_id:
+        raise OptionsError(f"parameter app-id cannot contain dots: {app_id}")
+    return app_id
+
+
+def _port(parsed: Parsed, name: str, empty: int | None = None) -> int:
+    text = parsed.text(name)
+    if text == "" and empty is not None:
+        return empty
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise OptionsError(f'invalid value for --{name}: "{text}": expected a port, 0 to 65535')
+    return port
+
+
+def _public(parsed: Parsed) -> bool:
+    return parsed.text("dapr-public-port") != ""
+
+
+def _csv(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _app_protocol(parsed: Parsed) -> str:
+    protocol = parsed.text("app-protocol").lower()
+    if protocol not in _PROTOCOLS:
+        raise OptionsError(
+            f'invalid value for --app-protocol: "{protocol}": use {", ".join(_PROTOCOLS)}'
+        )
+    if parsed.flag("app-ssl"):
+        return {"http": "https", "grpc": "grpcs"}.get(protocol, protocol)
+    return protocol
+
+
+def _app_health(parsed: Parsed, app_port: int) -> AppHealthOptions:
+    interval = parsed.number("app-health-probe-interval")
+    timeout = parsed.number("app-health-probe-timeout")
+    threshold = parsed.number("app-health-threshold")
+    seconds = float(interval) if interval > 0 else 5.0
+    millis = timeout if timeout > 0 else 500
+    enabled = parsed.flag("enable-app-health-check") and app_port > 0
+    if enabled and millis / 1000 > seconds:
+        raise OptionsError(
+            "value for 'app-health-probe-timeout' must not exceed 'app-health-probe-interval'"
+        )
+    path = parsed.text("app-health-check-path") or "/healthz"
+    return AppHealthOptions(
+        enabled=enabled,
+        path=path if path.startswith("/") else f"/{path}",
+        interval=seconds,
+        timeout=millis / 1000,
+        threshold=threshold if threshold >= 1 else 3,
+    )
+
+
+def _init_endpoints(parsed: Parsed) -> dict[str, bool]:
+    named = parsed.texts("disable-init-endpoints")
+    for name in named:
+        if name not in _INIT_ENDPOINTS:
+            raise OptionsError(
+                f'invalid value for --disable-init-endpoints: "{name}": use config, subscribe'
+            )
+    return {
+        "disable_init_config": "config" in named,
+        "disable_init_subscribe": "subscribe" in named,
+    }
+
+
+def _resources_paths(parsed: Parsed) -> tuple[str, ...]:
+    paths = parsed.texts("resources-path")
+    if not paths and parsed.text("components-path"):
+        paths = [parsed.text("components-path")]
+    return tuple(paths)
+
+
+def _quantity(parsed: Parsed, name: str) -> int:
+    try:
+        return parse_quantity(parsed.text(name))
+    except ValueError as error:
+        raise OptionsError(f"invalid value for --{name}: {error}") from error
+
+
+def _max_body(parsed: Parsed) -> int | None:
+    if "max-body-size" in parsed.given:
+        size = _quantity(parsed, "max-body-size")
+    elif "dapr-http-max-request-size" in parsed.given:
+        mebibytes = parsed.number("dapr-http-max-request-size")
+        size = mebibytes << 20 if mebibytes != -1 else -1
+    else:
+        size = DEFAULT_MAX_BODY
+    if size == -1:
+        return DEFAULT_MAX_BODY
+    return size if size > 0 else None
+
+
+def _read_buffer(parsed: Parsed) -> int:
+    if "read-buffer-size" in parsed.given:
+        size = _quantity(parsed, "read-buffer-size")
+    elif "dapr-http-read-buffer-size" in parsed.given:
+        size = parsed.number("dapr-http-read-buffer-size") << 10
+    else:
+        size = DEFAULT_READ_BUFFER
+    return size if size > 0 else DEFAULT_READ_BUFFER
+
+
+def _graceful(parsed: Parsed) -> float | None:
+    seconds = parsed.number("dapr-graceful-shutdown-seconds")
+    if seconds == 0:
+        return None
+    return float(seconds) if seconds > 0 else 5.0
+
+
+def _positive_seconds(parsed: Parsed, name: str, default: float) -> float:
+    seconds = parsed.duration(name).total_seconds()
+    return seconds if seconds > 0 else default
+
+
+def _or_env(parsed: Parsed, name: str, environment: Mapping[str, str], variable: str) -> str:
+    if name not in parsed.given and environment.get(variable):
+        return environment[variable]
+    return parsed.text(name)

@@ -1,0 +1,340 @@
+"""Components from manifest to live: resolve, build, open, prepare, register; and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from dapr_common.kube.resources import Component as Manifest
+from dapr_common.kube.resources import SecretKeyRef
+from dapr_common.observe.logs import get_logger
+
+from dapr_sidecar.components.base import Component, ComponentContext
+from dapr_sidecar.components.bindings.base import InputBinding, OutputBinding
+from dapr_sidecar.components.metadata import SettingsError, decode_settings, unknown_names
+from dapr_sidecar.components.middleware.base import HttpMiddleware
+from dapr_sidecar.components.registry import UnknownComponentError, component_class
+from dapr_sidecar.context import SidecarContext
+from dapr_sidecar.loaded import Loaded
+from dapr_sidecar.runtime.templates import TemplateError, ValueResolver
+
+_LOG = get_logger("dapr.runtime.processor")
+_CLOSE_SECONDS = 5.0
+
+
+class InitError(Exception):
+    """A component could not be brought up; the text is Dapr's, with the cause."""
+
+    def __init__(self, manifest: Manifest, cause: object, *, reason: str = "init") -> None:
+        shown = manifest.log_name
+        super().__init__(
+            f"[INIT_COMPONENT_FAILURE]: initialization error occurred for {shown}: {cause}"
+        )
+        self.manifest = manifest
+        self.reason = reason
+
+
+class Preparer(Protocol):
+    """A block that derives something from a component when it is loaded."""
+
+    def prepare(self, manifest: Manifest, properties: dict[str, str]) -> object: ...
+
+
+Registered = Callable[[str], None]
+"""Called with a name after a component of that name came, changed or went."""
+
+
+class ComponentProcessor:
+    """Owns the component part of ``LoadedComponents``."""
+
+    def __init__(
+        self,
+        context: SidecarContext,
+        resolver: ValueResolver,
+        preparers: Mapping[str, Preparer],
+        *,
+        default_secret_store: str = "",
+    ) -> None:
+        self._context = context
+        self._resolver = resolver
+        self._preparers = preparers
+        self._default_secret_store = default_secret_store
+        self._parked: dict[str, list[Manifest]] = {}
+        self._manifests: dict[str, Manifest] = {}
+        self.middlewares: dict[str, Loaded[HttpMiddleware]] = {}
+
+    @property
+    def manifests(self) -> Mapping[str, Manifest]:
+        """Manifests by name, of everything that is live."""
+        return self._manifests
+
+    def is_denied(self, manifest: Manifest) -> bool:
+        """Whether Configuration ``spec.components.deny`` names the type."""
+        components: Any = self._context.configuration.get("components") or {}
+        denied = {str(entry).lower() for entry in components.get("deny") or []}
+        kind = manifest.type.lower()
+        return kind in denied or f"{kind}/{manifest.version.lower() or 'v1'}" in denied
+
+    async def load(self, manifest: Manifest) -> None:
+        """Bring a component up. Raises ``InitError`` unless the manifest ignores errors."""
+        if self.is_denied(manifest):
+            _LOG.debug("component %s is denied by the configuration", manifest.log_name)
+            return
+        store = self._missing_secret_store(manifest)
+        if store:
+            _LOG.warning(
+                "component %s waits for secret store %s, which is not loaded",
+                manifest.log_name,
+                store,
+            )
+            self._parked.setdefault(store, []).append(manifest)
+            return
+        try:
+            await self._load(manifest)
+        except InitError as error:
+            self._context.metrics.component_failed(manifest.type, error.reason, manifest.name)
+            if not manifest.ignore_errors:
+                raise
+            _LOG.error("Failed to init component %s: %s", manifest.log_name, error)
+            return
+        if manifest.category == "secretstores":
+            for waiting in self._parked.pop(manifest.name, []):
+                await self.load(waiting)
+
+    async def unload(self, name: str) -> None:
+        """Take a component out of service, then close it."""
+        manifest = self._manifests.pop(name, None)
+        if manifest is None:
+            return
+        taken = [table.pop(name) for table in self._tables(manifest.category) if name in table]
+        await asyncio.gather(*(self._close(entry) for entry in taken))
+
+    async def replace(self, manifest: Manifest) -> None:
+        """Put a new version in place of the live one; the old one serves until then.
+
+        A new version that cannot be brought up leaves the old one working and raises.
+        """
+        before = self._manifests.get(manifest.name)
+        old = self._entries(before) if before is not None else []
+        await self._load(manifest)
+        new = self._entries(manifest)
+        if before is not None and before.category != manifest.category:
+            for table in self._tables(before.category):
+                table.pop(manifest.name, None)
+        gone = [entry for entry in old if all(entry is not kept for kept in new)]
+        await asyncio.gather(*(self._close(entry) for entry in gone))
+
+    async def close(self) -> None:
+        """Close everything, in parallel."""
+        entries = [e for m in self._manifests.values() for e in self._entries(m)]
+        self._manifests.clear()
+        await asyncio.gather(*(self._close(entry) for entry in entries))
+
+    def warn_parked(self) -> None:
+        """Say which components never loaded because their secret store never came."""
+        for store, manifests in self._parked.items():
+            for manifest in manifests:
+                _LOG.warning(
+                    "component %s is not loaded: secret store '%s' does not exist",
+                    manifest.log_name,
+                    store,
+                )
+
+    async def _load(self, manifest: Manifest) -> None:
+        _LOG.info("Loading component: %s", manifest.log_name)
+        try:
+            kind = component_class(manifest.type, manifest.version)
+        except UnknownComponentError as error:
+            raise InitError(manifest, error, reason="creation") from error
+        if not manifest.name:
+            raise InitError(manifest, "a component needs metadata.name")
+        try:
+            properties = await self._properties(manifest)
+            extra = self._prepare(manifest, properties)
+            opened = await self._open(manifest, kind, properties)
+        except (TemplateError, SettingsError) as error:
+            raise InitError(manifest, error) from error
+        except TimeoutError as error:
+            seconds = manifest.init_timeout.total_seconds()
+            raise InitError(
+                manifest, f"init timeout for component exceeded after {seconds:g}s"
+            ) from error
+        except InitError:
+            raise
+        except Exception as error:
+            raise InitError(manifest, error) from error
+        self._register(manifest, opened, properties, extra)
+        self._manifests[manifest.name] = manifest
+        self._context.metrics.component_initialised(manifest.type)
+        _LOG.info("Component loaded: %s", manifest.log_name)
+
+    async def _properties(self, manifest: Manifest) -> dict[str, str]:
+        store = manifest.secret_store or self._default_secret_store
+        cache: dict[str, Mapping[str, str]] = {}
+
+        async def lookup(name: str, key: str) -> str | None:
+            loaded = self._context.components.secret_stores.get(store)
+            if loaded is None:
+                return None
+            if name not in cache:
+                try:
+                    found = await loaded.component.get(name, {"namespace": manifest.namespace})
+                except Exception as error:  # noqa: BLE001 - Dapr's rule: logged, item unset
+                    _LOG.error("Error getting secret %s of %s: %s", name, store, error)
+                    found = None
+                cache[name] = found or {}
+            return cache[name].get(key) or None
+
+        properties = await self._resolver.resolve(manifest.metadata, lookup if store else None)
+        if manifest.category == "pubsub":
+            consumer = properties.get("consumerid", "").strip()
+            properties["consumerid"] = consumer or self._context.identity.app_id
+        return properties
+
+    def _prepare(self, manifest: Manifest, properties: dict[str, str]) -> object:
+        preparer = self._preparers.get(manifest.category)
+        return None if preparer is None else preparer.prepare(manifest, properties)
+
+    async def _open(
+        self, manifest: Manifest, kind: type[Component], properties: dict[str, str]
+    ) -> list[Component]:
+        settings = decode_settings(kind.settings, properties)
+        known_elsewhere = _COMMON_NAMES.get(manifest.category, frozenset())
+        given = [entry.name for entry in manifest.metadata]
+        for name, near in unknown_names(kind.settings, given).items():
+            if near is not None and name.lower() not in known_elsewhere:
+                _LOG.warning(
+                    "component %s: metadata field '%s' is not known, did you mean '%s'?",
+                    manifest.log_name,
+                    name,
+                    near,
+                )
+        identity = self._context.identity
+        context = ComponentContext(
+            manifest.name, identity.app_id, identity.namespace, dict(properties)
+        )
+        instances = [kind(settings, context) for _ in range(_instances(kind, properties, manifest))]
+        opened: list[Component] = []
+        try:
+            async with asyncio.timeout(manifest.init_timeout.total_seconds()):
+                for instance in instances:
+                    opened.append(instance)
+                    await instance.open()
+        except BaseException:
+            for instance in opened:
+                await _close_quietly(instance)
+            raise
+        return opened
+
+    def _register(
+        self,
+        manifest: Manifest,
+        instances: list[Component],
+        properties: dict[str, str],
+        extra: object,
+    ) -> None:
+        tables = self._tables(manifest.category)
+        if manifest.category == "bindings":
+            wanted = _directions(type(instances[0]), properties, manifest)
+            chosen = [t for t, d in zip(tables, ("input", "output"), strict=True) if d in wanted]
+            for table, name in zip(tables, ("input", "output"), strict=True):
+                if name not in wanted:
+                    table.pop(manifest.name, None)
+            tables = chosen
+        for table, instance in zip(tables, instances, strict=True):
+            table[manifest.name] = Loaded(manifest, instance, properties, extra)
+
+    def _tables(self, category: str) -> list[dict[str, Any]]:
+        live = self._context.components
+        if category == "bindings":
+            return [live.input_bindings, live.output_bindings]
+        tables: dict[str, dict[str, Any]] = {
+            "state": live.state,
+            "pubsub": live.pubsub,
+            "secretstores": live.secret_stores,
+            "configuration": live.configuration,
+            "lock": live.locks,
+            "crypto": live.crypto,
+            "middleware": self.middlewares,
+        }
+        return [tables[category]]
+
+    def _entries(self, manifest: Manifest) -> list[Loaded[Component]]:
+        tables = self._tables(manifest.category)
+        return [table[manifest.name] for table in tables if manifest.name in table]
+
+    def _missing_secret_store(self, manifest: Manifest) -> str:
+        store = manifest.secret_store or self._default_secret_store
+        needed = any(
+            isinstance(entry.secret_key_ref, SecretKeyRef) and entry.value is None
+            for entry in manifest.metadata
+        )
+        return store if needed and store and store not in self._live_secret_stores() else ""
+
+    def _live_secret_stores(self) -> Mapping[str, object]:
+        return self._context.components.secret_stores
+
+    async def _close(self, entry: Loaded[Component]) -> None:
+        _LOG.info("Shutting down component %s", entry.manifest.log_name)
+        await _close_quietly(entry.component)
+
+
+async def _close_quietly(component: Component) -> None:
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await component.close()
+    except Exception as error:  # noqa: BLE001 - a dead peer must not keep the sidecar alive
+        _LOG.warning("error closing component: %s", error)
+
+
+def _directions(
+    kind: type[Component], properties: Mapping[str, str], manifest: Manifest
+) -> frozenset[str]:
+    can = {
+        name
+        for name, base in (("input", InputBinding), ("output", OutputBinding))
+        if issubclass(kind, base)
+    }
+    text = properties.get("direction", "")
+    wanted = {word.strip().lower() for word in text.split(",") if word.strip()} or can
+    if not (chosen := can & wanted):
+        raise InitError(
+            manifest,
+            f"direction '{text}' is not supported by {manifest.type}: it can be "
+            + " and ".join(sorted(can)),
+        )
+    return frozenset(chosen)
+
+
+def _instances(kind: type[Component], properties: Mapping[str, str], manifest: Manifest) -> int:
+    if manifest.category != "bindings":
+        return 1
+    return len(_directions(kind, properties, manifest))
+
+
+_COMMON_NAMES: Mapping[str, frozenset[str]] = {
+    "state": frozenset(
+        {
+            "actorstatestore",
+            "keyprefix",
+            "outboxpublishpubsub",
+            "outboxpublishtopic",
+            "outboxpubsub",
+            "outboxdiscardwhenmissingstate",
+            "primaryencryptionkey",
+            "secondaryencryptionkey",
+        }
+    ),
+    "pubsub": frozenset(
+        {
+            "consumerid",
+            "allowedtopics",
+            "protectedtopics",
+            "publishingscopes",
+            "subscriptionscopes",
+        }
+    ),
+    "bindings": frozenset({"direction", "route"}),
+    "lock": frozenset({"keyprefix"}),
+}
