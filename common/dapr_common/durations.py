@@ -47,7 +47,9 @@ def parse_go_duration(text: str) -> timedelta:
         total += Decimal(term[1]) * _UNIT_SECONDS[term[2]]
         position = term.end()
     if not body or position != len(body):
-        raise ValueError(f'invalid duration "{text}": expected a Go duration such as 500ms or 1m30s')
+        raise ValueError(
+            f'invalid duration "{text}": expected a Go duration such as 500ms or 1m30s'
+        )
     return timedelta(seconds=float(-total if text.startswith("-") else total))
 
 

@@ -1,0 +1,46 @@
+"""Percent-decoding and path cleaning with Go's results."""
+
+from __future__ import annotations
+
+_HEX = frozenset(b"0123456789abcdefABCDEF")
+
+
+def query_unescape(text: bytes) -> str:
+    """Decode ``%XX`` and ``+``. Raises ``ValueError`` with Go's text."""
+    if b"+" in text:
+        text = text.replace(b"+", b" ")
+    return path_unescape(text)
+
+
+def path_unescape(text: bytes) -> str:
+    """Decode ``%XX``. Raises ``ValueError`` with Go's text."""
+    if b"%" not in text:
+        return text.decode("utf-8", "surrogateescape")
+    parts = text.split(b"%")
+    out = [parts[0]]
+    for part in parts[1:]:
+        digits = part[:2]
+        if len(digits) < 2 or digits[0] not in _HEX or digits[1] not in _HEX:
+            shown = (b"%" + digits).decode("utf-8", "replace")
+            raise ValueError(f'invalid URL escape "{shown}"')
+        out.append(bytes((int(digits, 16),)))
+        out.append(part[2:])
+    return b"".join(out).decode("utf-8", "surrogateescape")
+
+
+def clean_path(path: bytes) -> bytes:
+    """Collapse ``//``, resolve ``.`` and ``..``, strip a trailing slash; always rooted."""
+    if b"//" not in path and b"/." not in path and path[:1] == b"/":
+        if len(path) > 1 and path[-1] == 47:
+            return path[:-1]
+        return path
+    kept: list[bytes] = []
+    for segment in path.split(b"/"):
+        if segment in (b"", b"."):
+            continue
+        if segment == b"..":
+            if kept:
+                kept.pop()
+            continue
+        kept.append(segment)
+    return b"/" + b"/".join(kept)

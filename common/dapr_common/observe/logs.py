@@ -1,0 +1,99 @@
+"""Log lines as Dapr writes them: logrus-like text or JSON, one line each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import socket
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from dapr_common import RUNTIME_VERSION
+
+_PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]+")
+_NAMES = {
+    logging.DEBUG: "debug",
+    logging.INFO: "info",
+    logging.WARNING: "warning",
+    logging.ERROR: "error",
+    logging.CRITICAL: "fatal",
+}
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+}
+ALWAYS = logging.getLogger("dapr.always")
+_API_SCOPES = ("dapr.runtime.http-info", "dapr.runtime.grpc.api-info")
+
+
+def get_logger(scope: str) -> logging.Logger:
+    """The logger of a scope such as ``dapr.runtime``; extra fields by ``extra={"fields": {}}``."""
+    return logging.getLogger(scope)
+
+
+def setup(level: str, *, as_json: bool, app_id: str, file: str | None = None) -> None:
+    """Configure the whole process. API call lines are always written, as Dapr does."""
+    handler: logging.Handler
+    handler = logging.FileHandler(file) if file else logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_JsonFormatter(app_id) if as_json else _TextFormatter(app_id))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    set_level(level)
+    logging.raiseExceptions = False
+    for scope in _API_SCOPES:
+        logging.getLogger(scope).setLevel(logging.INFO)
+
+
+def set_level(level: str) -> None:
+    """Change the level of every Dapr scope; other libraries keep to warnings."""
+    logging.getLogger("dapr").setLevel(_LEVELS[level.lower()])
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, app_id: str) -> None:
+        super().__init__()
+        self._base: dict[str, Any] = {
+            "instance": socket.gethostname(),
+            "type": "log",
+            "ver": RUNTIME_VERSION,
+        }
+        if app_id:
+            self._base["app_id"] = app_id
+
+    def fields(self, record: logging.LogRecord) -> tuple[str, str, str, dict[str, Any]]:
+        moment = datetime.fromtimestamp(record.created, UTC)
+        nanos = int(record.created % 1 * 1_000_000_000)
+        time = f"{moment:%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
+        message = record.getMessage()
+        if record.exc_info and record.exc_info[0] is not None:
+            message = f"{message}: {self.formatException(record.exc_info)}"
+        others = {**self._base, "scope": record.name, **getattr(record, "fields", {})}
+        return time, _NAMES.get(record.levelno, "info"), message, others
+
+
+class _TextFormatter(_Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time, level, message, others = self.fields(record)
+        parts = [f"time={_quoted(time)}", f"level={level}", f"msg={_quoted(message)}"]
+        parts += [f"{name}={_quoted(str(others[name]))}" for name in sorted(others)]
+        return " ".join(parts)
+
+
+class _JsonFormatter(_Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time, level, message, others = self.fields(record)
+        body = {**others, "time": time, "level": level, "msg": message}
+        return json.dumps(body, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def _quoted(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,185 @@
+"""W3C trace context and spans; an unsampled span costs two random ids and nothing else."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Literal, Protocol
+
+Kind = Literal["CLIENT", "SERVER", "PRODUCER", "CONSUMER", "INTERNAL"]
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_ZERO_TRACE, _ZERO_SPAN = "0" * 32, "0" * 16
+_MAX_TRACESTATE = 512
+_RANDOM = random.SystemRandom()
+_IDS = random.Random(_RANDOM.getrandbits(128))  # noqa: S311 - trace ids are no secrets
+NO_TRACEPARENT = f"00-{_ZERO_TRACE}-{_ZERO_SPAN}-00"
+
+
+class SpanContext:
+    """The identity of a span. Ids are lower-case hex text, as they travel."""
+
+    __slots__ = ("flags", "span_id", "trace_id", "tracestate")
+
+    def __init__(self, trace_id: str, span_id: str, flags: int = 0, tracestate: str = "") -> None:
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.flags = flags
+        self.tracestate = tracestate
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the trace is recorded."""
+        return bool(self.flags & 1)
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C header value."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+
+    @property
+    def grpc_trace_bin(self) -> bytes:
+        """The 29 bytes of ``grpc-trace-bin``."""
+        trace, span = bytes.fromhex(self.trace_id), bytes.fromhex(self.span_id)
+        return b"\x00\x00" + trace + b"\x01" + span + b"\x02" + bytes([self.flags])
+
+
+def parse_traceparent(text: str, tracestate: str = "") -> SpanContext | None:
+    """Read a ``traceparent``; ``None`` when it is not one."""
+    if (found := _TRACEPARENT.fullmatch(text)) is None:
+        return None
+    version, trace_id, span_id, flags, rest = found.groups()
+    if version == "ff" or (version == "00" and rest):
+        return None
+    if trace_id == _ZERO_TRACE or span_id == _ZERO_SPAN:
+        return None
+    state = tracestate if len(tracestate) <= _MAX_TRACESTATE else ""
+    return SpanContext(trace_id, span_id, int(flags, 16) & 1, state)
+
+
+def parse_grpc_trace_bin(value: bytes) -> SpanContext | None:
+    """Read ``grpc-trace-bin``; ``None`` when it is not one."""
+    if len(value) != 29 or value[0] or value[1] or value[18] != 1 or value[27] != 2:
+        return None
+    trace_id, span_id = value[2:18].hex(), value[19:27].hex()
+    if trace_id == _ZERO_TRACE or span_id == _ZERO_SPAN:
+        return None
+    return SpanContext(trace_id, span_id, value[28] & 1)
+
+
+class Span:
+    """One operation. Attributes are kept only when the span is recorded."""
+
+    __slots__ = (
+        "_tracer",
+        "attributes",
+        "context",
+        "end_ns",
+        "error",
+        "events",
+        "kind",
+        "name",
+        "parent_id",
+        "recording",
+        "start_ns",
+    )
+
+    def __init__(
+        self, tracer: Tracer, name: str, kind: Kind, context: SpanContext, parent_id: str
+    ) -> None:
+        self._tracer = tracer
+        self.name = name
+        self.kind = kind
+        self.context = context
+        self.parent_id = parent_id
+        self.recording = context.sampled
+        self.error = ""
+        self.attributes: dict[str, str] = {}
+        self.events: list[tuple[int, str]] = []
+        self.start_ns = time.time_ns() if self.recording else 0
+        self.end_ns = 0
+
+    def set(self, key: str, value: str) -> None:
+        """Set an attribute; empty values are dropped."""
+        if self.recording and value:
+            self.attributes[key] = value
+
+    def event(self, name: str) -> None:
+        """Note something that happened during the span."""
+        if self.recording:
+            self.events.append((time.time_ns(), name))
+
+    def fail(self, message: str) -> None:
+        """Mark the span as failed."""
+        self.error = message
+
+    def end(self) -> None:
+        """Finish; a recorded span goes to the exporter."""
+        if self.recording and not self.end_ns:
+            self.end_ns = time.time_ns()
+            self._tracer.finished(self)
+
+
+class SpanSink(Protocol):
+    """Takes finished spans without ever blocking."""
+
+    def add(self, span: Span) -> None: ...
+
+
+current_span: ContextVar[Span | None] = ContextVar("current_span", default=None)
+"""The span of the API call or delivery that runs now."""
+
+
+class Tracer:
+    """Starts spans: parent based, trace-id ratio for roots."""
+
+    def __init__(
+        self,
+        sampling_rate: float,
+        sink: SpanSink | None = None,
+        random_bits: Callable[[int], int] = _IDS.getrandbits,
+    ) -> None:
+        self.enabled = sampling_rate > 0
+        self._sink = sink
+        self._bound = int(min(sampling_rate, 1.0) * (1 << 63))
+        self._bits = random_bits
+
+    def start(self, name: str, kind: Kind, parent: SpanContext | None = None) -> Span:
+        """Start a span under ``parent``, or a new trace."""
+        span_id = f"{self._bits(64) or 1:016x}"
+        if parent is not None:
+            context = SpanContext(parent.trace_id, span_id, parent.flags, parent.tracestate)
+            return Span(self, name, kind, context, parent.span_id)
+        trace = self._bits(128) or 1
+        sampled = ((trace & 0xFFFFFFFFFFFFFFFF) >> 1) < self._bound
+        return Span(self, name, kind, SpanContext(f"{trace:032x}", span_id, int(sampled)), "")
+
+    def finished(self, span: Span) -> None:
+        """Hand a recorded span on."""
+        if self._sink is not None:
+            self._sink.add(span)
+
+
+_BAGGAGE_KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BAGGAGE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
+
+
+def validate_baggage(text: str) -> str | None:
+    """``None`` when the W3C baggage header is valid, otherwise what is wrong."""
+    if len(text) > 8192:
+        return "baggage is too long"
+    for member in text.split(","):
+        pair, *properties = (part.strip() for part in member.split(";"))
+        key, equals, value = pair.partition("=")
+        if not equals or not _BAGGAGE_KEY.fullmatch(key.strip()):
+            return f"invalid baggage member: {member.strip()!r}"
+        if not _BAGGAGE_VALUE.fullmatch(value.strip()):
+            return f"invalid baggage value: {member.strip()!r}"
+        for entry in properties:
+            name = entry.partition("=")[0].strip()
+            if not _BAGGAGE_KEY.fullmatch(name):
+                return f"invalid baggage property: {entry!r}"
+    return None
