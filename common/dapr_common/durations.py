@@ -74,8 +74,7 @@ def format_go_duration(duration: timedelta) -> str:
 
 
 def _plain(number: Decimal) -> str:
-    text = format(number.normalize(), "f")
-    return text
+    return format(number.normalize(), "f")
 
 
 def parse_quantity(text: str) -> int:

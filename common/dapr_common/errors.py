@@ -110,7 +110,7 @@ class DaprError(Exception):
         http_status: int = 500,
         grpc_code: GrpcCode = GrpcCode.INTERNAL,
     ) -> DaprError:
-        """An error whose gRPC form carries ``ErrorInfo(reason=code)`` and whose HTTP form is bare."""
+        """An error that is bare over HTTP and carries ``ErrorInfo(reason=code)`` over gRPC."""
         return cls(
             code,
             message,

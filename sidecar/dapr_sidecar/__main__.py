@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dapr_common import RUNTIME_VERSION
 from dapr_common.flags import FlagError
 from dapr_common.observe import logs
-
 from dapr_sidecar import options
 from dapr_sidecar.options import Command, Options
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dapr_common.observe.tracing import Tracer
-
 from dapr_sidecar.channel.base import AppChannel
 from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.loaded import LoadedComponents

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from dapr_common.kube import resources
-
 from dapr_sidecar.components.bindings.base import InputBinding, OutputBinding
 from dapr_sidecar.components.configuration.base import ConfigurationStore
 from dapr_sidecar.components.crypto.base import CryptoProvider
@@ -30,7 +29,7 @@ class Loaded(Generic[C]):
     component: C
     properties: dict[str, str]
     extra: object = None
-    """What the block prepared from ``properties`` when the component was loaded (prefix, scopes)."""
+    """What the block prepared from ``properties`` at load time (prefix, scopes)."""
 
 
 @dataclass(slots=True)

@@ -10,7 +10,6 @@ from datetime import timedelta
 from dapr_common import flags
 from dapr_common.durations import parse_quantity
 from dapr_common.flags import FlagError, Parsed
-
 from dapr_sidecar.flag_table import FLAGS
 
 _PROTOCOLS = ("http", "https", "h2c", "grpc", "grpcs")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httptools
+
 from dapr_common.http.headers import safe_value
 from dapr_common.http.messages import Header
 
@@ -348,7 +349,9 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._any_byte = False
         head = self._head = self._loop.create_future()
-        parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), target, self._client.authority)]
+        parts = [
+            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), target, self._client.authority)
+        ]
         for name, value in headers:
             parts.append(b"%b: %b\r\n" % (name, safe_value(value)))
         if body is None or isinstance(body, bytes):

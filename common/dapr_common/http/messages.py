@@ -136,4 +136,4 @@ class Response:
 
 
 Handler = Callable[[Request], Awaitable[Response]]
-"""What a server calls for each request. An exception it lets out is a defect: logged, 500, closed."""
+"""What a server calls for each request; an exception it lets out is a defect (logged, 500)."""

@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Any
 
 import httptools
+
 from dapr_common.http.body import BodyReader
 from dapr_common.http.headers import safe_value
 from dapr_common.http.messages import Handler, Header, Request, Response
@@ -439,7 +440,7 @@ class HttpProtocol(asyncio.Protocol):
             response = await self._server.handler(request)
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - a defect must not end the server
             _LOG.exception("%s %s failed", request.method, request.path.decode("latin-1"))
             response = Response(500, [_TEXT], b"internal error", close=True)
         close = not keep or response.close or self._server.closing

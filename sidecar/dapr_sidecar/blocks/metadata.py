@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from dapr_common import RUNTIME_VERSION
 from dapr_common.kube.resources import Subscription
-
 from dapr_sidecar.components.state.base import Feature, StateStore
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.loaded import Loaded

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal, Protocol
 
+from google.protobuf.message import Message
+
 from dapr_common.http.client import ClientResponse
 from dapr_common.http.messages import Header
-from google.protobuf.message import Message
 
 Metadata = Sequence[tuple[str, str | bytes]]
 

@@ -41,7 +41,7 @@ async def bind_all(what: str, bind: Bind, addresses: Sequence[str], port: int) -
 async def bind_unix(what: str, bind: Callable[[str], Awaitable[None]], path: str) -> None:
     """Bind a Unix socket; a stale file is removed first."""
     with contextlib.suppress(FileNotFoundError):
-        Path(path).unlink()
+        Path(path).unlink()  # noqa: ASYNC240 - once, at start
     try:
         await bind(path)
     except OSError as error:

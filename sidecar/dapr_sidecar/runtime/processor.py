@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from dapr_common.kube.resources import Component as Manifest
 from dapr_common.kube.resources import SecretKeyRef
 from dapr_common.observe.logs import get_logger
-
 from dapr_sidecar.components.base import Component, ComponentContext
 from dapr_sidecar.components.bindings.base import InputBinding, OutputBinding
 from dapr_sidecar.components.metadata import SettingsError, decode_settings, unknown_names

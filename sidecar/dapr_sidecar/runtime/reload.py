@@ -10,7 +10,6 @@ from pathlib import Path
 
 from dapr_common.kube.resources import Component, HttpEndpoint, Subscription
 from dapr_common.observe.logs import get_logger
-
 from dapr_sidecar.runtime.disk import DuplicateResourceError, Resources
 from dapr_sidecar.runtime.processor import ComponentProcessor, InitError
 

@@ -14,7 +14,7 @@ async def wait_for_outbound(port: int) -> int:
     """Exit code 0 once ``/v1.0/healthz/outbound`` answers 2xx, 1 after a minute."""
     try:
         async with asyncio.timeout(_TOTAL_SECONDS):
-            while not await _answers(port):
+            while not await _answers(port):  # noqa: ASYNC110 - another process is waited for
                 await asyncio.sleep(_PAUSE_SECONDS)
     except TimeoutError:
         _LOG.error("timeout waiting for daprd to be ready on port %d", port)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dapr_common.errors import BadRequest, DaprError, Detail, ErrorInfo, ResourceInfo
-from dapr_common.grpc.errors import RpcError
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
+
+from dapr_common.errors import BadRequest, DaprError, Detail, ErrorInfo, ResourceInfo
+from dapr_common.grpc.errors import RpcError
 
 
 def to_rpc_error(error: DaprError) -> RpcError:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from google.protobuf import empty_pb2
+
 from dapr_common import RUNTIME_VERSION
 from dapr_common.grpc.server import Context, Method
 from dapr_common.kube.resources import Subscription
 from dapr_common.wire.dapr.proto.runtime.v1 import dapr_pb2, metadata_pb2
-from google.protobuf import empty_pb2
-
 from dapr_sidecar.blocks.metadata import AppConnection, MetadataBlock
 
 _SERVICE = "/dapr.proto.runtime.v1.Dapr/"

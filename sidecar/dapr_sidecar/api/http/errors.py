@@ -6,7 +6,6 @@ from typing import Any
 
 from dapr_common.errors import BadRequest, DaprError, Detail, ErrorInfo, Help, ResourceInfo
 from dapr_common.http.messages import Response
-
 from dapr_sidecar.api.http.responses import json_response, text_response
 
 _TYPE = "type.googleapis.com/google.rpc."

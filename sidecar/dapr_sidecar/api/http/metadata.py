@@ -10,7 +10,6 @@ from dapr_common.errors import DaprError
 from dapr_common.http.messages import BodyIncompleteError, BodyTooLargeError, Request, Response
 from dapr_common.kube.resources import Subscription
 from dapr_common.observe.health import Readiness
-
 from dapr_sidecar.api.http.responses import empty, first_param, json_response
 from dapr_sidecar.api.http.routing import Route
 from dapr_sidecar.blocks.metadata import ActorStatus, AppConnection, MetadataBlock, SidecarMetadata

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import orjson
+
 from dapr_common.http.messages import Header, Request, Response
 from dapr_common.http.url import query_unescape
 

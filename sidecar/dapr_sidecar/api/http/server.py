@@ -12,7 +12,6 @@ from dapr_common.errors import DaprError
 from dapr_common.http.messages import Handler, Request, Response
 from dapr_common.http.url import clean_path
 from dapr_common.observe.logs import get_logger
-
 from dapr_sidecar.api.allow_list import AllowList
 from dapr_sidecar.api.http.cors import Cors
 from dapr_sidecar.api.http.errors import page_not_found, render, render_unknown
@@ -121,7 +120,7 @@ class HttpApi:
         except DaprError as error:
             self._telemetry.count_error(error)
             return render(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a defect is told to the caller and logged
             _LOG.exception("%s %s failed", request.method, request.path.decode("latin-1"))
             return render_unknown(error)
 

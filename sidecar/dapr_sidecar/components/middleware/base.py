@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from dapr_common.http.messages import Handler
-
 from dapr_sidecar.components.base import Component
 
 

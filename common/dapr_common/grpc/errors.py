@@ -1,0 +1,67 @@
+"""gRPC statuses as exceptions, and their wire form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
+
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from dapr_common.errors import GrpcCode
+
+_UNRESERVED = frozenset(range(0x20, 0x7F)) - {0x25}
+
+
+class RpcError(Exception):
+    """A call that ended with a status other than OK.
+
+    ``details_bin`` is the raw ``grpc-status-details-bin`` when the status came from a peer.
+    """
+
+    def __init__(
+        self,
+        code: GrpcCode | int,
+        message: str = "",
+        details: Sequence[Message] = (),
+        *,
+        details_bin: bytes = b"",
+        trailers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        self.code = GrpcCode(code) if 0 <= int(code) <= 16 else GrpcCode.UNKNOWN
+        super().__init__(f"rpc error: code = {self.code.go_name} desc = {message}")
+        self.message = message
+        self.details = tuple(details)
+        self.trailers = list(trailers)
+        self._details_bin = details_bin
+
+    @property
+    def details_bin(self) -> bytes:
+        """The serialised ``google.rpc.Status``, or empty when there are no details."""
+        if self._details_bin or not self.details:
+            return self._details_bin
+        return self.status().SerializeToString()
+
+    def status(self) -> status_pb2.Status:
+        """The rich status."""
+        if self._details_bin:
+            return status_pb2.Status.FromString(self._details_bin)
+        status = status_pb2.Status(code=int(self.code), message=self.message)
+        for detail in self.details:
+            status.details.add().Pack(detail)
+        return status
+
+
+def encode_message(text: str) -> bytes:
+    """``grpc-message`` as the wire wants it: UTF-8, percent-encoded."""
+    raw = text.encode("utf-8", "replace")
+    if all(byte in _UNRESERVED for byte in raw):
+        return raw
+    return b"".join(bytes((b,)) if b in _UNRESERVED else b"%%%02X" % b for b in raw)
+
+
+def decode_message(raw: bytes) -> str:
+    """``grpc-message`` as text."""
+    if b"%" in raw:
+        raw = unquote_to_bytes(raw)
+    return raw.decode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""HTTP/2 sessions without I/O."""
