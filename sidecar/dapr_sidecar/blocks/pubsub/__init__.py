@@ -1,0 +1,1 @@
+"""Publish and subscribe: the meaning of both, for every broker and both transports."""

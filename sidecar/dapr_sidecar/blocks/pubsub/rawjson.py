@@ -1,0 +1,111 @@
+"""JSON read without losing how it was written: values beside their exact text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from json.decoder import scanstring
+from typing import Any, NamedTuple
+
+import orjson
+
+_SPACE = re.compile(r"[ \t\n\r]*").match
+
+
+class Raw(NamedTuple):
+    """One value and the text it was read from."""
+
+    value: Any
+    text: str
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"invalid number {word}")
+
+
+_SCAN = json.JSONDecoder(parse_constant=_refuse).scan_once
+
+
+def _skip(text: str, at: int) -> int:
+    found = _SPACE(text, at)
+    assert found is not None
+    return found.end()
+
+
+def _value(text: str, at: int) -> tuple[Raw, int]:
+    try:
+        value, end = _SCAN(text, at)
+    except StopIteration as error:
+        raise ValueError(f"expected a value at character {error.value}") from error
+    except RecursionError as error:
+        raise ValueError("the document is nested too deeply") from error
+    return Raw(value, text[at:end]), end
+
+
+def _expect(text: str, at: int, wanted: str) -> None:
+    if text[at : at + 1] != wanted:
+        found = text[at : at + 1] or "the end"
+        raise ValueError(f"expected '{wanted}' at character {at}, found {found}")
+
+
+def object_members(text: str) -> dict[str, Raw]:
+    """The members of a JSON object; of two with one name the later wins. Raises ``ValueError``."""
+    at = _skip(text, 0)
+    _expect(text, at, "{")
+    members: dict[str, Raw] = {}
+    at = _skip(text, at + 1)
+    if text[at : at + 1] != "}":
+        while True:
+            _expect(text, at, '"')
+            name, at = scanstring(text, at + 1)
+            at = _skip(text, at)
+            _expect(text, at, ":")
+            members[name], at = _value(text, _skip(text, at + 1))
+            at = _skip(text, at)
+            if text[at : at + 1] == "}":
+                break
+            _expect(text, at, ",")
+            at = _skip(text, at + 1)
+    if _skip(text, at + 1) != len(text):
+        raise ValueError("there is text after the object")
+    return members
+
+
+def array_items(text: str) -> Iterator[Raw]:
+    """The items of a JSON array. Raises ``ValueError``."""
+    at = _skip(text, 0)
+    _expect(text, at, "[")
+    at = _skip(text, at + 1)
+    if text[at : at + 1] != "]":
+        while True:
+            item, at = _value(text, at)
+            yield item
+            at = _skip(text, at)
+            if text[at : at + 1] == "]":
+                break
+            _expect(text, at, ",")
+            at = _skip(text, at + 1)
+    if _skip(text, at + 1) != len(text):
+        raise ValueError("there is text after the array")
+
+
+def html_escape(text: bytes) -> bytes:
+    """Escape in JSON text what Go's encoder escapes."""
+    if b"<" in text:
+        text = text.replace(b"<", b"\\u003c")
+    if b">" in text:
+        text = text.replace(b">", b"\\u003e")
+    if b"&" in text:
+        text = text.replace(b"&", b"\\u0026")
+    if b"\xe2\x80" in text:
+        text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return text
+
+
+def quoted(text: str) -> bytes:
+    """A JSON string as Go's encoder writes it."""
+    try:
+        return html_escape(orjson.dumps(text))
+    except TypeError:  # a lone surrogate, which no UTF-8 text can hold
+        return html_escape(orjson.dumps(text.encode("utf-8", "replace").decode()))
