@@ -565,7 +565,8 @@ class _ClientConnection(asyncio.Protocol):
         session = self.session
         try:
             session.receive_data(data)
-            for event in session.events():
+            events: list[Any] = session.events()
+            for event in events:
                 kind = type(event)
                 if kind is h2.DataReceived:
                     call = self.streams.get(event.stream_id)

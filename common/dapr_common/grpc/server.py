@@ -620,7 +620,8 @@ class _ServerConnection(asyncio.Protocol):
         session = self.session
         try:
             session.receive_data(data)
-            for event in session.events():
+            events: list[Any] = session.events()
+            for event in events:
                 kind = type(event)
                 if kind is h2.RequestReceived:
                     self._request(event)

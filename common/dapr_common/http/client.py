@@ -366,7 +366,7 @@ class _Connection(asyncio.Protocol):
             framing = (
                 b"Transfer-Encoding: chunked\r\n"
                 if chunked
-                else b"Content-Length: %d\r\n" % content_length  # type: ignore[str-bytes-safe]
+                else b"Content-Length: %d\r\n" % (content_length or 0)
             )
             parts.append(framing + b"\r\n")
             self._transport.write(b"".join(parts))

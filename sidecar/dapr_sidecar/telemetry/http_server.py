@@ -1,0 +1,134 @@
+"""Spans and metrics of the HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from dapr_common.errors import DaprError
+from dapr_common.http.messages import Request, Response
+from dapr_common.observe.metrics import SIZE_BUCKETS, HistogramSeries, Registry, Series
+from dapr_common.observe.tracing import (
+    Span,
+    SpanContext,
+    Tracer,
+    current_span,
+    parse_traceparent,
+)
+
+from dapr_sidecar.telemetry.paths import PathLabels
+from dapr_sidecar.telemetry.spans import describe_http
+
+_HEALTH = b"/healthz"
+_CACHE_LIMIT = 8192
+
+_Bound = tuple[Series, HistogramSeries, Series | None]
+
+
+class HttpServerTelemetry:
+    """What the API pipeline reports, with the fewest possible steps per request."""
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        registry: Registry | None,
+        bounds: tuple[float, ...],
+        http: Mapping[str, Any],
+        *,
+        error_codes: bool = False,
+    ) -> None:
+        self._tracer = tracer
+        self.tracing = tracer.enabled
+        self.metering = registry is not None
+        self._paths = PathLabels(http)
+        self._bound: dict[tuple[str, bytes, int], _Bound] = {}
+        if registry is None:
+            return
+        labels = ("method", "path", "status")
+        self._requests = registry.counter("dapr_http_server_request_count", labels)
+        self._latency = registry.histogram("dapr_http_server_latency", labels, bounds=bounds)
+        self._responses = (
+            registry.counter("dapr_http_server_response_count", labels)
+            if self._paths.increased
+            else None
+        )
+        self._request_bytes = registry.histogram(
+            "dapr_http_server_request_bytes", bounds=SIZE_BUCKETS
+        ).at
+        self._response_bytes = registry.histogram(
+            "dapr_http_server_response_bytes", bounds=SIZE_BUCKETS
+        ).at
+        self._errors = (
+            registry.counter("dapr_error_code_total", ("error_code", "category"))
+            if error_codes
+            else None
+        )
+
+    def start_span(self, request: Request) -> Span | None:
+        """Start the span of an API call and make it the current one."""
+        if _HEALTH in request.path:
+            return None
+        parent: SpanContext | None = None
+        header = request.header(b"traceparent")
+        if header is not None:
+            state = request.header(b"tracestate") or b""
+            parent = parse_traceparent(header.decode("latin-1"), state.decode("latin-1"))
+        span = self._tracer.start("", "CLIENT", parent)
+        current_span.set(span)
+        return span
+
+    def end_span(self, span: Span, request: Request, response: Response) -> None:
+        """Finish the span; the caller learns its identity from the response."""
+        headers = response.headers
+        if not any(name.lower() == b"traceparent" for name, _ in headers):
+            headers.append((b"Traceparent", span.context.traceparent.encode()))
+            if span.context.tracestate:
+                headers.append((b"Tracestate", span.context.tracestate.encode("latin-1")))
+        if span.recording:
+            describe_http(span, request, response.status)
+            if response.status >= 400:
+                phrase = _phrase(response.status)
+                span.fail(f"Code({response.status}): {phrase}")
+            span.end()
+
+    def count(self, request: Request, response: Response, elapsed_ms: float) -> None:
+        """Record one call."""
+        key = (request.method, request.path, response.status)
+        bound = self._bound.get(key) or self._bind(key)
+        bound[0].value += 1
+        bound[1].observe(elapsed_ms)
+        if bound[2] is not None:
+            bound[2].value += 1
+        self._request_bytes().observe(request.content_length or 0)
+        body = response.body
+        self._response_bytes().observe(len(body) if isinstance(body, bytes) else 0)
+
+    def count_error(self, error: DaprError) -> None:
+        """Record an error code, when the configuration asks for it."""
+        if self.metering and self._errors is not None:
+            category = error.code.removeprefix("ERR_").split("_", 1)[0].lower()
+            self._errors.at(error.code, category).add()
+
+    def _bind(self, key: tuple[str, bytes, int]) -> _Bound:
+        method, path, status = key
+        labels = (
+            self._paths.method(method),
+            self._paths.server(path.decode("utf-8", "replace")),
+            str(status),
+        )
+        bound: _Bound = (
+            self._requests.at(*labels),
+            self._latency.at(*labels),
+            self._responses.at(*labels) if self._responses is not None else None,
+        )
+        if len(self._bound) < _CACHE_LIMIT:
+            self._bound[key] = bound
+        return bound
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
