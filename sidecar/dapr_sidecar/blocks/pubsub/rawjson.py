@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from json.decoder import scanstring
+from collections.abc import Callable, Iterator
+from json.decoder import scanstring  # type: ignore[attr-defined] # CPython's own, in C
 from typing import Any, NamedTuple
 
 import orjson
@@ -24,7 +24,9 @@ def _refuse(word: str) -> Any:
     raise ValueError(f"invalid number {word}")
 
 
-_SCAN = json.JSONDecoder(parse_constant=_refuse).scan_once
+_SCAN: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(  # type: ignore[attr-defined]
+    parse_constant=_refuse
+).scan_once
 
 
 def _skip(text: str, at: int) -> int:

@@ -67,7 +67,7 @@ def _type_equals(wanted: str) -> Matcher:
 def _expression(text: str) -> Matcher:
     try:
         program = _evaluator().compile(text)
-    except Exception as error:  # noqa: BLE001 - the evaluator's errors have no common base
+    except Exception as error:
         raise RuleError(f"match expression '{text}' is not valid CEL: {error}") from error
 
     def matches(event: Event) -> bool:
@@ -75,7 +75,7 @@ def _expression(text: str) -> Matcher:
             result = program.execute({"event": _as_cel(event)})
         except KeyError as error:
             raise RouteError(f"no such key: {error.args[0]}") from error
-        except Exception as error:  # noqa: BLE001 - see above
+        except Exception as error:
             raise RouteError(f"match expression '{text}' failed: {error}") from error
         if not isinstance(result, bool):
             raise RouteError(f"the result of match expression {text} was not a boolean")
