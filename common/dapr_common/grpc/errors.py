@@ -40,7 +40,7 @@ class RpcError(Exception):
         """The serialised ``google.rpc.Status``, or empty when there are no details."""
         if self._details_bin or not self.details:
             return self._details_bin
-        return self.status().SerializeToString()
+        return bytes(self.status().SerializeToString())
 
     def status(self) -> status_pb2.Status:
         """The rich status."""

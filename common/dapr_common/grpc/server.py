@@ -144,6 +144,7 @@ class Context:
 
 
 Before = Callable[[Context, Method | None], None]
+Enter = Callable[[Context], None]
 After = Callable[[Context, GrpcCode, float, int, int], None]
 MapError = Callable[[Exception], RpcError | None]
 Identify = Callable[[tls.SSLObject], object]
@@ -152,7 +153,8 @@ Identify = Callable[[tls.SSLObject], object]
 class GrpcServer:
     """Serves methods on any number of listeners.
 
-    ``before`` runs ahead of every handler and may raise ``RpcError``; ``after`` gets the outcome
+    ``before`` runs as soon as the request headers are there and may raise ``RpcError``; ``enter``
+    runs first in the handler's task; ``after`` gets the outcome
     (code, milliseconds, request bytes, response bytes); ``map_error`` turns a handler's exception
     into a status.
     """
@@ -169,6 +171,7 @@ class GrpcServer:
         min_client_ping_interval: float = 5.0,
         max_idle: float | None = None,
         before: Before | None = None,
+        enter: Enter | None = None,
         after: After | None = None,
         map_error: MapError | None = None,
     ) -> None:
@@ -181,6 +184,7 @@ class GrpcServer:
         self.min_client_ping_interval = min_client_ping_interval
         self.max_idle = max_idle
         self.before = before
+        self.enter = enter
         self.after = after
         self.map_error = map_error
         self.methods: dict[bytes, Method] = {}
@@ -513,6 +517,9 @@ class _Stream:
     async def run(self) -> None:
         """Run the handler and send its outcome."""
         error: RpcError | None = None
+        enter = self.connection.server.enter
+        if enter is not None:
+            enter(self.context)
         try:
             await self._call()
         except RpcError as failure:

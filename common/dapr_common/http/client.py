@@ -372,9 +372,10 @@ class _Connection(asyncio.Protocol):
             self._transport.write(b"".join(parts))
             self._sender = self._loop.create_task(self._send_body(body, chunked))
         try:
-            return await head
+            response: ClientResponse = await head
         finally:
             self._head = None
+        return response
 
     async def _send_body(self, body: AsyncIterator[bytes], chunked: bool) -> None:
         try:

@@ -14,7 +14,6 @@ from dapr_common.observe.tracing import (
     parse_grpc_trace_bin,
     parse_traceparent,
 )
-
 from dapr_sidecar.telemetry.spans import describe_grpc
 
 

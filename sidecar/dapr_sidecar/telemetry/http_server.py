@@ -16,7 +16,6 @@ from dapr_common.observe.tracing import (
     current_span,
     parse_traceparent,
 )
-
 from dapr_sidecar.telemetry.paths import PathLabels
 from dapr_sidecar.telemetry.spans import describe_http
 

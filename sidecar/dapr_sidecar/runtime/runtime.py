@@ -1,0 +1,218 @@
+"""One sidecar from start to stop: build, start, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from dapr_common.aio.host import NoHostAddressError, host_address
+from dapr_common.kube.resources import Component, Configuration
+from dapr_common.observe.health import Readiness
+from dapr_common.observe.logs import get_logger
+
+from dapr_sidecar.identity import SidecarIdentity
+from dapr_sidecar.options import Options
+from dapr_sidecar.runtime import configuration as configurations
+from dapr_sidecar.runtime.assembly import Sidecar
+from dapr_sidecar.runtime.configuration import ConfigurationError
+from dapr_sidecar.runtime.disk import DuplicateResourceError, Resources, read_directories
+from dapr_sidecar.runtime.listeners import BindError
+from dapr_sidecar.runtime.processor import InitError
+from dapr_sidecar.runtime.reload import HotReload
+
+_LOG = get_logger("dapr.runtime")
+_FORCED_EXIT_SECONDS = 0.1
+_TARGETS = ("runtime", "grpc-api-server", "grpc-internal-server")
+
+
+class FatalError(Exception):
+    """The sidecar cannot run; the text is the fatal log line."""
+
+
+class Runtime:
+    """Runs one sidecar in this process."""
+
+    def __init__(self, options: Options, environment: Mapping[str, str]) -> None:
+        self._options = options
+        self._environment = environment
+        self._started = time.monotonic()
+        self._stopping = asyncio.Event()
+        self._signals = 0
+        self._failure: str = ""
+
+    async def run(self) -> int:
+        """Serve until asked to stop. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        try:
+            sidecar = self._build()
+        except (FatalError, ConfigurationError, NoHostAddressError) as error:
+            return _fatal(str(error))
+        loop.add_signal_handler(signal.SIGHUP, sidecar.request_reload)
+        status = 0
+        try:
+            await self._serve(sidecar)
+        except (FatalError, InitError, BindError, OSError, DuplicateResourceError) as error:
+            status = _fatal(f"Fatal error from runtime: {_described(error)}")
+        return await self._stop(sidecar) or status
+
+    # --- start ------------------------------------------------------------------------------
+
+    def _build(self) -> Sidecar:
+        options = self._options
+        configuration = configurations.load_files(options.config_paths, self._environment)
+        for path in options.resources_paths:
+            if not os.path.isdir(path):  # noqa: PTH112 - a name from the command line, as given
+                raise FatalError(f"failed to load resources: {path}: no such file or directory")
+        identity = SidecarIdentity(
+            app_id=options.app_id,
+            namespace=options.namespace,
+            invocation_namespace=options.namespace if options.namespace_set else "default",
+            host_address=host_address(self._environment),
+            hostname=socket.gethostname(),
+            app_port=options.app_port,
+        )
+        readiness = Readiness(_TARGETS)
+        return Sidecar(
+            options,
+            identity,
+            configuration,
+            self._environment,
+            readiness,
+            self._ask_to_stop,
+        )
+
+    async def _serve(self, sidecar: Sidecar) -> None:
+        stopping = asyncio.create_task(self._stopping.wait(), name="stop")
+        running = asyncio.create_task(self._start_and_watch(sidecar), name="runtime")
+        try:
+            done, _ = await asyncio.wait(
+                {stopping, running}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if running in done:
+                running.result()
+                await stopping
+            else:
+                await self._block_shutdown(sidecar)
+        finally:
+            for task in (stopping, running):
+                task.cancel()
+            await asyncio.gather(stopping, running, return_exceptions=True)
+
+    async def _start_and_watch(self, sidecar: Sidecar) -> None:
+        resources = self._read()
+        await self._load(sidecar, resources)
+        await sidecar.start_servers()
+        gc.collect()
+        gc.freeze()
+        async with asyncio.TaskGroup() as tasks:
+            if self._reloads(sidecar.configuration) and self._options.resources_paths:
+                reload = HotReload(
+                    self._read,
+                    sidecar.processor,
+                    swap_others=sidecar.swap_resources,
+                    component_changed=sidecar.component_changed,
+                    interval=self._options.reconcile_interval,
+                )
+                tasks.create_task(reload.watch(self._options.resources_paths), name="hot-reload")
+            await sidecar.run(tasks, self._initialised)
+
+    def _initialised(self) -> None:
+        elapsed = round((time.monotonic() - self._started) * 1000)
+        _LOG.info("dapr initialized. Status: Running. Init Elapsed %dms", elapsed)
+
+    def _read(self) -> Resources:
+        options = self._options
+        return read_directories(options.resources_paths, options.app_id, options.namespace)
+
+    async def _load(self, sidecar: Sidecar, resources: Resources) -> None:
+        await sidecar.prepare(resources)
+        ordered = sorted(resources.components, key=_secret_stores_first)
+        _LOG.info("Loading components…")
+        for manifest in ordered:
+            try:
+                await sidecar.processor.load(manifest)
+            except InitError as error:
+                raise FatalError(
+                    f"process component {manifest.name} error: {error}"
+                ) from error
+        sidecar.processor.warn_parked()
+        sidecar.components_loaded(len(sidecar.processor.manifests))
+        await sidecar.swap_resources(resources)
+
+    @staticmethod
+    def _reloads(configuration: Configuration) -> bool:
+        return "HotReload" in configurations.enabled_features(configuration)
+
+    # --- stop -------------------------------------------------------------------------------
+
+    def _signalled(self, number: int) -> None:
+        self._signals += 1
+        name = signal.Signals(number).name.removeprefix("SIG")
+        if self._signals > 1:
+            _LOG.critical("Received signal '%s' during shutdown; exiting immediately", name)
+            os._exit(1)
+        _LOG.info("Received signal '%s'; beginning shutdown", name)
+        self._stopping.set()
+
+    def _ask_to_stop(self, forced: bool) -> None:
+        if forced:
+            asyncio.get_running_loop().call_later(_FORCED_EXIT_SECONDS, os._exit, 1)
+            return
+        # The answer to the shutdown call goes out first.
+        asyncio.get_running_loop().call_soon(self._stopping.set)
+
+    async def _block_shutdown(self, sidecar: Sidecar) -> None:
+        block = self._options.block_shutdown
+        if block is None or not self._signals:
+            return
+        _LOG.info("Blocking graceful shutdown for %s or until app reports unhealthy...", block)
+        sidecar.readiness.unready("runtime")
+        await sidecar.stop_feeding()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(block.total_seconds()):
+                await sidecar.wait_app_unhealthy()
+        _LOG.info("Block shutdown period expired or app is unhealthy, shutting down")
+
+    async def _stop(self, sidecar: Sidecar) -> int:
+        grace = self._options.graceful_shutdown
+        try:
+            async with asyncio.timeout(grace):
+                await sidecar.stop(grace)
+        except TimeoutError:
+            _LOG.critical("Graceful shutdown timeout exceeded, forcing shutdown")
+            os._exit(1)
+        _LOG.info("Daprd shutdown gracefully")
+        return 0
+
+
+def _secret_stores_first(manifest: Component) -> int:
+    return 0 if manifest.category == "secretstores" else 1
+
+
+def _described(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
+
+
+def _fatal(text: str) -> int:
+    _LOG.critical("%s", text)
+    return 1
+
+
+def spec_section(configuration: Configuration, *names: str) -> Mapping[str, Any]:
+    """The first of these sections of a Configuration's spec, or an empty one."""
+    for name in names:
+        section = configuration.spec.get(name)
+        if isinstance(section, Mapping) and section:
+            return section
+    return {}
