@@ -77,11 +77,11 @@ def topic_event(event: Event, path: str) -> appcallback_pb2.TopicEventRequest:
     """The event as a protobuf message."""
     attributes = event.attributes
     return appcallback_pb2.TopicEventRequest(
-        id=_text(attributes, "id"),
-        source=_text(attributes, "source"),
-        type=_text(attributes, "type"),
-        spec_version=_text(attributes, "specversion"),
-        data_content_type=_text(attributes, "datacontenttype"),
+        id=text_of(attributes, "id"),
+        source=text_of(attributes, "source"),
+        type=text_of(attributes, "type"),
+        spec_version=text_of(attributes, "specversion"),
+        data_content_type=text_of(attributes, "datacontenttype"),
         data=data_of(event),
         topic=event.topic,
         pubsub_name=event.pubsub,
@@ -90,7 +90,8 @@ def topic_event(event: Event, path: str) -> appcallback_pb2.TopicEventRequest:
     )
 
 
-def _text(attributes: Mapping[str, Any], name: str) -> str:
+def text_of(attributes: Mapping[str, Any], name: str) -> str:
+    """A member that must be text, "" when it is none."""
     value = attributes.get(name, "")
     return value if isinstance(value, str) else ""
 
@@ -123,7 +124,7 @@ def data_of(event: Event) -> bytes:
     if "data" not in attributes:
         return b""
     data = attributes["data"]
-    kind = content_kind(_text(attributes, "datacontenttype"))
+    kind = content_kind(text_of(attributes, "datacontenttype"))
     if kind is ContentKind.JSON or kind is ContentKind.CLOUD_EVENT:
         return _exact_json(event.body, data)
     if isinstance(data, str):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 
 from dapr_common.kube.resources import Subscription
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.tracing import Span, parse_traceparent
+from dapr_sidecar.blocks.pubsub.dead_letters import DeadLetters, UndeliveredError
 from dapr_sidecar.blocks.pubsub.envelope import is_expired
 from dapr_sidecar.blocks.pubsub.event import Event, EventError, decode
 from dapr_sidecar.blocks.pubsub.routing import RouteError, Routes
@@ -18,13 +17,6 @@ from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.resiliency.base import CodedError
 
 _LOG = get_logger("dapr.runtime.pubsub.subscription")
-_DEAD_LETTER_SECONDS = 30.0
-
-PublishStored = Callable[[str, str, bytes, Mapping[str, str]], Awaitable[None]]
-
-
-class UndeliveredError(Exception):
-    """A message could not be delivered now; the broker keeps it."""
 
 
 class Delivery:
@@ -36,17 +28,16 @@ class Delivery:
         subscription: Subscription,
         routes: Routes,
         sender: Sender,
-        publish_stored: PublishStored,
+        dead_letters: DeadLetters,
         *,
         raw: bool,
     ) -> None:
         self._context = context
         self._pubsub = subscription.pubsub_name
         self._topic = subscription.topic
-        self._dead_letter_topic = subscription.dead_letter_topic
         self._routes = routes
         self._sender = sender
-        self._publish_stored = publish_stored
+        self._dead_letters = dead_letters
         self._raw = raw
 
     async def handle(self, message: Message) -> None:
@@ -126,29 +117,17 @@ class Delivery:
         metrics.pubsub_ingress(self._pubsub, self._topic, process_status, status, elapsed)
 
     async def _dropped(self, message: Message) -> None:
-        if self._dead_letter_topic:
-            await self._dead_letter(message)
+        if self._dead_letters:
+            await self._dead_letters.put(message)
 
     async def _failed(self, message: Message, error: Exception) -> None:
-        if self._dead_letter_topic:
-            await self._dead_letter(message)
+        if self._dead_letters:
+            await self._dead_letters.put(message)
             return
         raise UndeliveredError(
             f"error returned from app while processing an event of {self._pubsub}/{self._topic}: "
             f"{error}"
         ) from error
-
-    async def _dead_letter(self, message: Message) -> None:
-        metadata = {**(message.metadata or {}), "pubsubName": self._pubsub}
-        try:
-            async with asyncio.timeout(_DEAD_LETTER_SECONDS):
-                await self._publish_stored(
-                    self._pubsub, self._dead_letter_topic, message.data, metadata
-                )
-        except Exception as error:
-            raise UndeliveredError(
-                f"cannot publish to dead letter topic {self._dead_letter_topic}: {error}"
-            ) from error
 
 
 def _status_of(error: Exception) -> str:

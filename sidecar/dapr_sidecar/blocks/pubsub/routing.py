@@ -58,7 +58,7 @@ def _type_equals(wanted: str) -> Matcher:
     def matches(event: Event) -> bool:
         try:
             return bool(event["type"] == wanted)
-        except KeyError:
+        except (KeyError, TypeError):  # a raw payload of a batch is text, not an object
             raise RouteError("no such key: type") from None
 
     return matches
