@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -28,7 +29,6 @@ _LEVELS = {
     "error": logging.ERROR,
     "fatal": logging.CRITICAL,
 }
-ALWAYS = logging.getLogger("dapr.always")
 _API_SCOPES = ("dapr.runtime.http-info", "dapr.runtime.grpc.api-info")
 
 
@@ -40,20 +40,33 @@ def get_logger(scope: str) -> logging.Logger:
 def setup(level: str, *, as_json: bool, app_id: str, file: str | None = None) -> None:
     """Configure the whole process. API call lines are always written, as Dapr does."""
     handler: logging.Handler
-    handler = logging.FileHandler(file) if file else logging.StreamHandler(sys.stdout)
+    if file:
+        handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
+    else:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A record with a lone surrogate must not be lost to an encoding error.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_JsonFormatter(app_id) if as_json else _TextFormatter(app_id))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     set_level(level)
     logging.raiseExceptions = False
+    # Facts no line shows; asking for them costs at every record.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for scope in _API_SCOPES:
         logging.getLogger(scope).setLevel(logging.INFO)
 
 
 def set_level(level: str) -> None:
-    """Change the level of every Dapr scope; other libraries keep to warnings."""
-    logging.getLogger("dapr").setLevel(_LEVELS[level.lower()])
+    """Change the level of every Dapr scope; other libraries keep to warnings.
+
+    Raises ``ValueError`` for a name that is no level.
+    """
+    if (number := _LEVELS.get(level.lower())) is None:
+        raise ValueError(f"invalid value for --log-level: {level}")
+    logging.getLogger("dapr").setLevel(number)
 
 
 class _Formatter(logging.Formatter):
@@ -68,10 +81,11 @@ class _Formatter(logging.Formatter):
             self._base["app_id"] = app_id
 
     def fields(self, record: logging.LogRecord) -> tuple[str, str, str, dict[str, Any]]:
-        moment = datetime.fromtimestamp(record.created, UTC)
+        # Whole seconds only: rounding must not push the nanoseconds into the next one.
+        moment = datetime.fromtimestamp(int(record.created), UTC)
         nanos = int(record.created % 1 * 1_000_000_000)
         time = f"{moment:%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
-        message = record.getMessage()
+        message = _message(record)
         if record.exc_info and record.exc_info[0] is not None:
             message = f"{message}: {self.formatException(record.exc_info)}"
         others = {**self._base, "scope": record.name, **getattr(record, "fields", {})}
@@ -93,7 +107,14 @@ class _JsonFormatter(_Formatter):
         return json.dumps(body, sort_keys=True, ensure_ascii=False, default=str)
 
 
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001 - a line with wrong arguments is still a line
+        return f"{record.msg} {record.args!r} ({error})"
+
+
 def _quoted(text: str) -> str:
-    if _PLAIN.fullmatch(text):
+    if not text or _PLAIN.fullmatch(text):
         return text
     return json.dumps(text, ensure_ascii=False)

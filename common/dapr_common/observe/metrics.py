@@ -5,12 +5,27 @@ The text is Prometheus' exposition format; a scrape costs the request path nothi
 
 from __future__ import annotations
 
-import os
-import platform
-import resource
-import time
+import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+from dapr_common.observe.process import process_values, python_labels, resident_bytes
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+__all__ = [
+    "LATENCY_BUCKETS",
+    "RATIO_BUCKETS",
+    "SIZE_BUCKETS",
+    "Counter",
+    "Histogram",
+    "HistogramSeries",
+    "Registry",
+    "Series",
+    "resident_bytes",
+]
 
 LATENCY_BUCKETS: tuple[float, ...] = (
     *(1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50, 65, 80, 100, 130, 160, 200, 250, 300),
@@ -22,9 +37,12 @@ SIZE_BUCKETS: tuple[float, ...] = (
     *(16 << 20, 64 << 20, 256 << 20, 1 << 30, 4 << 30),
 )
 """Bytes."""
+RATIO_BUCKETS: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0, 1.5, 2.0)
 
 MAX_SERIES = 10_000
-_START = time.time()
+Kind = Literal["counter", "gauge", "histogram"]
+Rewrite = Callable[[str, str, str], str]
+Sample = tuple[str, list[tuple[str, str]], float]
 
 
 class Series:
@@ -60,80 +78,109 @@ class HistogramSeries:
         self.total += value
 
 
-class _Family:
-    __slots__ = ("help", "kind", "labels", "name", "series")
+S = TypeVar("S", Series, HistogramSeries)
 
-    def __init__(self, name: str, kind: str, labels: tuple[str, ...], text: str) -> None:
+
+class _Family(Generic[S]):
+    __slots__ = ("_bound", "_rewrite", "help", "kind", "labels", "name", "series")
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        labels: tuple[str, ...],
+        text: str,
+        rewrite: Rewrite | None = None,
+    ) -> None:
         self.name = name
         self.kind = kind
         self.labels = labels
         self.help = text
-        self.series: dict[tuple[str, ...], Series | HistogramSeries] = {}
+        self.series: dict[tuple[str, ...], S] = {}
+        self._rewrite = rewrite
+        # With rewriting, several given label sets may share one series.
+        self._bound: dict[tuple[str, ...], S] = self.series if rewrite is None else {}
 
-    def _overflow(self) -> tuple[str, ...] | None:
-        """Past the bound every new label set shares one series, so that memory stays bounded."""
-        return ("",) * len(self.labels) if len(self.series) >= MAX_SERIES else None
+    def at(self, *values: str) -> S:
+        """The series of these label values, made when first used."""
+        found = self._bound.get(values)
+        return self._bind(values) if found is None else found
+
+    def _bind(self, values: tuple[str, ...]) -> S:
+        if len(values) != len(self.labels):
+            raise ValueError(f"{self.name}: expected values for {self.labels}, got {values}")
+        shown = values
+        rewrite = self._rewrite
+        if rewrite is not None:
+            pairs = zip(self.labels, values, strict=True)
+            shown = tuple(rewrite(self.name, label, value) for label, value in pairs)
+        series = self.series.get(shown)
+        if series is None:
+            if len(self.series) >= MAX_SERIES:
+                # Past the bound every new label set shares one series: memory stays bounded.
+                shown = ("",) * len(self.labels)
+            series = self.series.setdefault(shown, self._new())
+        if rewrite is not None and len(self._bound) < MAX_SERIES:
+            self._bound[values] = series
+        return series
+
+    def _new(self) -> S:
+        raise NotImplementedError
 
 
-class Counter(_Family):
+class Counter(_Family[Series]):
     """A counter or gauge by label values."""
 
     __slots__ = ()
 
-    def at(self, *values: str) -> Series:
-        """The series of these label values, made when first used."""
-        found = self.series.get(values)
-        if found is None:
-            values = self._overflow() or values
-            found = self.series.setdefault(values, Series())
-        assert isinstance(found, Series)
-        return found
+    def _new(self) -> Series:
+        return Series()
 
 
-class Histogram(_Family):
+class Histogram(_Family[HistogramSeries]):
     """A histogram by label values."""
 
     __slots__ = ("bounds",)
 
     def __init__(
-        self, name: str, labels: tuple[str, ...], text: str, bounds: Sequence[float]
+        self,
+        name: str,
+        labels: tuple[str, ...],
+        text: str,
+        bounds: Sequence[float],
+        rewrite: Rewrite | None = None,
     ) -> None:
-        super().__init__(name, "histogram", labels, text)
+        super().__init__(name, "histogram", labels, text, rewrite)
         self.bounds = tuple(bounds)
 
-    def at(self, *values: str) -> HistogramSeries:
-        """The series of these label values, made when first used."""
-        found = self.series.get(values)
-        if found is None:
-            values = self._overflow() or values
-            found = self.series.setdefault(values, HistogramSeries(self.bounds))
-        assert isinstance(found, HistogramSeries)
-        return found
+    def _new(self) -> HistogramSeries:
+        return HistogramSeries(self.bounds)
+
+
+F = TypeVar("F", Counter, Histogram)
 
 
 class Registry:
     """All metrics of a program; ``const_labels`` are on every series.
 
-    ``rewrite`` maps (metric, label, value) to the value to show, for Configuration
-    ``metrics.rules``.
+    ``rewrite`` maps (metric, label, value) to the value to record, for Configuration
+    ``metrics.rules``. A metric that is defined twice is one metric.
     """
 
     def __init__(
-        self,
-        const_labels: Sequence[tuple[str, str]] = (),
-        rewrite: Callable[[str, str, str], str] | None = None,
+        self, const_labels: Sequence[tuple[str, str]] = (), rewrite: Rewrite | None = None
     ) -> None:
         self._const = tuple(const_labels)
         self._rewrite = rewrite
-        self._families: dict[str, _Family] = {}
+        self._families: dict[str, Counter | Histogram] = {}
 
     def counter(self, name: str, labels: Iterable[str] = (), text: str = "") -> Counter:
         """Define a counter."""
-        return self._define(Counter(name, "counter", tuple(labels), text))
+        return self._define(Counter(name, "counter", tuple(labels), text, self._rewrite))
 
     def gauge(self, name: str, labels: Iterable[str] = (), text: str = "") -> Counter:
         """Define a gauge."""
-        return self._define(Counter(name, "gauge", tuple(labels), text))
+        return self._define(Counter(name, "gauge", tuple(labels), text, self._rewrite))
 
     def histogram(
         self,
@@ -143,49 +190,71 @@ class Registry:
         bounds: Sequence[float] = LATENCY_BUCKETS,
     ) -> Histogram:
         """Define a histogram."""
-        family = Histogram(name, tuple(labels), text, bounds)
-        self._families[name] = family
-        return family
+        return self._define(Histogram(name, tuple(labels), text, bounds, self._rewrite))
 
-    def _define(self, family: Counter) -> Counter:
-        self._families[family.name] = family
-        return family
+    def _define(self, family: F) -> F:
+        known = self._families.get(family.name)
+        if known is None:
+            self._families[family.name] = family
+            return family
+        if not isinstance(known, type(family)) or (known.kind, known.labels) != (
+            family.kind,
+            family.labels,
+        ):
+            raise ValueError(f"metric {family.name} is already defined in another way")
+        return known
 
     def render(self) -> bytes:
         """The exposition text of everything recorded so far, and of the process itself."""
         lines: list[str] = []
         for family in self._families.values():
             if family.series:
-                self._family(family, lines)
-        _process(lines)
-        lines.append("")
-        return "\n".join(lines).encode()
+                _head(lines, family.name, family.kind, family.help)
+                lines += [_line(sample) for sample in self._samples(family)]
+        for name, kind, value in process_values():
+            _head(lines, name, kind)
+            lines.append(_line((name, [], value)))
+        _head(lines, "python_info", "gauge")
+        lines += [_line(("python_info", python_labels(), 1.0)), ""]
+        return "\n".join(lines).encode("utf-8", "replace")
 
-    def _family(self, family: _Family, lines: list[str]) -> None:
-        lines.append(f"# HELP {family.name} {family.help or family.name}")
-        lines.append(f"# TYPE {family.name} {family.kind}")
-        for values, series in list(family.series.items()):
-            labels = self._labels(family, values)
+    def collect(self) -> Iterator[Metric]:
+        """The same as metrics of ``prometheus_client``, for its registries."""
+        from prometheus_client.core import Metric
+
+        for family in self._families.values():
+            if family.series:
+                metric = Metric(family.name, family.help or family.name, family.kind)
+                for name, labels, value in self._samples(family):
+                    metric.add_sample(name, dict(labels), value)
+                yield metric
+
+    def _samples(self, family: Counter | Histogram) -> Iterator[Sample]:
+        found: list[tuple[tuple[str, ...], Series | HistogramSeries]] = [*family.series.items()]
+        for values, series in found:
+            pairs = sorted((*self._const, *zip(family.labels, values, strict=True)))
             if isinstance(series, Series):
-                shown = f"{{{labels}}}" if labels else ""
-                lines.append(f"{family.name}{shown} {_number(series.value)}")
+                yield family.name, pairs, series.value
                 continue
-            separator = "," if labels else ""
             running = 0
-            for bound, count in zip((*series.bounds, None), series.counts, strict=True):
+            for bound, count in zip((*series.bounds, math.inf), series.counts, strict=True):
                 running += count
-                le = "+Inf" if bound is None else _number(bound)
-                lines.append(f'{family.name}_bucket{{{labels}{separator}le="{le}"}} {running}')
-            shown = f"{{{labels}}}" if labels else ""
-            lines.append(f"{family.name}_sum{shown} {_number(series.total)}")
-            lines.append(f"{family.name}_count{shown} {running}")
+                yield f"{family.name}_bucket", [*pairs, ("le", _number(bound))], float(running)
+            yield f"{family.name}_sum", pairs, series.total
+            yield f"{family.name}_count", pairs, float(running)
 
-    def _labels(self, family: _Family, values: tuple[str, ...]) -> str:
-        pairs = list(self._const)
-        for name, value in zip(family.labels, values, strict=True):
-            shown = value if self._rewrite is None else self._rewrite(family.name, name, value)
-            pairs.append((name, shown))
-        return ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(pairs))
+
+def _head(lines: list[str], name: str, kind: str, text: str = "") -> None:
+    shown = (text or name).replace("\\", "\\\\").replace("\n", "\\n")
+    lines += [f"# HELP {name} {shown}", f"# TYPE {name} {kind}"]
+
+
+def _line(sample: Sample) -> str:
+    name, pairs, value = sample
+    if not pairs:
+        return f"{name} {_number(value)}"
+    labels = ",".join(f'{label}="{_escaped(text)}"' for label, text in pairs)
+    return f"{name}{{{labels}}} {_number(value)}"
 
 
 def _escaped(value: str) -> str:
@@ -193,39 +262,6 @@ def _escaped(value: str) -> str:
 
 
 def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
     return str(int(value)) if value == int(value) else repr(value)
-
-
-def _process(lines: list[str]) -> None:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    values = [
-        ("process_cpu_seconds_total", "counter", usage.ru_utime + usage.ru_stime),
-        ("process_resident_memory_bytes", "gauge", float(resident_bytes())),
-        ("process_start_time_seconds", "gauge", _START),
-        ("process_open_fds", "gauge", float(_open_files())),
-        ("process_max_fds", "gauge", float(resource.getrlimit(resource.RLIMIT_NOFILE)[0])),
-    ]
-    for name, kind, value in values:
-        lines += [f"# HELP {name} {name}", f"# TYPE {name} {kind}", f"{name} {_number(value)}"]
-    version = platform.python_version()
-    lines += [
-        "# HELP python_info python_info",
-        "# TYPE python_info gauge",
-        f'python_info{{implementation="CPython",version="{version}"}} 1',
-    ]
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - one small read
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return 0
-
-
-def _open_files() -> int:
-    try:
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count, no paths
-    except OSError:
-        return 0

@@ -14,6 +14,11 @@ Kind = Literal["CLIENT", "SERVER", "PRODUCER", "CONSUMER", "INTERNAL"]
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _ZERO_TRACE, _ZERO_SPAN = "0" * 32, "0" * 16
 _MAX_TRACESTATE = 512
+_MAX_TRACESTATE_MEMBERS = 32
+_TRACESTATE_MEMBER = re.compile(
+    r"([a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
+    r"=([\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e])"
+)
 _RANDOM = random.SystemRandom()
 _IDS = random.Random(_RANDOM.getrandbits(128))  # noqa: S311 - trace ids are no secrets
 NO_TRACEPARENT = f"00-{_ZERO_TRACE}-{_ZERO_SPAN}-00"
@@ -22,13 +27,14 @@ NO_TRACEPARENT = f"00-{_ZERO_TRACE}-{_ZERO_SPAN}-00"
 class SpanContext:
     """The identity of a span. Ids are lower-case hex text, as they travel."""
 
-    __slots__ = ("flags", "span_id", "trace_id", "tracestate")
+    __slots__ = ("_traceparent", "flags", "span_id", "trace_id", "tracestate")
 
     def __init__(self, trace_id: str, span_id: str, flags: int = 0, tracestate: str = "") -> None:
         self.trace_id = trace_id
         self.span_id = span_id
         self.flags = flags
         self.tracestate = tracestate
+        self._traceparent = ""
 
     @property
     def sampled(self) -> bool:
@@ -38,7 +44,11 @@ class SpanContext:
     @property
     def traceparent(self) -> str:
         """The W3C header value."""
-        return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+        text = self._traceparent
+        if not text:
+            text = f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+            self._traceparent = text
+        return text
 
     @property
     def grpc_trace_bin(self) -> bytes:
@@ -56,8 +66,23 @@ def parse_traceparent(text: str, tracestate: str = "") -> SpanContext | None:
         return None
     if trace_id == _ZERO_TRACE or span_id == _ZERO_SPAN:
         return None
-    state = tracestate if len(tracestate) <= _MAX_TRACESTATE else ""
+    state = tracestate if not tracestate or valid_tracestate(tracestate) else ""
     return SpanContext(trace_id, span_id, int(flags, 16) & 1, state)
+
+
+def valid_tracestate(text: str) -> bool:
+    """Whether a ``tracestate`` may travel on: well formed, no key twice, not too long."""
+    if len(text) > _MAX_TRACESTATE:
+        return False
+    keys: set[str] = set()
+    for member in text.split(","):
+        if not (member := member.strip(" \t")):
+            continue
+        found = _TRACESTATE_MEMBER.fullmatch(member)
+        if found is None or found[1] in keys:
+            return False
+        keys.add(found[1])
+    return 0 < len(keys) <= _MAX_TRACESTATE_MEMBERS
 
 
 def parse_grpc_trace_bin(value: bytes) -> SpanContext | None:
@@ -68,6 +93,10 @@ def parse_grpc_trace_bin(value: bytes) -> SpanContext | None:
     if trace_id == _ZERO_TRACE or span_id == _ZERO_SPAN:
         return None
     return SpanContext(trace_id, span_id, value[28] & 1)
+
+
+_NO_ATTRIBUTES: dict[str, str] = {}
+_NO_EVENTS: list[tuple[int, str]] = []
 
 
 class Span:
@@ -95,12 +124,19 @@ class Span:
         self.kind = kind
         self.context = context
         self.parent_id = parent_id
-        self.recording = context.sampled
         self.error = ""
-        self.attributes: dict[str, str] = {}
-        self.events: list[tuple[int, str]] = []
-        self.start_ns = time.time_ns() if self.recording else 0
         self.end_ns = 0
+        if context.flags & 1:
+            self.recording = True
+            self.attributes: dict[str, str] = {}
+            self.events: list[tuple[int, str]] = []
+            self.start_ns = time.time_ns()
+        else:
+            # Never written to: ``set`` and ``event`` look at ``recording`` first.
+            self.recording = False
+            self.attributes = _NO_ATTRIBUTES
+            self.events = _NO_EVENTS
+            self.start_ns = 0
 
     def set(self, key: str, value: str) -> None:
         """Set an attribute; empty values are dropped."""
