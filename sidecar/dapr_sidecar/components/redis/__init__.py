@@ -1,0 +1,1 @@
+"""One Redis client for every Redis component: hiredis, auto-pipelining, own reconnects."""

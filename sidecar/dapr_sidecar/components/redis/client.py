@@ -1,0 +1,199 @@
+"""The client that Redis components share: one auto-pipelining connection, reconnected on loss."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from dapr_common.observe.logs import get_logger
+from dapr_sidecar.components.metadata import SettingsError
+from dapr_sidecar.components.redis.connection import (
+    Argument,
+    RedisConnection,
+    RedisConnectionError,
+    RedisError,
+)
+from dapr_sidecar.components.redis.settings import RedisSettings
+
+_LOG = get_logger("dapr.contrib.redis")
+
+
+class Script:
+    """A Lua script, run by its hash and sent whole only when the server does not know it."""
+
+    __slots__ = ("sha", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisClient:
+    """Commands to one Redis server.
+
+    Example::
+
+        client = RedisClient(settings)
+        await client.open()
+        value = await client.command("GET", key)
+
+    Connecting is retried ``redisMaxRetries`` times; a command that may have reached the server is
+    never sent twice.
+    """
+
+    def __init__(self, settings: RedisSettings) -> None:
+        if settings.type.lower() == "cluster" or settings.failover:
+            raise SettingsError(
+                "invalid metadata field 'redisType': cluster and failover are not available yet, "
+                "use node"
+            )
+        self._settings = settings
+        self._address = settings.address()
+        self._tls = settings.tls()
+        self._connection: RedisConnection | None = None
+        self._connecting: asyncio.Task[RedisConnection] | None = None
+        self._closed = False
+
+    async def open(self) -> None:
+        """Connect and check the credentials. Raises ``RedisConnectionError`` or ``RedisError``."""
+        await self._connected()
+
+    async def close(self) -> None:
+        """Finish what is under way and disconnect."""
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def command(self, *arguments: Argument) -> Any:
+        """Run one command. Raises ``RedisError`` or ``RedisConnectionError``."""
+        connection = self._connection
+        if connection is None or connection.lost:
+            connection = await self._connected()
+        if connection.congested:
+            await connection.writable()
+        return await connection.send(*arguments)
+
+    async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Run commands one after the other; failures are exceptions in the list."""
+        connection = await self._connected()
+        if connection.congested:
+            await connection.writable()
+        futures = connection.send_all(commands)
+        return list(await asyncio.gather(*futures, return_exceptions=True))
+
+    async def transaction(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Run commands in MULTI/EXEC; errors inside are ``hiredis`` error values in the list."""
+        connection = await self._connected()
+        futures = connection.send_all([("MULTI",), *commands, ("EXEC",)])
+        results: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+        return list(results[-1] or [])
+
+    async def run(
+        self, script: Script, keys: Sequence[Argument], arguments: Sequence[Argument]
+    ) -> Any:
+        """Run a script."""
+        try:
+            return await self.command("EVALSHA", script.sha, len(keys), *keys, *arguments)
+        except RedisError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+        return await self.command("EVAL", script.text, len(keys), *keys, *arguments)
+
+    async def ping(self) -> None:
+        """Raise when the server does not answer."""
+        await self.command("PING")
+
+    async def dedicated(self) -> RedisConnection:
+        """A connection of its own, for blocking reads and subscriptions; the caller closes it."""
+        return await self._dial(reply_timeout=None)
+
+    # --- connecting -------------------------------------------------------------------------
+
+    async def _connected(self) -> RedisConnection:
+        connection = self._connection
+        if connection is not None and not connection.lost:
+            return connection
+        if self._closed:
+            raise RedisConnectionError("redis client is closed")
+        if self._connecting is None:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            self._connecting.add_done_callback(self._connect_done)
+        return await asyncio.shield(self._connecting)
+
+    def _connect_done(self, task: asyncio.Task[RedisConnection]) -> None:
+        self._connecting = None
+        if not task.cancelled():
+            task.exception()
+
+    async def _connect(self) -> RedisConnection:
+        settings = self._settings
+        delay = settings.min_retry_interval.total_seconds()
+        longest = settings.max_retry_interval.total_seconds()
+        for attempt in range(max(settings.max_retries, 0) + 1):
+            try:
+                timeout = settings.read_timeout.total_seconds()
+                connection = await self._dial(timeout if timeout > 0 else None)
+            except RedisConnectionError:
+                if attempt == max(settings.max_retries, 0):
+                    raise
+                await asyncio.sleep(delay * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+                delay = min(delay * 2, longest)
+                continue
+            self._connection = connection
+            return connection
+        raise AssertionError("unreachable")
+
+    async def _dial(self, reply_timeout: float | None) -> RedisConnection:
+        loop = asyncio.get_running_loop()
+        host, port = self._address
+        try:
+            async with asyncio.timeout(self._settings.dial_timeout.total_seconds()):
+                _, connection = await loop.create_connection(
+                    lambda: RedisConnection(loop, reply_timeout),
+                    host,
+                    port,
+                    ssl=self._tls,
+                )
+        except TimeoutError as error:
+            raise RedisConnectionError(f"dial tcp {host}:{port}: i/o timeout") from error
+        except OSError as error:
+            raise RedisConnectionError(
+                f"error connecting to redis at {host}:{port}: {error.strerror or error}"
+            ) from error
+        try:
+            async with asyncio.timeout(self._settings.dial_timeout.total_seconds()):
+                await self._greet(connection)
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def _greet(self, connection: RedisConnection) -> None:
+        settings = self._settings
+        try:
+            if settings.password or settings.username:
+                user = (settings.username,) if settings.username else ()
+                await connection.send("AUTH", *user, settings.password)
+            if settings.database:
+                await connection.send("SELECT", settings.database)
+            if not (settings.password or settings.database):
+                await connection.send("PING")
+        except RedisError as error:
+            raise RedisError(f"error connecting to redis: {error}") from error
+
+
+async def close_quietly(connection: RedisConnection | None) -> None:
+    """Close a dedicated connection, whatever state it is in."""
+    if connection is not None:
+        with contextlib.suppress(RedisConnectionError):
+            connection.abort()

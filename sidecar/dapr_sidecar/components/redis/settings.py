@@ -1,0 +1,83 @@
+"""Connection settings that all Redis components share."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from datetime import timedelta
+
+from dapr_sidecar.components.metadata import SettingsError, setting
+
+_MILLISECONDS = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSettings:
+    """Names as in Dapr's Redis components; bare numbers of durations are seconds."""
+
+    host: str = setting("redisHost", help="host:port, comma separated for a cluster")
+    port: str = setting("redisPort", default="", help="port when redisHost has none")
+    username: str = setting("redisUsername", default="")
+    password: str = setting("redisPassword", default="", secret=True)
+    database: int = setting("redisDB", default=0)
+    type: str = setting("redisType", default="node", help="node or cluster")
+    enable_tls: bool = setting("enableTLS", default=False)
+    insecure_skip_verify: bool = setting("insecureSkipTLSVerify", default=False)
+    client_cert: str = setting("clientCert", default="", help="PEM")
+    client_key: str = setting("clientKey", default="", secret=True, help="PEM")
+    failover: bool = setting("failover", default=False, help="use sentinels")
+    sentinel_master_name: str = setting("sentinelMasterName", default="")
+    sentinel_username: str = setting("sentinelUsername", default="")
+    sentinel_password: str = setting("sentinelPassword", default="", secret=True)
+    max_retries: int = setting("redisMaxRetries", aliases=("maxRetries",), default=3)
+    min_retry_interval: timedelta = setting(
+        "redisMinRetryInterval", default=timedelta(milliseconds=8), duration_unit=_MILLISECONDS
+    )
+    max_retry_interval: timedelta = setting(
+        "redisMaxRetryInterval",
+        aliases=("maxRetryBackoff",),
+        default=timedelta(milliseconds=512),
+        duration_unit=_MILLISECONDS,
+    )
+    dial_timeout: timedelta = setting("dialTimeout", default=timedelta(seconds=5))
+    read_timeout: timedelta = setting("readTimeout", default=timedelta(seconds=3))
+    write_timeout: timedelta = setting("writeTimeout", default=timedelta(seconds=3))
+
+    def address(self) -> tuple[str, int]:
+        """Host and port. Raises ``SettingsError``."""
+        host, _, port = self.host.rpartition(":")
+        if not host or "]" in port:
+            host, port = self.host, self.port or "6379"
+        try:
+            return host.strip("[]"), int(port)
+        except ValueError:
+            raise SettingsError(
+                f"invalid metadata field 'redisHost': '{self.host}': expected host:port"
+            ) from None
+
+    def tls(self) -> ssl.SSLContext | None:
+        """The TLS context, or ``None`` for plain TCP."""
+        if not self.enable_tls:
+            return None
+        context = ssl.create_default_context()
+        if self.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self.client_cert and self.client_key:
+            _load_pair(context, self.client_cert, self.client_key)
+        return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Load a PEM pair; ``ssl`` takes files only, so a private one exists for a moment."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(f"{certificate}\n{key}\n")
+        file.flush()
+        try:
+            context.load_cert_chain(file.name)
+        except ssl.SSLError as error:
+            raise SettingsError(
+                f"invalid metadata fields 'clientCert' and 'clientKey': {error.reason}"
+            ) from error
