@@ -90,6 +90,11 @@ class ClientResponse:
         finally:
             self.close()
 
+    def detach(self) -> _Connection | None:
+        """Hand the connection on to a response that takes this one's place."""
+        connection, self._connection = self._connection, None
+        return connection
+
     def close(self) -> None:
         """Give the connection back, or destroy it when the body was not read to its end."""
         connection, self._connection = self._connection, None
