@@ -13,7 +13,6 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from enum import Enum
-from functools import cache
 from typing import Any, TypeVar
 
 from dapr_common.durations import parse_go_duration, parse_quantity
@@ -72,8 +71,7 @@ def bytesize(text: str) -> int:
     return parse_quantity(text)
 
 
-@cache
-def _fields(kind: Any) -> tuple[tuple[str, _Spec, Any, bool], ...]:
+def _fields(kind: type[Any]) -> tuple[tuple[str, _Spec, Any, bool], ...]:
     hints = typing.get_type_hints(kind)
     return tuple(
         (
@@ -98,8 +96,8 @@ def decode_settings(kind: type[S], properties: Mapping[str, str]) -> S:
     Unknown names are ignored, as Dapr does; ``unknown_names`` finds them for warnings.
     """
     given: dict[str, str] = {}
-    for name, text in properties.items():
-        given[name.lower()] = text
+    for name, value in properties.items():
+        given[name.lower()] = value
     values: dict[str, Any] = {}
     for attribute, spec, hint, required in _fields(kind):
         text = next((given[n.lower()] for n in spec.names if n.lower() in given), None)

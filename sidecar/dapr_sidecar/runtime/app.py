@@ -41,7 +41,6 @@ class AppLifecycle:
         prober: Prober | None,
         first_time: Callable[[], Awaitable[None]],
         feeders: Sequence[Feeder],
-        initialised: Callable[[], None],
     ) -> None:
         self._address = address
         self._port = port
@@ -49,7 +48,6 @@ class AppLifecycle:
         self._prober = prober
         self._first_time = first_time
         self._feeders = feeders
-        self._initialised = initialised
         self._met = False
         self._feeding = False
         self._stopped = False
@@ -67,14 +65,17 @@ class AppLifecycle:
         """Whether app health checks are on."""
         return self._prober is not None
 
-    async def run(self) -> None:
-        """Wait for the port, then follow the app's health until cancelled."""
+    async def run(self, initialised: Callable[[], None]) -> None:
+        """Wait for the port, then follow the app's health until cancelled.
+
+        ``initialised`` is called when the sidecar counts as running.
+        """
         await wait_for_port(self._address, self._port, tls=self._tls)
         if self._prober is None:
             await self._change(True)
-            self._initialised()
+            initialised()
             return
-        self._initialised()
+        initialised()
         await self._prober.run(self._change)
 
     async def wait_unhealthy(self) -> None:

@@ -10,13 +10,10 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from dapr_common.aio.host import NoHostAddressError, host_address
 from dapr_common.kube.resources import Component, Configuration
-from dapr_common.observe.health import Readiness
 from dapr_common.observe.logs import get_logger
-
 from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.options import Options
 from dapr_sidecar.runtime import configuration as configurations
@@ -29,7 +26,6 @@ from dapr_sidecar.runtime.reload import HotReload
 
 _LOG = get_logger("dapr.runtime")
 _FORCED_EXIT_SECONDS = 0.1
-_TARGETS = ("runtime", "grpc-api-server", "grpc-internal-server")
 
 
 class FatalError(Exception):
@@ -80,23 +76,13 @@ class Runtime:
             hostname=socket.gethostname(),
             app_port=options.app_port,
         )
-        readiness = Readiness(_TARGETS)
-        return Sidecar(
-            options,
-            identity,
-            configuration,
-            self._environment,
-            readiness,
-            self._ask_to_stop,
-        )
+        return Sidecar(options, identity, configuration, self._environment, self._ask_to_stop)
 
     async def _serve(self, sidecar: Sidecar) -> None:
         stopping = asyncio.create_task(self._stopping.wait(), name="stop")
         running = asyncio.create_task(self._start_and_watch(sidecar), name="runtime")
         try:
-            done, _ = await asyncio.wait(
-                {stopping, running}, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait({stopping, running}, return_when=asyncio.FIRST_COMPLETED)
             if running in done:
                 running.result()
                 await stopping
@@ -134,16 +120,13 @@ class Runtime:
         return read_directories(options.resources_paths, options.app_id, options.namespace)
 
     async def _load(self, sidecar: Sidecar, resources: Resources) -> None:
-        await sidecar.prepare(resources)
         ordered = sorted(resources.components, key=_secret_stores_first)
         _LOG.info("Loading components…")
         for manifest in ordered:
             try:
                 await sidecar.processor.load(manifest)
             except InitError as error:
-                raise FatalError(
-                    f"process component {manifest.name} error: {error}"
-                ) from error
+                raise FatalError(f"process component {manifest.name} error: {error}") from error
         sidecar.processor.warn_parked()
         sidecar.components_loaded(len(sidecar.processor.manifests))
         await sidecar.swap_resources(resources)
@@ -207,12 +190,3 @@ def _described(error: BaseException) -> str:
 def _fatal(text: str) -> int:
     _LOG.critical("%s", text)
     return 1
-
-
-def spec_section(configuration: Configuration, *names: str) -> Mapping[str, Any]:
-    """The first of these sections of a Configuration's spec, or an empty one."""
-    for name in names:
-        section = configuration.spec.get(name)
-        if isinstance(section, Mapping) and section:
-            return section
-    return {}

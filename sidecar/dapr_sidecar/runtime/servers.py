@@ -12,7 +12,6 @@ from dapr_common.http.messages import Handler, Request, Response
 from dapr_common.http.server import HttpServer
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.metrics import Registry
-
 from dapr_sidecar.options import Options
 from dapr_sidecar.runtime.listeners import bind_all, bind_unix, socket_path
 
@@ -96,8 +95,10 @@ class Servers:
 
     def stop_listening(self) -> None:
         """Accept nothing new on the APIs."""
-        for server in (*self._http, *self._grpc):
-            server.stop_listening()
+        for http in self._http:
+            http.stop_listening()
+        for grpc in self._grpc:
+            grpc.stop_listening()
 
     async def close(self, grace: float) -> None:
         """Drain the APIs, then close the rest and unlink sockets."""

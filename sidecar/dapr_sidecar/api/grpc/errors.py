@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from google.protobuf.message import Message
+from typing import Any
+
 from google.rpc import error_details_pb2
 
 from dapr_common.errors import BadRequest, DaprError, Detail, ErrorInfo, ResourceInfo
@@ -15,7 +16,7 @@ def to_rpc_error(error: DaprError) -> RpcError:
     return RpcError(error.grpc_code, error.message, [_detail(detail) for detail in details])
 
 
-def _detail(detail: Detail) -> Message:
+def _detail(detail: Detail) -> Any:
     if isinstance(detail, ErrorInfo):
         return error_details_pb2.ErrorInfo(
             reason=detail.reason, domain=detail.domain, metadata=dict(detail.metadata or {})

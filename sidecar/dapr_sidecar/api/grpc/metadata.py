@@ -13,7 +13,6 @@ from dapr_common.wire.dapr.proto.runtime.v1 import dapr_pb2, metadata_pb2
 from dapr_sidecar.blocks.metadata import AppConnection, MetadataBlock
 
 _SERVICE = "/dapr.proto.runtime.v1.Dapr/"
-_STATUS = metadata_pb2.ActorRuntime.ActorRuntimeStatus
 
 
 def methods(block: MetadataBlock, shutdown: Callable[[bool], None]) -> list[Method]:
@@ -75,7 +74,7 @@ def _response(block: MetadataBlock) -> metadata_pb2.GetMetadataResponse:
         runtime_version=RUNTIME_VERSION,
         enabled_features=metadata.enabled_features,
         actor_runtime=metadata_pb2.ActorRuntime(
-            runtime_status=_STATUS.Value(metadata.actors.status),
+            runtime_status=metadata.actors.status,
             active_actors=active,
             host_ready=metadata.actors.host_ready,
             placement=metadata.actors.placement,
@@ -96,7 +95,7 @@ def _subscription(subscription: Subscription, kind: str) -> metadata_pb2.PubsubS
         metadata=subscription.metadata,
         rules=metadata_pb2.PubsubSubscriptionRules(rules=rules),
         dead_letter_topic=subscription.dead_letter_topic,
-        type=metadata_pb2.PubsubSubscriptionType.Value(kind),
+        type=kind,
     )
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from google.rpc import error_details_pb2
+
 from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, GrpcServer, Method
 from dapr_common.observe.logs import get_logger
-from google.rpc import error_details_pb2
-
 from dapr_sidecar.api.allow_list import AllowList
 from dapr_sidecar.api.grpc.errors import to_rpc_error
 from dapr_sidecar.api.grpc.groups import GROUPS
