@@ -133,9 +133,12 @@ def data_of(event: Event) -> bytes:
 
 
 def _exact_json(body: bytes, data: object) -> bytes:
-    text = orjson.dumps(data)
-    if body.startswith(b'{"data":' + text + b","):
-        return text
+    try:
+        text = orjson.dumps(data)
+        if body.startswith(b'{"data":' + text + b","):
+            return text
+    except TypeError:
+        pass  # a lone surrogate: its escape sequence travels as it is
     return object_members(body.decode("utf-8", "replace"))["data"].text.encode("utf-8", "replace")
 
 

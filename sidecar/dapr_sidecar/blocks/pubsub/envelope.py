@@ -16,7 +16,7 @@ from functools import lru_cache
 import orjson
 
 from dapr_sidecar.blocks.pubsub.protobuf_event import is_protobuf_event
-from dapr_sidecar.blocks.pubsub.rawjson import html_escape, object_members, quoted
+from dapr_sidecar.blocks.pubsub.rawjson import html_escape, is_json, object_members, quoted
 
 EVENT_TYPE = "com.dapr.event.sent"
 CLOUD_EVENTS_JSON = "application/cloudevents+json"
@@ -172,10 +172,9 @@ def _embeddable(data: bytes) -> bytes | None:
     try:
         orjson.loads(data)
     except ValueError:
-        replaced = data.decode("utf-8", "replace").encode()
-        if replaced == data:
-            return None
-        return _embeddable(replaced)
+        # Some valid JSON is too much for the fast parser: huge numbers, lone surrogates.
+        text = data.decode("utf-8", "replace").strip(" \t\r\n")
+        return html_escape(text.encode()) if is_json(text) else None
     return html_escape(data.strip(b" \t\r\n"))
 
 

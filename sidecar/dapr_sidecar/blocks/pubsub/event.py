@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from dapr_common.observe.tracing import Span
 from dapr_sidecar.blocks.pubsub.envelope import SPEC_VERSION, ContentKind, content_kind, wrap_raw
+from dapr_sidecar.blocks.pubsub.rawjson import load
 from dapr_sidecar.components.pubsub.base import Message
 
 _ATTRIBUTE = "ce_"
@@ -56,8 +55,8 @@ def decode(message: Message, pubsub: str, topic: str, *, raw: bool) -> Event:
     elif given and _is_binary(given):
         return Event(pubsub, topic, body, _binary_attributes(given), metadata, binary=True)
     try:
-        attributes = orjson.loads(body)
-    except ValueError as error:
+        attributes = load(body)
+    except (ValueError, RecursionError) as error:
         raise EventError(f"error deserializing cloud event: {error}") from error
     if not isinstance(attributes, dict):
         raise EventError("error deserializing cloud event: it is not a JSON object")

@@ -92,6 +92,22 @@ def array_items(text: str) -> Iterator[Raw]:
         raise ValueError("there is text after the array")
 
 
+def is_json(text: str) -> bool:
+    """Whether the text is one JSON value without surrounding space."""
+    try:
+        return _value(text, 0)[1] == len(text)
+    except ValueError:
+        return False
+
+
+def load(text: bytes) -> Any:
+    """Parse JSON, what the fast parser refuses included. Raises ``ValueError``."""
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return json.loads(text.decode("utf-8", "replace"), parse_constant=_refuse)
+
+
 def html_escape(text: bytes) -> bytes:
     """Escape in JSON text what Go's encoder escapes."""
     if b"<" in text:

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from dapr_common.kube.resources import Rule
+from dapr_sidecar.blocks.pubsub.routing import RouteError, Routes, RuleError
+
+EVENT: dict[str, Any] = {"type": "a", "data": {"n": 10, "big": 6.5, "list": [1, 2], "b": True}}
+
+
+def route(match: str, event: Any = EVENT) -> str | None:
+    return Routes([Rule(match, "/yes")], None).find(event)
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        "",
+        '  event.type == "a" ',
+        "event.type == 'a'",
+        'event["type"] == "a"',
+        "event.data.n > 5",
+        "event.data.n == 10",
+        "event.data.n + 1.0 > 10.5",
+        "5 < event.data.big",
+        "has(event.data.n) && !has(event.data.x)",
+        "event.data.list.exists(x, x > 1)",
+        "event.data.b",
+        'event.type.startsWith("a")',
+    ],
+)
+def test_matches(match: str) -> None:
+    assert route(match) == "/yes"
+
+
+@pytest.mark.parametrize("match", ['event.type == "b"', "event.data.n < 5", "has(event.data.x)"])
+def test_does_not_match(match: str) -> None:
+    assert route(match) is None
+
+
+@pytest.mark.parametrize(
+    "match", ["event.data.x == 1", "unknown == 1", "event.data.n", "event.type"]
+)
+def test_cannot_be_evaluated(match: str) -> None:
+    with pytest.raises(RouteError):
+        route(match)
+
+
+@pytest.mark.parametrize("event", [{}, "raw text"])
+def test_the_short_form_fails_where_the_evaluator_fails(event: Any) -> None:
+    with pytest.raises(RouteError, match="no such key: type"):
+        route('event.type == "a"', event)
+
+
+def test_a_literal_with_an_escape_is_evaluated() -> None:
+    assert route(r'event.type == "\u0061"') == "/yes"
+
+
+@pytest.mark.parametrize("match", ["event.type ==", "(", 'event.type === "a"'])
+def test_a_bad_expression_is_refused(match: str) -> None:
+    with pytest.raises(RuleError, match="not valid CEL"):
+        Routes([Rule(match, "/x")], None)
+
+
+def test_the_first_rule_wins_then_the_default() -> None:
+    rules = [Rule('event.type == "b"', "/b"), Rule("", "/all"), Rule('event.type == "a"', "/a")]
+    assert Routes(rules, "/d").find(EVENT) == "/all"
+    assert Routes(rules[:1], "/d").find(EVENT) == "/d"
+
+
+def test_the_evaluator_brings_no_command_line() -> None:
+    code = (
+        "import sys; from dapr_sidecar.blocks.pubsub.routing import compile_match;"
+        "compile_match('event.data.n > 5'); print('typer' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

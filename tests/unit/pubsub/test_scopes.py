@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from dapr_sidecar.blocks.pubsub.scopes import TopicScopes
+
+
+def scopes(app: str = "app1", **properties: str) -> TopicScopes:
+    return TopicScopes.of(properties, app)
+
+
+def test_nothing_set_allows_everything() -> None:
+    assert scopes().may_publish("t")
+    assert scopes().may_subscribe("t")
+
+
+@pytest.mark.parametrize(
+    ("app", "topic", "allowed"),
+    [
+        ("app1", "t1", True),
+        ("app1", "t3", False),
+        ("app2", "t3", True),
+        ("app3", "t1", False),
+        ("app4", "t9", True),
+    ],
+)
+def test_publishing_scopes(app: str, topic: str, allowed: bool) -> None:
+    found = scopes(app, publishingscopes="app1 = t1, t2; app2=t3;app3=")
+    assert found.may_publish(topic) is allowed
+    assert found.may_subscribe(topic)
+
+
+def test_allowed_topics_come_first() -> None:
+    found = scopes(allowedtopics="t1", subscriptionscopes="app1=t2")
+    assert not found.may_subscribe("t2")
+    assert not found.may_subscribe("t1")
+
+
+def test_protected_topics_need_a_scope() -> None:
+    assert not scopes(protectedtopics="p").may_publish("p")
+    assert scopes(protectedtopics="p", publishingscopes="app1=p").may_publish("p")
+    assert scopes(protectedtopics="p").may_publish("other")
