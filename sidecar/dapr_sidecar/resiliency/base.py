@@ -64,6 +64,9 @@ class Policies(Protocol):
     def has_app_target(self, app_id: str) -> bool:
         """Whether the app id has an entry of its own (the built-in service retry is then off)."""
 
+    def has_actor_target(self, actor_type: str) -> bool:
+        """Whether the type has an entry of its own (the built-in actor retries are then off)."""
+
     def builtin(self, name: str) -> Runner:
         """A built-in policy, such as ``DaprBuiltInServiceRetries``."""
 

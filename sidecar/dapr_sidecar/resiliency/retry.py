@@ -1,0 +1,58 @@
+"""How long to wait before which attempt."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from dapr_sidecar.resiliency.codes import ALL_CODES, CodeFilter
+
+_FACTOR = 1.5
+_JITTER = 0.5
+_RANDOM = random.Random()  # noqa: S311 - jitter is no secret
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """One ``retries`` entry; times are seconds, a negative ``max_retries`` means no limit."""
+
+    name: str
+    policy: Literal["constant", "exponential"] = "constant"
+    duration: float = 5.0
+    max_interval: float = 60.0
+    max_retries: int = -1
+    matching: CodeFilter = ALL_CODES
+    max_elapsed: float = 900.0
+    """Only for exponential: nothing is retried later than this after the first attempt."""
+
+
+class Backoff:
+    """The waits of one operation."""
+
+    __slots__ = ("_interval", "_policy", "_random", "_retries")
+
+    def __init__(
+        self, policy: RetryPolicy, random_unit: Callable[[], float] = _RANDOM.random
+    ) -> None:
+        self._policy = policy
+        self._random = random_unit
+        self._interval = 0.5
+        self._retries = 0
+
+    def next(self, elapsed: float) -> float | None:
+        """Seconds to wait before the next attempt; ``None``: give up.
+
+        ``elapsed`` is the time since the first attempt began.
+        """
+        policy = self._policy
+        if 0 <= policy.max_retries <= self._retries:
+            return None
+        self._retries += 1
+        if policy.policy == "constant":
+            return policy.duration
+        spread = self._interval * _JITTER
+        wait = self._interval - spread + self._random() * 2 * spread
+        self._interval = min(self._interval * _FACTOR, policy.max_interval)
+        return wait if elapsed + wait <= policy.max_elapsed else None

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from dapr_sidecar.resiliency.base import CircuitOpenError
+from dapr_sidecar.resiliency.breaker import BreakerCache, BreakerPolicy, CircuitBreaker
+from dapr_sidecar.resiliency.trip import compile_trip
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make(clock: Clock, **settings: object) -> CircuitBreaker:
+    trip = compile_trip(str(settings.pop("trip", "consecutiveFailures >= 3")))
+    return CircuitBreaker("b", BreakerPolicy("cb", trip=trip, **settings), clock)  # type: ignore[arg-type]
+
+
+def call(breaker: CircuitBreaker, success: bool) -> None:
+    breaker.after(breaker.before(), success)
+
+
+def test_opens_refuses_half_opens_and_closes() -> None:
+    clock = Clock()
+    breaker = make(clock, timeout=10.0)
+    for _ in range(3):
+        assert breaker.state == "closed"
+        call(breaker, False)
+    assert breaker.state == "open"
+    with pytest.raises(CircuitOpenError, match="circuit breaker is open"):
+        breaker.before()
+    clock.now += 10.0
+    assert breaker.state == "open"
+    clock.now += 0.001
+    assert breaker.state == "half-open"
+    generation = breaker.before()
+    with pytest.raises(CircuitOpenError, match="too many requests"):
+        breaker.before()
+    breaker.after(generation, True)
+    assert breaker.state == "closed"
+    assert set(breaker.counts.values()) == {0}
+
+
+def test_a_failure_in_half_open_opens_again_for_the_whole_timeout() -> None:
+    clock = Clock()
+    breaker = make(clock, timeout=10.0, trip="totalFailures > 0")
+    call(breaker, False)
+    clock.now += 11
+    call(breaker, False)
+    clock.now += 9
+    assert breaker.state == "open"
+    clock.now += 2
+    assert breaker.state == "half-open"
+
+
+def test_half_open_needs_max_requests_successes() -> None:
+    clock = Clock()
+    breaker = make(clock, timeout=1.0, max_requests=3, trip="totalFailures > 0")
+    call(breaker, False)
+    clock.now += 2
+    for state in ("half-open", "half-open", "closed"):
+        call(breaker, True)
+        assert breaker.state == state
+
+
+def test_the_result_of_an_older_generation_is_ignored() -> None:
+    clock = Clock()
+    breaker = make(clock, timeout=1.0)
+    late = breaker.before()
+    for _ in range(3):
+        call(breaker, False)
+    clock.now += 2
+    assert breaker.state == "half-open"
+    breaker.after(late, False)
+    assert breaker.state == "half-open"
+
+
+def test_the_interval_clears_counts() -> None:
+    clock = Clock()
+    breaker = make(clock, interval=5.0)
+    call(breaker, False)
+    call(breaker, False)
+    clock.now += 5.1
+    call(breaker, False)
+    assert breaker.counts["consecutiveFailures"] == 1
+    assert breaker.state == "closed"
+
+
+def test_no_interval_never_clears() -> None:
+    clock = Clock()
+    breaker = make(clock)
+    call(breaker, False)
+    clock.now += 1e9
+    assert breaker.counts["requests"] == 1
+
+
+def test_changes_are_told() -> None:
+    clock, seen = Clock(), []
+    policy = BreakerPolicy("cb", timeout=1.0, trip=compile_trip("totalFailures > 0"))
+    breaker = CircuitBreaker("n", policy, clock, lambda *change: seen.append(change))
+    call(breaker, False)
+    clock.now += 2
+    call(breaker, True)
+    assert seen == [
+        ("n", "closed", "open"),
+        ("n", "open", "half-open"),
+        ("n", "half-open", "closed"),
+    ]
+
+
+def test_the_cache_forgets_the_one_unused_for_longest() -> None:
+    clock = Clock()
+    cache = BreakerCache(2)
+    one = cache.get("1", lambda _: make(clock))
+    two = cache.get("2", lambda _: make(clock))
+    assert cache.get("1", lambda _: make(clock)) is one
+    cache.get("3", lambda _: make(clock))
+    assert len(cache) == 2
+    assert cache.get("1", lambda _: make(clock)) is one
+    assert cache.get("2", lambda _: make(clock)) is not two
+
+
+class BreakerMachine(RuleBasedStateMachine):
+    """The breaker against a model that keeps every call of the current generation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.breaker = make(self.clock, timeout=7.0, interval=20.0, max_requests=2)
+        self.state = "closed"
+        self.since = self.clock.now
+        self.outcomes: list[bool] = []
+        self.admitted = 0
+        self.generation = 0
+        self.open: list[tuple[int, int]] = []
+
+    def _enter(self, state: str) -> None:
+        self.state, self.since = state, self.clock.now
+        self.outcomes, self.admitted = [], 0
+        self.generation += 1
+
+    def _look(self) -> None:
+        passed = self.clock.now - self.since
+        if self.state == "open" and passed > 7.0:
+            self._enter("half-open")
+        elif self.state == "closed" and passed > 20.0:
+            self._enter("closed")
+
+    @rule(seconds=st.sampled_from([0.5, 3.0, 7.5, 21.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @rule()
+    def begin(self) -> None:
+        self._look()
+        refused = self.state == "open" or (self.state == "half-open" and self.admitted >= 2)
+        if refused:
+            with pytest.raises(CircuitOpenError):
+                self.breaker.before()
+            return
+        self.admitted += 1
+        self.open.append((self.breaker.before(), self.generation))
+
+    @rule(success=st.booleans(), which=st.integers(0, 5))
+    def end(self, success: bool, which: int) -> None:
+        if not self.open:
+            return
+        given, generation = self.open.pop(which % len(self.open))
+        self._look()
+        self.breaker.after(given, success)
+        if generation != self.generation:
+            return
+        self.outcomes.append(success)
+        if self.state == "half-open":
+            if not success:
+                self._enter("open")
+            elif self.outcomes[-2:] == [True, True]:
+                self._enter("closed")
+        elif self.outcomes[-3:] == [False] * 3:
+            self._enter("open")
+
+    @invariant()
+    def same_state(self) -> None:
+        self._look()
+        assert self.breaker.state == self.state
+        assert self.breaker.counts["requests"] == self.admitted
+
+
+TestBreakerMachine = BreakerMachine.TestCase
