@@ -15,14 +15,17 @@ from dapr_common.observe.tracing import Tracer
 from dapr_sidecar.api.allow_list import AllowList
 from dapr_sidecar.api.grpc import metadata as grpc_metadata
 from dapr_sidecar.api.grpc import pubsub as grpc_pubsub
+from dapr_sidecar.api.grpc import state as grpc_state
 from dapr_sidecar.api.grpc.server import GrpcApi, GrpcApiSettings
 from dapr_sidecar.api.http import pubsub as http_pubsub
+from dapr_sidecar.api.http import state as http_state
 from dapr_sidecar.api.http.metadata import MetadataRoutes
 from dapr_sidecar.api.http.routing import Route
 from dapr_sidecar.api.http.server import HttpApi, HttpApiSettings, PublicApi
 from dapr_sidecar.blocks.metadata import AppConnection, MetadataBlock
 from dapr_sidecar.blocks.pubsub.publish import PubSubBlock
 from dapr_sidecar.blocks.pubsub.subscriptions import SubscriptionSet
+from dapr_sidecar.blocks.state.block import StateBlock
 from dapr_sidecar.channel.grpc import AppGrpcChannel
 from dapr_sidecar.channel.health import AppHealthProber
 from dapr_sidecar.channel.http import HttpChannel
@@ -120,6 +123,7 @@ class Sidecar:
 
     def _make_blocks(self) -> None:
         options = self.options
+        self.state = StateBlock(self.context)
         self.pubsub = PubSubBlock(self.context)
         self.subscriptions = SubscriptionSet(
             self.pubsub, ask_app=not options.disable_init_subscribe
@@ -132,7 +136,7 @@ class Sidecar:
         )
 
     def _preparers(self) -> dict[str, Preparer]:
-        return {"pubsub": self.pubsub}
+        return {"state": self.state, "pubsub": self.pubsub}
 
     def _make_app(self) -> AppLifecycle | None:
         options = self.options
@@ -184,11 +188,16 @@ class Sidecar:
     # --- APIs -------------------------------------------------------------------------------
 
     def _routes(self, metadata: MetadataRoutes) -> list[Route]:
-        return [*metadata.all(), *http_pubsub.routes(self.pubsub)]
+        return [
+            *metadata.all(),
+            *http_state.routes(self.state),
+            *http_pubsub.routes(self.pubsub),
+        ]
 
     def _methods(self) -> list[Method]:
         return [
             *grpc_metadata.methods(self.metadata, self._ask_to_stop),
+            *grpc_state.methods(self.state),
             *grpc_pubsub.methods(self.pubsub, self.subscriptions),
         ]
 

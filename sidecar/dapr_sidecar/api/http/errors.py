@@ -50,7 +50,7 @@ def _detail(detail: Detail) -> dict[str, Any]:
         return {
             "@type": _TYPE + "BadRequest",
             "field_violations": [
-                {"field": field, "description": description}
+                {"description": description, **({"field": field} if field else {})}
                 for field, description in detail.violations
             ],
         }

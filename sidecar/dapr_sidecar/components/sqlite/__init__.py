@@ -1,0 +1,1 @@
+"""SQLite off the loop: one thread per database."""

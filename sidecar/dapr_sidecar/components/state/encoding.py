@@ -1,0 +1,90 @@
+"""Values as stores keep them: compact JSON under Go's rules."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import orjson
+
+from dapr_sidecar.components.state.base import Json, StateValue
+
+_ROUNDED_LIMIT = 83_886_079
+"""Up to this magnitude the Redis component of Dapr keeps six decimals of a float."""
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+
+
+def loads(text: bytes) -> object:
+    """Parse JSON; integers keep every digit. Raises ``ValueError``."""
+    if _LONG_NUMBER.search(text):
+        # orjson turns integers past 64 bits into floats; the slower parser does not.
+        return json.loads(text)
+    return orjson.loads(text)
+
+
+def plain(value: StateValue) -> bytes:
+    """The bytes most stores keep: sorted keys, ``<>&`` escaped."""
+    if isinstance(value, Json):
+        return _escape(_dump(value.value, _SORTED))
+    return value
+
+
+def redis(value: StateValue) -> bytes:
+    """The bytes the Redis store keeps: no escaping, small floats rounded to six decimals."""
+    if not isinstance(value, Json):
+        return value
+    native = value.value
+    kind = type(native)
+    if kind is str or kind is int or kind is bool or native is None:
+        return _dump(native, 0)
+    return _dump(_rounded(native), 0)
+
+
+def _dump(value: object, option: int) -> bytes:
+    try:
+        return orjson.dumps(value, option=option)
+    except TypeError:
+        # An integer past 64 bits: the standard encoder keeps it.
+        text = json.dumps(value, separators=(",", ":"), sort_keys=bool(option), ensure_ascii=False)
+        return text.encode()
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        if math.isfinite(value) and abs(value) <= _ROUNDED_LIMIT:
+            short = round(value, 6)
+            return int(short) if short == int(short) else short
+        return value
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return value
+
+
+def _escape(text: bytes) -> bytes:
+    if b"<" in text or b">" in text or b"&" in text:
+        text = text.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
+    if b"\xe2\x80" in text:
+        text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return text
+
+
+def ttl_seconds(metadata: object) -> int | None:
+    """``ttlInSeconds`` of a request; ``None`` when absent. Raises ``ValueError``."""
+    if not metadata:
+        return None
+    text = next(
+        (v for k, v in metadata.items() if k.lower() == "ttlinseconds"),  # type: ignore[attr-defined]
+        None,
+    )
+    if text is None or text == "":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(
+            f"incorrect value for metadata 'ttlInSeconds': '{text}': expected a whole number"
+        ) from None
