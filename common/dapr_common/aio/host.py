@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import os
 import socket
+import struct
 from collections.abc import Mapping
+from pathlib import Path
 
 _PROBES = (
     (socket.AF_INET, ("192.0.2.1", 80)),
     (socket.AF_INET6, ("2001:db8::1", 80)),
 )
+
+
+_SIOCGIFADDR = 0x8915
 
 
 class NoHostAddressError(OSError):
@@ -38,13 +44,39 @@ def host_address(environment: Mapping[str, str] | None = None) -> str:
 
 
 def _own_addresses() -> list[str]:
+    """Addresses of the interfaces, the most widely reachable first; never loopback."""
+    found = [*_ipv4_addresses(), *_ipv6_addresses()]
+    usable = [ipaddress.ip_address(text) for text in found]
+    return [str(a) for a in sorted(usable, key=_rank) if not a.is_loopback]
+
+
+def _rank(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
+    if address.is_link_local:
+        return 4
+    if address.version == 4:
+        return 0 if address.is_global else 2
+    return 1 if address.is_global else 3
+
+
+def _ipv4_addresses() -> list[str]:
+    found: list[str] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            try:
+                request = struct.pack("256s", name.encode()[:15])
+                answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+            except OSError:
+                continue  # an interface without an IPv4 address
+            found.append(socket.inet_ntoa(answer[20:24]))
+    return found
+
+
+def _ipv6_addresses() -> list[str]:
     try:
-        infos = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_DGRAM)
+        lines = Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
     except OSError:
         return []
-    found = {str(info[4][0]) for info in infos}
-    usable = [a for a in found if not ipaddress.ip_address(a.partition("%")[0]).is_loopback]
-    return sorted(usable, key=lambda a: (":" in a, a))
+    return [str(ipaddress.IPv6Address(bytes.fromhex(line.split()[0]))) for line in lines]
 
 
 def join_host_port(host: str, port: int) -> str:
