@@ -8,6 +8,7 @@ idle for ``processingTimeout``. Everything this process holds is kept from looki
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ class Consumer:
             self._tasks.append(loop.create_task(self._reclaim()))
 
     async def close(self) -> None:
-        """Stop reading, wait for running deliveries; the rest stays pending."""
+        """Stop reading, wait for running deliveries; the rest stays pending, free to be claimed."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -161,6 +162,26 @@ class Consumer:
         finally:
             closing.cancel()
             await self._acks.close()
+            await self._release()
+
+    async def _release(self) -> None:
+        """Make what was read and not delivered look idle: whoever looks next may claim it."""
+        ids, idle = list(self._held), int(self._limits.processing_timeout * 1000)
+        self._held.clear()
+        if not ids:
+            return
+        with contextlib.suppress(RedisError, RedisConnectionError):  # it then waits its time
+            await self._client.command(
+                "XCLAIM",
+                self._topic,
+                self._group,
+                self._group,
+                0,
+                *ids,
+                "IDLE",
+                idle,
+                "JUSTID",
+            )
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -257,8 +278,7 @@ class Consumer:
 
     def _failed(self, entry: _Entry, error: Exception) -> None:
         reason = str(error) or type(error).__name__
-        if not self._tasks:  # closing
-            self._held.pop(entry.id, None)
+        if not self._tasks:  # closing: released with the others
             return
         if self._limits.reclaims and self._delayed >= self._limits.queue_depth:
             # Enough failed messages are held here; this one comes back through the pending list.

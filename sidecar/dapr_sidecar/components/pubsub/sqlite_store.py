@@ -8,9 +8,10 @@ of whoever handles the message, or the time of the next attempt. Times are milli
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from dapr_sidecar.components.sqlite.connection import transaction
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS dapr_messages (
@@ -41,7 +42,7 @@ CREATE TABLE IF NOT EXISTS dapr_deliveries (
 CREATE INDEX IF NOT EXISTS dapr_deliveries_due ON dapr_deliveries (topic, name, due);
 CREATE INDEX IF NOT EXISTS dapr_deliveries_message ON dapr_deliveries (message);
 """
-_CLEAN_AT_ONCE = 1000
+CLEAN_AT_ONCE = 1000
 
 
 class NewMessage(NamedTuple):
@@ -76,22 +77,9 @@ class Fetched(NamedTuple):
     next_due: int | None
 
 
-@contextmanager
-def writing(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
-    """One write transaction; takes the write lock at once, so that it cannot fail half-way."""
-    cursor = connection.cursor()
-    cursor.execute("BEGIN IMMEDIATE")
-    try:
-        yield cursor
-    except BaseException:
-        cursor.execute("ROLLBACK")
-        raise
-    cursor.execute("COMMIT")
-
-
 def publish(connection: sqlite3.Connection, messages: Sequence[NewMessage], now: int) -> None:
     """Store messages, in order."""
-    with writing(connection) as cursor:
+    with transaction(connection) as cursor:
         cursor.executemany(
             "INSERT INTO dapr_messages (topic, data, metadata, published, expires)"
             " VALUES (?, ?, ?, ?, ?)",
@@ -99,9 +87,14 @@ def publish(connection: sqlite3.Connection, messages: Sequence[NewMessage], now:
         )
 
 
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables."""
+    connection.executescript(SCHEMA)
+
+
 def ensure_group(connection: sqlite3.Connection, group: Group) -> None:
     """Create a group at the oldest message that is still there."""
-    with writing(connection) as cursor:
+    with transaction(connection) as cursor:
         cursor.execute("INSERT OR IGNORE INTO dapr_groups VALUES (?, ?, 0)", group)
 
 
@@ -111,7 +104,7 @@ def fetch(
     """Take deliveries that are due and then new messages, and lease them until ``now + lease``."""
     if not _has_work(connection, group, now):
         return Fetched([], _next_due(connection, group))
-    with writing(connection) as cursor:
+    with transaction(connection) as cursor:
         taken = _take_due(cursor, group, owner, limit, now, lease)
         if len(taken) < limit:
             taken += _take_new(cursor, group, owner, limit - len(taken), now, lease)
@@ -137,7 +130,7 @@ def _next_due(connection: sqlite3.Connection, group: Group) -> int | None:
 
 
 def _take_due(
-    cursor: sqlite3.Cursor, group: Group, owner: str, limit: int, now: int, lease: int
+    cursor: sqlite3.Connection, group: Group, owner: str, limit: int, now: int, lease: int
 ) -> list[Delivery]:
     rows = cursor.execute(
         "SELECT d.message, m.data, m.metadata, d.attempts + 1, m.expires"
@@ -160,7 +153,7 @@ def _take_due(
 
 
 def _take_new(
-    cursor: sqlite3.Cursor, group: Group, owner: str, limit: int, now: int, lease: int
+    cursor: sqlite3.Connection, group: Group, owner: str, limit: int, now: int, lease: int
 ) -> list[Delivery]:
     rows = cursor.execute(
         "SELECT id, data, metadata, expires FROM dapr_messages WHERE topic = ? AND id >"
@@ -186,45 +179,65 @@ def _take_new(
 
 def acknowledge(connection: sqlite3.Connection, group: Group, messages: Sequence[int]) -> None:
     """The messages are done with, whoever holds them by now."""
-    with writing(connection) as cursor:
+    with transaction(connection) as cursor:
         _finish(cursor, group, messages)
 
 
-def _finish(cursor: sqlite3.Cursor, group: Group, messages: Sequence[int]) -> None:
+def _finish(cursor: sqlite3.Connection, group: Group, messages: Sequence[int]) -> None:
     cursor.executemany(
         "DELETE FROM dapr_deliveries WHERE topic = ? AND name = ? AND message = ?",
         [(*group, message) for message in messages],
     )
 
 
+def renew(
+    connection: sqlite3.Connection, group: Group, owner: str, messages: Sequence[int], due: int
+) -> None:
+    """Lease messages that ``owner`` still holds until ``due``."""
+    with transaction(connection) as cursor:
+        cursor.executemany(
+            "UPDATE dapr_deliveries SET due = ?"
+            " WHERE topic = ? AND name = ? AND message = ? AND owner = ?",
+            [(due, *group, message, owner) for message in messages],
+        )
+
+
 def postpone(
     connection: sqlite3.Connection, group: Group, owner: str, dues: Sequence[tuple[int, int]]
 ) -> None:
-    """Set when messages (message, due) that ``owner`` still holds are due again."""
-    with writing(connection) as cursor:
+    """Give back messages (message, due) that ``owner`` still holds, for a later attempt."""
+    with transaction(connection) as cursor:
         cursor.executemany(
-            "UPDATE dapr_deliveries SET due = ?"
+            "UPDATE dapr_deliveries SET due = ?, owner = ''"
             " WHERE topic = ? AND name = ? AND message = ? AND owner = ?",
             [(due, *group, message, owner) for message, due in dues],
         )
 
 
+def release(connection: sqlite3.Connection, group: Group, owner: str, now: int) -> int:
+    """Give back all that ``owner`` holds, for an attempt at once; returns how many."""
+    with transaction(connection) as cursor:
+        return cursor.execute(
+            "UPDATE dapr_deliveries SET due = ?, owner = ''"
+            " WHERE topic = ? AND name = ? AND owner = ?",
+            (now, *group, owner),
+        ).rowcount
+
+
 def clean(connection: sqlite3.Connection, now: int, max_age: int) -> int:
     """Delete what nobody needs: too old, expired, or finished by every group of its topic."""
-    with writing(connection) as cursor:
-        cursor.execute(
+    with transaction(connection) as cursor:
+        deleted = cursor.execute(
             "DELETE FROM dapr_messages WHERE id IN ("
             " SELECT id FROM dapr_messages WHERE published < ? OR expires < ? LIMIT ?)",
-            (now - max_age, now, _CLEAN_AT_ONCE),
-        )
-        deleted = cursor.rowcount
+            (now - max_age, now, CLEAN_AT_ONCE),
+        ).rowcount
         topics = cursor.execute("SELECT topic, min(position) FROM dapr_groups GROUP BY topic")
         for topic, floor in topics.fetchall():
-            cursor.execute(
+            deleted += cursor.execute(
                 "DELETE FROM dapr_messages WHERE id IN ("
                 " SELECT id FROM dapr_messages m WHERE topic = ? AND id <= ? AND NOT EXISTS"
                 " (SELECT 1 FROM dapr_deliveries d WHERE d.message = m.id) LIMIT ?)",
-                (topic, floor, _CLEAN_AT_ONCE),
-            )
-            deleted += cursor.rowcount
+                (topic, floor, CLEAN_AT_ONCE),
+            ).rowcount
     return deleted
