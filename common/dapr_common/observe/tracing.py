@@ -109,6 +109,7 @@ class Span:
         "end_ns",
         "error",
         "events",
+        "failed",
         "kind",
         "name",
         "parent_id",
@@ -125,6 +126,7 @@ class Span:
         self.context = context
         self.parent_id = parent_id
         self.error = ""
+        self.failed = False
         self.end_ns = 0
         if context.flags & 1:
             self.recording = True
@@ -151,6 +153,7 @@ class Span:
     def fail(self, message: str) -> None:
         """Mark the span as failed."""
         self.error = message
+        self.failed = True
 
     def end(self) -> None:
         """Finish; a recorded span goes to the exporter."""

@@ -1,0 +1,202 @@
+"""From Configuration ``spec.tracing`` and the ``OTEL_*`` variables to a tracer with exporters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from dapr_common.durations import parse_go_duration
+from dapr_common.observe.exporters.base import Exporter
+from dapr_common.observe.exporters.batch import BatchSink, Fanout
+from dapr_common.observe.logs import get_logger
+from dapr_common.observe.tracing import SpanSink, Tracer
+
+_LOG = get_logger("dapr.runtime")
+_DEFAULT_RATE = 0.0001
+_OTLP_TIMEOUT = 10.0
+Environment = Mapping[str, str]
+
+
+class TracingError(ValueError):
+    """Tracing is configured in a way that cannot work; the sidecar does not start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Otlp:
+    """Where and how OTLP spans go; ``timeout`` in seconds."""
+
+    endpoint: str
+    protocol: str
+    secure: bool
+    headers: tuple[tuple[str, str], ...]
+    timeout: float
+
+
+class Tracing:
+    """The tracer of a sidecar and everything behind it."""
+
+    def __init__(self, rate: float, exporters: Sequence[Exporter]) -> None:
+        self._batches = [BatchSink(exporter) for exporter in exporters] if rate > 0 else []
+        sink: SpanSink | None = None
+        if self._batches:
+            sink = self._batches[0] if len(self._batches) == 1 else Fanout(self._batches)
+        self.tracer = Tracer(rate, sink)
+
+    def start(self) -> None:
+        """Begin to export."""
+        for batch in self._batches:
+            batch.start()
+
+    async def close(self) -> None:
+        """Export what is left; a few seconds at most."""
+        for batch in self._batches:
+            await batch.close()
+
+
+def build_tracing(spec: Mapping[str, Any], environment: Environment, app_id: str) -> Tracing:
+    """Build from ``spec.tracing``. Raises ``TracingError``."""
+    otlp = otlp_settings(spec, environment)
+    given = spec.get("samplingRate")
+    if (given is None or str(given) == "") and otlp is not None and not _endpoint(spec):
+        given = "1"
+    rate = sampling_rate(given)
+    resource = resource_attributes(environment, app_id)
+    try:
+        exporters = list(_exporters(spec, otlp, resource))
+    except ValueError as error:
+        raise TracingError(f"tracing configuration: {error}") from error
+    return Tracing(rate, exporters)
+
+
+def sampling_rate(given: object) -> float:
+    """The share of new traces that is recorded; unset or unreadable means 0.0001."""
+    try:
+        rate = float(str(given))
+    except ValueError:
+        return _DEFAULT_RATE
+    return _DEFAULT_RATE if math.isnan(rate) else rate
+
+
+def resource_attributes(environment: Environment, app_id: str) -> dict[str, str]:
+    """What every span says about its origin."""
+    attributes = {"service.name": app_id}
+    attributes |= dict(_pairs(environment.get("OTEL_RESOURCE_ATTRIBUTES", "")))
+    if service := environment.get("OTEL_SERVICE_NAME"):
+        attributes["service.name"] = service
+    return attributes
+
+
+def otlp_settings(spec: Mapping[str, Any], environment: Environment) -> Otlp | None:
+    """The OTLP target: the Configuration's, otherwise the environment's."""
+    otel = spec.get("otel") or {}
+    if endpoint := _endpoint(spec):
+        return Otlp(
+            endpoint,
+            str(otel.get("protocol") or "grpc").lower(),
+            otel.get("isSecure") is not False,
+            tuple(_headers(otel.get("headers") or [], environment)),
+            _timeout(otel.get("timeout")),
+        )
+    endpoint = _variable(environment, "ENDPOINT")
+    if not endpoint:
+        return None
+    protocol = _variable(environment, "PROTOCOL")
+    return Otlp(
+        endpoint.removeprefix("https://").removeprefix("http://"),
+        "http" if protocol.lower().startswith("http") else "grpc",
+        # An http URL that were dialled with TLS could only fail.
+        not endpoint.startswith("http://")
+        and environment.get("OTEL_EXPORTER_OTLP_INSECURE", "").lower() != "true",
+        tuple(_pairs(_variable(environment, "HEADERS"))),
+        _timeout(_variable(environment, "TIMEOUT")),
+    )
+
+
+def _exporters(
+    spec: Mapping[str, Any], otlp: Otlp | None, resource: Mapping[str, str]
+) -> list[Exporter]:
+    exporters: list[Exporter] = []
+    if spec.get("stdout") is True:
+        from dapr_common.observe.exporters.stdout import StdoutExporter
+
+        exporters.append(StdoutExporter())
+    if url := str((spec.get("zipkin") or {}).get("endpointAddress") or ""):
+        from dapr_common.observe.exporters.zipkin import ZipkinExporter
+
+        exporters.append(ZipkinExporter(url, resource))
+    if otlp is not None:
+        exporters.append(_otlp_exporter(otlp, resource))
+    return exporters
+
+
+def _otlp_exporter(otlp: Otlp, resource: Mapping[str, str]) -> Exporter:
+    from dapr_common.observe.exporters.otlp import OtlpGrpcExporter, OtlpHttpExporter
+
+    if otlp.protocol not in ("http", "grpc"):
+        raise TracingError(f'otel.protocol: expected http or grpc, got "{otlp.protocol}"')
+    kind = OtlpHttpExporter if otlp.protocol == "http" else OtlpGrpcExporter
+    return kind(
+        otlp.endpoint,
+        resource,
+        secure=otlp.secure,
+        headers=otlp.headers,
+        timeout=otlp.timeout,
+    )
+
+
+def _endpoint(spec: Mapping[str, Any]) -> str:
+    return str((spec.get("otel") or {}).get("endpointAddress") or "")
+
+
+def _variable(environment: Environment, name: str) -> str:
+    return environment.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or environment.get(
+        f"OTEL_EXPORTER_OTLP_{name}", ""
+    )
+
+
+def _timeout(given: object) -> float:
+    """Seconds; a bare number is milliseconds."""
+    text = str(given or "").strip()
+    if not text:
+        return _OTLP_TIMEOUT
+    try:
+        seconds = int(text) / 1000
+    except ValueError:
+        try:
+            seconds = parse_go_duration(text).total_seconds()
+        except ValueError as error:
+            raise TracingError(f"tracing configuration: otel.timeout: {error}") from error
+    return seconds if seconds > 0 else _OTLP_TIMEOUT
+
+
+def _headers(given: object, environment: Environment) -> list[tuple[str, str]]:
+    """Headers as ``name=value`` texts (files) or as name and value (Kubernetes)."""
+    found: list[tuple[str, str]] = []
+    for entry in given if isinstance(given, list) else str(given).split(","):
+        if not isinstance(entry, Mapping):
+            key, equals, text = str(entry).partition("=")
+            if equals and key.strip():
+                found.append((key.strip(), text.strip()))
+            continue
+        name = str(entry.get("name") or "")
+        value: object = entry.get("value")
+        if value is None and entry.get("envRef"):
+            value = environment.get(str(entry["envRef"]))
+        if name and value is not None:
+            found.append((name, str(value)))
+        else:
+            _LOG.warning("Trace exporter header %s has no value and is left out", name)
+    return found
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """``k=v,k=v`` with percent-encoded values."""
+    found: list[tuple[str, str]] = []
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if equals and name.strip():
+            found.append((unquote(name.strip()), unquote(value.strip())))
+    return found
