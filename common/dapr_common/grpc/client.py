@@ -55,8 +55,11 @@ class UnaryResult:
     trailers: list[tuple[str, str | bytes]]
 
 
-class _RetryableError(Exception):
+class _RetryableError(RpcError):
     """The peer did not process the stream: it may be sent again elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__(GrpcCode.UNAVAILABLE, "the server refused the stream unprocessed")
 
 
 class GrpcChannel:
@@ -109,6 +112,11 @@ class GrpcChannel:
         ]
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a connection, or one is being made."""
+        return bool(self._connections) or self._connecting is not None
+
+    @property
     def active(self) -> int:
         """Open streams on all connections."""
         return sum(len(connection.streams) for connection in self._connections)
@@ -125,7 +133,7 @@ class GrpcChannel:
         """One request, one response. Raises ``RpcError``."""
         raw = request if isinstance(request, bytes) else request.SerializeToString()
         while True:
-            call = await self._start(method, metadata, timeout, first=raw)
+            call = await self._start(method, metadata, timeout, frame(raw))
             try:
                 message = await call.only_message()
                 break
@@ -142,10 +150,19 @@ class GrpcChannel:
         return UnaryResult(parsed, call.initial, call.trailers)
 
     async def open(
-        self, method: str, metadata: Metadata = (), timeout: float | None = None
+        self,
+        method: str,
+        metadata: Metadata = (),
+        timeout: float | None = None,
+        *,
+        frames: bytes | None = None,
     ) -> Call:
-        """Start a streaming call. Raises ``RpcError`` when the target cannot be reached."""
-        return await self._start(method, metadata, timeout, first=None)
+        """Start a streaming call. Raises ``RpcError`` when the target cannot be reached.
+
+        ``frames`` is the whole input when it is known already: framed messages, sent together
+        with the headers and closing the call's input.
+        """
+        return await self._start(method, metadata, timeout, frames)
 
     async def close(self) -> None:
         """Cut every connection."""
@@ -161,7 +178,7 @@ class GrpcChannel:
             self._connections.remove(connection)
 
     async def _start(
-        self, method: str, metadata: Metadata, timeout: float | None, first: bytes | None
+        self, method: str, metadata: Metadata, timeout: float | None, frames: bytes | None
     ) -> Call:
         if self._closed:
             raise RpcError(GrpcCode.CANCELLED, "grpc: the client connection is closing")
@@ -174,7 +191,7 @@ class GrpcChannel:
         if connection is None:
             connection = await self._connect(timeout)
         call = Call(connection, timeout)
-        connection.start(call, headers, first)
+        connection.start(call, headers, frames)
         return call
 
     def _usable(self) -> _ClientConnection | None:
@@ -320,6 +337,31 @@ class Call:
                 return
             else:
                 await self._wait()
+
+    async def take(self) -> list[bytes]:
+        """The response messages that came since the last time, at least one; none at the end.
+
+        Raises ``RpcError`` when the call ended with another status than OK.
+        """
+        while not self._messages:
+            if self.done:
+                if self._error is not None:
+                    raise self._failure()
+                return []
+            await self._wait()
+        messages, self._messages = self._messages, []
+        self._consume()
+        return messages
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call ended with OK and no message is left to take."""
+        return self.done and self._error is None and not self._messages
+
+    @property
+    def trailers_only(self) -> bool:
+        """Whether the answer was a status without headers of its own."""
+        return self.head_pairs is not None and self.head_pairs is self._trailers
 
     async def initial_metadata(self) -> list[tuple[str, str | bytes]]:
         """Wait for the response headers. Raises ``RpcError`` when the call failed before them."""
@@ -542,13 +584,13 @@ class _ClientConnection(asyncio.Protocol):
         for call in calls:
             call.finish(RpcError(GrpcCode.UNAVAILABLE, f'connection error: desc = "{reason}"'))
 
-    def start(self, call: Call, headers: list[Pair], first: bytes | None) -> None:
+    def start(self, call: Call, headers: list[Pair], frames: bytes | None) -> None:
         """Open a stream; a unary request goes along with it."""
         session = self.session
         try:
             call.id = session.send_request(headers)
-            if first is not None:
-                session.send_data(call.id, frame(first), end_stream=True)
+            if frames is not None:
+                session.send_data(call.id, frames, end_stream=True)
                 call.ended_input = True
         except h2.SessionError as error:
             self.accepts = False
