@@ -1,0 +1,1 @@
+"""Service invocation: calls to applications, wherever they run."""

@@ -1,0 +1,199 @@
+"""Calls to HTTP endpoints outside Dapr: ``HTTPEndpoint`` resources and URLs."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+from dapr_common.http.client import ClientResponse, HttpClient
+from dapr_common.http.messages import Header, Request, Response
+from dapr_common.kube.resources import HttpEndpoint
+from dapr_sidecar.blocks.invocation.app import (
+    ResponseBody,
+    check_verb,
+    http_answer,
+    http_path,
+)
+from dapr_sidecar.components.middleware.pipeline import Wrapper, wrapped
+from dapr_sidecar.context import SidecarContext
+from dapr_sidecar.messaging.call import Answer, Invocation, InvocationError
+from dapr_sidecar.messaging.headers import request_headers
+
+_CONNECT_SECONDS = 15.0
+_MOST_REDIRECTS = 10
+_MANY_CLIENTS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a connection goes, and with which TLS."""
+
+    scheme: str
+    host: str
+    port: int
+    endpoint: HttpEndpoint | None
+
+
+class ExternalCaller:
+    """Keeps one client per origin."""
+
+    def __init__(self, context: SidecarContext) -> None:
+        self._context = context
+        self._clients: dict[_Origin, HttpClient] = {}
+        self._wrappers: Sequence[Wrapper] = ()
+
+    def set_middlewares(self, wrappers: Sequence[Wrapper]) -> None:
+        """Wrap calls in these from now on."""
+        self._wrappers = wrappers
+
+    async def call(self, call: Invocation) -> Answer:
+        """Call the endpoint. Raises ``OSError`` or ``InvocationError``."""
+        check_verb(call)
+        endpoint = self._context.components.http_endpoints.get(call.target)
+        base = call.target if endpoint is None else endpoint.base_url
+        headers = request_headers(call.metadata, call.content_type, from_grpc=call.from_grpc)
+        if endpoint is not None:
+            headers = _with_own(headers, endpoint)
+        url = base.rstrip("/").encode() + http_path(call)
+        if self._wrappers:
+            return await self._piped(call, url, headers, endpoint)
+        response = await self._request(call, url, headers, endpoint)
+        return await http_answer(call, response)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            await client.close()
+
+    async def _piped(
+        self, call: Invocation, url: bytes, headers: list[Header], endpoint: HttpEndpoint | None
+    ) -> Answer:
+        base, _, query = url.partition(b"?")
+        rooted = base.find(b"/", base.find(b"://") + 3)
+        origin, path = (base, b"/") if rooted < 0 else (base[:rooted], base[rooted:])
+        sent = call
+
+        async def innermost(request: Request) -> Response:
+            tail = b"?" + request.query if request.query else b""
+            inner = Invocation(sent.target, sent.method, verb=request.method)
+            inner.body = await request.read()
+            response = await self._request(
+                inner, origin + request.path + tail, list(request.headers), endpoint
+            )
+            if response.complete:
+                return Response(response.status, response.headers, await response.read())
+            return Response(response.status, response.headers, ResponseBody(response))
+
+        lowered = [(name.lower(), value) for name, value in headers]
+        request = Request(call.verb, path, query, lowered, body=await call.keep_body())
+        response = await wrapped(innermost, self._wrappers)(request)
+        pairs = [(name.lower(), value) for name, value in response.headers]
+        content_type = next((v for n, v in pairs if n == b"content-type"), b"")
+        return Answer(response.status, pairs, content_type.decode("latin-1"), response.body)
+
+    async def _request(
+        self, call: Invocation, url: bytes, headers: list[Header], endpoint: HttpEndpoint | None
+    ) -> ClientResponse:
+        verb = call.verb
+        text = url.decode("utf-8", "surrogateescape")
+        for _ in range(_MOST_REDIRECTS):
+            client, target = await self._client(text, endpoint)
+            body = call.outgoing()
+            response = await client.request(
+                verb, target, headers, body, content_length=call.content_length
+            )
+            location = response.header(b"location")
+            follow = endpoint is not None and location and response.status in _REDIRECTS
+            if not follow or (call.body is None and response.status in (307, 308)):
+                return response
+            assert location is not None
+            response.close()
+            verb, text, headers = _redirected(
+                verb, response.status, text, location.decode("latin-1"), headers
+            )
+            if verb == "GET":
+                call = Invocation(call.target, call.method, verb=verb)
+        raise InvocationError(f'{verb} "{text}": stopped after {_MOST_REDIRECTS} redirects')
+
+    async def _client(self, url: str, endpoint: HttpEndpoint | None) -> tuple[HttpClient, bytes]:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvocationError(f"invalid URL for service invocation: {url}")
+        try:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError as error:
+            raise InvocationError(f"invalid URL for service invocation: {url}") from error
+        origin = _Origin(parts.scheme, parts.hostname, port, endpoint)
+        client = self._clients.get(origin)
+        if client is None:
+            client = await self._new(origin)
+        target = parts.path or "/"
+        if parts.query:
+            target += "?" + parts.query
+        return client, target.encode("utf-8", "surrogateescape")
+
+    async def _new(self, origin: _Origin) -> HttpClient:
+        context = None
+        if origin.scheme == "https":
+            context = await asyncio.to_thread(_tls, origin.endpoint)
+        if len(self._clients) >= _MANY_CLIENTS:
+            oldest = next(iter(self._clients))
+            await self._clients.pop(oldest).close()
+        client = self._clients[origin] = HttpClient(
+            origin.host, origin.port, ssl=context, connect_timeout=_CONNECT_SECONDS
+        )
+        return client
+
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SECRET = frozenset({b"authorization", b"cookie", b"www-authenticate", b"dapr-api-token"})
+
+
+def _redirected(
+    verb: str, status: int, url: str, location: str, headers: list[Header]
+) -> tuple[str, str, list[Header]]:
+    """The request that follows a redirect, as Go's client makes it."""
+    following = urljoin(url, location)
+    if status in (301, 302, 303) and verb not in ("GET", "HEAD"):
+        verb = "GET"
+        headers = [pair for pair in headers if pair[0].lower() != b"content-type"]
+    if urlsplit(following).hostname != urlsplit(url).hostname:
+        headers = [pair for pair in headers if pair[0].lower() not in _SECRET]
+    return verb, following, headers
+
+
+def _with_own(headers: list[Header], endpoint: HttpEndpoint) -> list[Header]:
+    """The endpoint's own headers, over those of the caller."""
+    own = [
+        (header.name.encode(), (header.value or "").encode("utf-8", "replace"))
+        for header in endpoint.headers
+    ]
+    if not own:
+        return headers
+    names = {name.lower() for name, _ in own}
+    return [pair for pair in headers if pair[0].lower() not in names] + own
+
+
+def _tls(endpoint: HttpEndpoint | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if endpoint is None:
+        return context
+    if endpoint.root_ca is not None and endpoint.root_ca.value:
+        context = ssl.create_default_context(cadata=endpoint.root_ca.value)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    certificate, key = endpoint.certificate, endpoint.private_key
+    if certificate is not None and certificate.value and key is not None and key.value:
+        # The ssl module reads certificates from files only.
+        with tempfile.TemporaryDirectory(prefix="dapr-endpoint-") as directory:
+            chain = Path(directory) / "client.pem"
+            chain.touch(mode=0o600)
+            chain.write_text(f"{certificate.value}\n{key.value}\n")
+            context.load_cert_chain(chain)
+    return context

@@ -1,0 +1,45 @@
+"""Method names as Dapr normalises them before access control and the app see them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from dapr_common.errors import GrpcCode
+from dapr_common.grpc.errors import RpcError
+
+_UNICODE_ESCAPE = re.compile(r"\\u00([01][0-9a-f])")
+_FORBIDDEN = frozenset([*map(chr, range(0x20)), "#", "?", "\x7f"])
+
+
+def normalise(method: str) -> str:
+    """Clean a method lexically; a leading slash stays. Raises ``RpcError`` (invalid argument)."""
+    if not _FORBIDDEN.isdisjoint(method):
+        raise RpcError(
+            GrpcCode.INVALID_ARGUMENT,
+            f"invalid method: method contains forbidden character: {_quoted(method)}",
+        )
+    if "//" not in method and "." not in method and method[-1:] != "/":
+        return method
+    return _cleaned(method)
+
+
+def _cleaned(method: str) -> str:
+    kept: list[str] = []
+    for segment in method.split("/"):
+        if segment in ("", "."):
+            continue
+        if segment == "..":
+            # What climbs above the start is dropped, so an app is never asked for "../x".
+            if kept:
+                kept.pop()
+            continue
+        kept.append(segment)
+    text = "/".join(kept)
+    return "/" + text if method[:1] == "/" else text
+
+
+def _quoted(text: str) -> str:
+    """As Go's ``%q`` writes it."""
+    quoted = json.dumps(text, ensure_ascii=False).replace("\x7f", "\\x7f")
+    return _UNICODE_ESCAPE.sub(r"\\x\1", quoted)
