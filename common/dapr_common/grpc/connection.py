@@ -1,0 +1,103 @@
+"""What both ends of a gRPC connection share: writing, back-pressure, the life of the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any, Protocol
+
+from dapr_common.http2 import session as h2
+
+PING_DATA = b"keepaliv"
+_TICK_SECONDS = 1.0
+
+
+class Writer(Protocol):
+    """A stream that waits until it may send more."""
+
+    def wake_writers(self) -> None:
+        """Look again whether there is room."""
+
+
+class Http2Connection(asyncio.Protocol):
+    """One HTTP/2 connection. What comes up in one turn of the loop leaves in one write."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, session: h2.Session) -> None:
+        self.loop = loop
+        self.session = session
+        self.blocked: set[Writer] = set()
+        self.last_activity = loop.time()
+        self._transport: Any = None
+        self._flushing = False
+        self._paused = False
+        self._ping_sent: float | None = None
+
+    # --- sending ----------------------------------------------------------------------------
+
+    def flush_soon(self) -> None:
+        """Send at the end of this turn of the loop."""
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what the session may send."""
+        self._flushing = False
+        if self._paused:
+            return
+        try:
+            data = self.session.data_to_send()
+        except h2.SessionError:
+            self.abort()
+            return
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+            if self.blocked:
+                self._wake_writers()
+
+    def acknowledge(self, amount: int, stream_id: int) -> None:
+        """Give receive window back; also for streams that have ended."""
+        try:
+            self.session.acknowledge_received_data(amount, stream_id)
+        except (h2.SessionError, ValueError):
+            return
+        self.flush_soon()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self.flush()
+        self._wake_writers()
+
+    def _wake_writers(self) -> None:
+        blocked, self.blocked = self.blocked, set()
+        for stream in blocked:
+            stream.wake_writers()
+
+    # --- life -------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._transport.abort()
+
+    def _close(self) -> None:
+        """Close once what was written has left."""
+        self.flush()
+        self._transport.close()
+
+    def _ping_lost(self, now: float, timeout: float) -> bool:
+        return self._ping_sent is not None and now - self._ping_sent > timeout
+
+    def _ping(self, now: float) -> None:
+        self._ping_sent = now
+        with contextlib.suppress(h2.SessionError):
+            self.session.ping(PING_DATA)
+        self.flush()
+
+
+def tick_interval(*intervals: float | None) -> float:
+    """How often to look after connections that have these time limits."""
+    shortest = min((value for value in intervals if value is not None), default=_TICK_SECONDS)
+    return max(min(_TICK_SECONDS, shortest / 4), 0.01)
