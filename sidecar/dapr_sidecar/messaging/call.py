@@ -19,8 +19,9 @@ class Invocation:
     """One call to an application.
 
     ``metadata`` has lower-case names; values of ``-bin`` names are base64 text. ``body`` is the
-    whole body, or ``None`` while ``chunks`` still brings it. ``verb`` is empty when a gRPC caller
-    gave no HTTP extension.
+    whole body, or ``None`` while ``chunks`` still brings it. ``streaming``: the caller did not
+    declare a length, so the call is made once and never again. ``verb`` is empty when a gRPC
+    caller gave no HTTP extension.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Invocation:
         "metadata",
         "method",
         "query",
+        "streaming",
         "target",
         "type_url",
         "verb",
@@ -51,6 +53,7 @@ class Invocation:
         chunks: Callable[[], AsyncIterator[bytes]] | None = None,
         content_length: int | None = None,
         type_url: str = "",
+        streaming: bool = False,
     ) -> None:
         self.target = target
         self.method = method
@@ -63,11 +66,7 @@ class Invocation:
         self.chunks = chunks
         self.content_length = content_length
         self.type_url = type_url
-
-    @property
-    def streaming(self) -> bool:
-        """Whether the body's length is unknown: it is sent once and never kept."""
-        return self.body is None and self.content_length is None
+        self.streaming = streaming
 
     @property
     def wants_events(self) -> bool:

@@ -137,7 +137,7 @@ class RemoteCaller:
         return answer
 
     async def _unary(self, channel: GrpcChannel, call: Invocation, app_id: str) -> Answer:
-        if call.body is None:
+        if call.body is None or call.streaming:
             raise InvocationError(
                 f"target app '{app_id}' is running a version of Dapr that does not support "
                 "streaming-based service invocation"

@@ -8,8 +8,10 @@ import orjson
 import pytest
 from sidecars import MiniSidecar, Table, http_app, pair
 
+from dapr_common.http.client import ResponseError
 from dapr_common.http.messages import Request, Response
 from dapr_common.observe.tracing import SpanContext
+from dapr_sidecar.channel.http import HttpChannel
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
@@ -348,20 +350,29 @@ async def test_concurrency_slots_are_held_until_the_body_was_read() -> None:
         assert most == 2
 
 
-async def test_client_that_leaves_frees_the_app() -> None:
-    started, cancelled = asyncio.Event(), asyncio.Event()
+async def test_client_that_leaves_frees_the_way() -> None:
+    started, freed = asyncio.Event(), asyncio.Event()
 
     async def hang(request: Request) -> Response:
         started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
+        await asyncio.Event().wait()
         raise AssertionError
 
     async with pair() as (a1, a2), http_app(a2, hang):
+        channel = a2.context.channel
+        assert isinstance(channel, HttpChannel)
+        gone = channel._client.gone
+
+        def watched(connection: object) -> None:
+            gone(connection)  # type: ignore[arg-type]
+            freed.set()
+
+        channel._client.gone = watched  # type: ignore[method-assign]
         call = asyncio.create_task(a1.call("GET", "/v1.0/invoke/a2/method/x"))
         await started.wait()
-        call.cancel()
+        for connection in list(a1.http.connections):
+            connection.abort()
         async with asyncio.timeout(2):
-            await cancelled.wait()
+            await freed.wait()
+        with pytest.raises(ResponseError):
+            await call

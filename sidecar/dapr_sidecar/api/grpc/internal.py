@@ -222,6 +222,7 @@ class _RequestBody:
             await call.keep_body()
         elif length is None and call.verb in _BODILESS:
             await self._look_ahead(call)
+        call.streaming = call.body is None and length is None
         return call, request
 
     async def _look_ahead(self, call: Invocation) -> None:

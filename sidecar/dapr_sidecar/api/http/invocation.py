@@ -77,6 +77,7 @@ def _invocation(request: Request, target: HttpTarget) -> Invocation:
         body=body,
         chunks=None if body is not None else request.chunks,
         content_length=None if body is not None else request.content_length,
+        streaming=request.content_length is None,
     )
 
 

@@ -150,7 +150,7 @@ class InvocationBlock:
         try:
             return await self._remote.call(call, app_id, namespace)
         except RpcError as error:
-            retried = error.code in _GONE and call.body is not None
+            retried = error.code in _GONE and call.body is not None and not call.streaming
             if not retried or policies.has_app_target(call.target):
                 raise
             return await self._again(call, app_id, namespace, error)
