@@ -40,10 +40,10 @@ class Http2Connection(asyncio.Protocol):
             self._flushing = True
             self.loop.call_soon(self.flush)
 
-    def flush(self) -> None:
-        """Send what the session may send."""
+    def flush(self, *, at_once: bool = False) -> None:
+        """Send what the session may send; a slow peer makes it wait, unless ``at_once``."""
         self._flushing = False
-        if self._paused:
+        if self._paused and not at_once:
             return
         try:
             data = self.session.data_to_send()

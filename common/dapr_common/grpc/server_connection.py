@@ -229,8 +229,8 @@ class ServerConnection(Http2Connection):
             self._flushing = True
             self.loop.call_soon(self.flush)
 
-    def flush(self) -> None:
-        super().flush()
+    def flush(self, *, at_once: bool = False) -> None:
+        super().flush(at_once=at_once)
         if (self._lingering or self._shutting_down) and not self._paused:
             self._settle()
 
@@ -276,7 +276,7 @@ class ServerConnection(Http2Connection):
             self._last_call = None
             with contextlib.suppress(h2.SessionError):
                 self.session.send_goaway()
-            self.flush_soon()
+            self.flush(at_once=True)
 
     def _check_idle(self) -> None:
         if not self.streams:

@@ -149,7 +149,10 @@ class Session(Protocol):
         """Tell the peer to open no more streams, while those on their way are still served."""
 
     def send_goaway(self, error_code: int = NO_ERROR, *, debug_data: bytes = b"") -> None:
-        """Tell the peer which stream was the last one served."""
+        """Tell the peer which stream was the last one served.
+
+        The bytes must be taken before more are received, or a later stream is served all the same.
+        """
 
     def acknowledge_received_data(self, amount: int, stream_id: int) -> None:
         """Let the peer send as much again."""
