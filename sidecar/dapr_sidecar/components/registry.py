@@ -31,6 +31,7 @@ TYPES: dict[str, str] = {
     "crypto.dapr.localstorage/v1": "crypto.localstorage:LocalStorageCrypto",
     "nameresolution.mdns/v1": "nameresolution.mdns:MdnsResolver",
     "nameresolution.sqlite/v1": "nameresolution.sqlite:SqliteResolver",
+    "nameresolution.nameformat/v1": "nameresolution.nameformat:NameFormatResolver",
     "middleware.http.uppercase/v1": "middleware.uppercase:UppercaseMiddleware",
     "middleware.http.routeralias/v1": "middleware.routeralias:RouterAliasMiddleware",
 }

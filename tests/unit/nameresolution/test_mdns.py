@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -142,10 +143,8 @@ def test_messages_survive_the_wire(message: dns.Message) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    try:
+    with contextlib.suppress(dns.MessageError):
         records.sightings(dns.parse(data))
-    except dns.MessageError:
-        pass
 
 
 @given(st.integers(0, len(RECORDED) - 1), st.integers(0, 255))
@@ -153,10 +152,8 @@ def test_damaged_packets_are_read_or_refused(position: int, value: int) -> None:
     damaged = bytearray(RECORDED)
     damaged[position] = value
     for cut in (bytes(damaged), bytes(damaged[:position])):
-        try:
+        with contextlib.suppress(dns.MessageError):
             records.sightings(dns.parse(cut))
-        except dns.MessageError:
-            pass
 
 
 def test_pointers_that_go_round_are_refused() -> None:
@@ -203,7 +200,7 @@ async def meet() -> None:
         found = await asyncio.gather(*(first.resolve(name, "any", 0) for _ in range(5)))
     assert found == ["10.9.9.1:4242"] * 5
     started = asyncio.get_running_loop().time()
-    with pytest.raises(LookupError, match="^couldn't find service: nobody-here$"):
+    with pytest.raises(LookupError, match="couldn't find service: nobody-here"):
         await first.resolve("nobody-here", "", 0)
     assert 0.9 < asyncio.get_running_loop().time() - started < 2
     await second.close()
@@ -233,16 +230,18 @@ async def test_two_resolvers_meet() -> None:
     await meet()
 
 
-IN_NAMESPACE = "import asyncio, sys; sys.path.insert(0, {0!r}); import test_mdns; asyncio.run(test_mdns.meet())"
-
-
-@pytest.mark.parametrize(
-    "setup",
-    [
-        "",
-        "ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up && ip addr add 10.9.9.1/24 dev v0 &&",
-    ],
+IN_NAMESPACE = (
+    "import asyncio, sys; sys.path.insert(0, {0!r}); import test_mdns; "
+    "asyncio.run(test_mdns.meet())"
 )
+VETH = (
+    "ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up && "
+    "ip addr add 10.9.9.1/24 dev v0 &&"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setup", ["", VETH], ids=["loopback", "veth"])
 def test_in_a_network_of_its_own(setup: str) -> None:
     """Only a loopback, then a veth pair: as in a test's private network namespace."""
     unshare = shutil.which("unshare")

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dapr_common.grpc.wire import Deframer
+from dapr_common.http.messages import Header
+from dapr_common.observe.tracing import SpanContext, Tracer, current_span
+from dapr_common.wire.dapr.proto.common.v1 import common_pb2
+from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
+from dapr_sidecar.components.base import ComponentContext
+from dapr_sidecar.components.nameresolution.base import Resolver
+from dapr_sidecar.messaging import headers, internal_port, statuses, wire
+from dapr_sidecar.messaging.call import Answer, Invocation
+from dapr_sidecar.messaging.peers import Peers
+from dapr_sidecar.messaging.resolve import AddressBook
+
+# --- wire ---------------------------------------------------------------------------------------
+
+NAME = st.sampled_from([b"accept", b"content-type", b"x-a", b"x-long-name", b"content-length"])
+PAIRS = st.lists(
+    st.tuples(NAME, st.binary(max_size=300).map(lambda b: b.replace(b"\0", b""))), max_size=8
+)
+
+
+def multi(pairs: list[Header], *, spelled: bool) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        key = name.decode().title() if spelled else name.decode()
+        found.setdefault(key, []).append(value.decode("utf-8", "replace"))
+    return found
+
+
+@given(
+    PAIRS,
+    st.booleans(),
+    st.text(max_size=200),
+    st.sampled_from(["", "GET", "WEIRD"]),
+    st.text(max_size=9),
+    st.binary(max_size=300),
+)
+def test_leading_requests_say_what_was_meant(
+    pairs: list[Header], spelled: bool, method: str, verb: str, query: str, data: bytes
+) -> None:
+    call = Invocation("a", method, verb=verb, query=query, content_type="text/x", type_url="t")
+    entries = wire.metadata_entries(pairs, spelled=spelled)
+    message = internals.InternalInvokeRequestStream.FromString(
+        wire.leading_request(call, entries, data)
+    )
+    request = message.request
+    assert request.ver == 1
+    assert {k: list(v.values) for k, v in request.metadata.items()} == multi(pairs, spelled=spelled)
+    assert request.message.method == method
+    assert (request.message.content_type, request.message.data.type_url) == ("text/x", "t")
+    assert request.message.HasField("http_extension") is bool(verb)
+    if verb:
+        wanted = {"GET": common_pb2.HTTPExtension.GET}.get(verb, common_pb2.HTTPExtension.POST)
+        assert request.message.http_extension.verb == wanted
+        assert request.message.http_extension.querystring == query
+    assert message.HasField("payload") is bool(data)
+    assert message.payload.data == data
+    back = wire.invocation_of(request, "a", b"")
+    assert sorted(n for n, _ in back.metadata) == sorted(n for n, _ in pairs)
+
+
+@given(PAIRS, st.integers(0, 599), st.text(max_size=20), st.binary(max_size=50))
+def test_leading_responses_say_what_was_meant(
+    pairs: list[Header], status: int, text: str, data: bytes
+) -> None:
+    answer = Answer(status, pairs, "text/x", b"", message=text, trailers=pairs)
+    entries = wire.metadata_entries(pairs, spelled=True)
+    message = internals.InternalInvokeResponseStream.FromString(
+        wire.leading_response(answer, entries, data)
+    )
+    response = message.response
+    assert response.HasField("status")
+    assert (response.status.code, response.status.message) == (status, text)
+    assert {k: list(v.values) for k, v in response.headers.items()} == multi(pairs, spelled=True)
+    assert {k: list(v.values) for k, v in response.trailers.items()} == multi(pairs, spelled=False)
+    assert response.message.content_type == "text/x"
+    assert message.payload.data == data
+    back = wire.answer_of(response)
+    assert (back.status, back.message) == (status, text)
+
+
+@given(st.binary(max_size=9000))
+def test_bodies_travel_in_numbered_chunks(body: bytes) -> None:
+    frames = wire.request_frames(Invocation("a", "m"), b"", body)
+    found = b""
+    payloads = wire.Payloads()
+    messages: deque[bytes] = deque()
+    Deframer(None).feed(frames, messages)
+    for raw in messages:
+        message = internals.InternalInvokeRequestStream.FromString(raw)
+        assert len(message.payload.data) <= 2048
+        if message.HasField("payload"):
+            found += payloads.take(message.payload)
+    assert found == body
+
+
+def test_gaps_in_the_sequence_are_errors() -> None:
+    payloads = wire.Payloads()
+    payloads.take(common_pb2.StreamPayload(data=b"a", seq=0))
+    with pytest.raises(
+        wire.SequenceError, match=r"^invalid sequence number received: 2 \(expected: 1\)$"
+    ):
+        payloads.take(common_pb2.StreamPayload(data=b"b", seq=2))
+
+
+def test_events_start_with_ok_and_carry_responses() -> None:
+    answer = Answer(200, [], "", b"", events=True)
+    first = internals.InternalInvokeResponseStream.FromString(
+        wire.leading_response(answer, b"", b"")
+    )
+    assert first.response.HasField("status")
+    assert first.response.status.code == 0
+    later = internals.InternalInvokeResponseStream.FromString(
+        wire.payload_message(b"x", 3, events=True)
+    )
+    assert later.HasField("response")
+    assert not later.response.HasField("status")
+    assert (later.payload.data, later.payload.seq) == (b"x", 3)
+
+
+def test_origin_is_read_from_the_content_type_key() -> None:
+    request = internals.InternalInvokeRequest()
+    request.metadata["content-type"].values.append("application/grpc+proto")
+    assert wire.invocation_of(request, "a", b"").from_grpc
+    request = internals.InternalInvokeRequest()
+    request.metadata["Content-Type"].values.append("application/grpc")
+    assert not wire.invocation_of(request, "a", b"").from_grpc
+
+
+# --- headers ------------------------------------------------------------------------------------
+
+
+def test_what_an_http_app_gets() -> None:
+    given_ = [
+        (b"host", b"h"),
+        (b"connection", b"X-Drop, close"),
+        (b"x-drop", b"1"),
+        (b"te", b"trailers"),
+        (b"content-type", b"ignored"),
+        (b"content-length", b"5"),
+        (b"destination-app-id", b"a"),
+        (b"x-data-bin", b"AA=="),
+        (b"baggage", b"k=v"),
+        (b"baggage", b"second=1"),
+        (b"x-many", b"1"),
+        (b"x-many", b"2"),
+        (b"grpc-accept-encoding", b"gzip"),
+        (b":authority", b"me"),
+        (b"user-agent", b"u"),
+    ]
+    assert headers.request_headers(given_, "text/x") == [
+        (b"Baggage", b"k=v"),
+        (b"X-Many", b"1"),
+        (b"X-Many", b"2"),
+        (b"Dapr-Grpc-Accept-Encoding", b"gzip"),
+        (b"Dapr-Authority", b"me"),
+        (b"User-Agent", b"u"),
+        (b"Content-Type", b"text/x"),
+    ]
+
+
+def test_trace_context_towards_an_http_app() -> None:
+    parent = SpanContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1)
+    given_ = [(b"traceparent", parent.traceparent.encode()), (b"tracestate", b"a=b")]
+    assert headers.request_headers(given_, "") == [
+        (b"Traceparent", given_[0][1]),
+        (b"Tracestate", b"a=b"),
+    ]
+    binary = [(b"grpc-trace-bin", base64.b64encode(parent.grpc_trace_bin).rstrip(b"="))]
+    assert headers.request_headers(binary, "", from_grpc=True) == [(b"Traceparent", given_[0][1])]
+    assert headers.request_headers([(b"grpc-trace-bin", b"!")], "", from_grpc=True) == []
+    span = Tracer(1).start("x", "SERVER", parent)
+    token = current_span.set(span)
+    try:
+        assert headers.request_headers(given_, "") == [
+            (b"Traceparent", span.context.traceparent.encode())
+        ]
+    finally:
+        current_span.reset(token)
+
+
+def test_what_a_grpc_app_gets() -> None:
+    pairs = [
+        (b"content-type", b"text/x"),
+        (b"cache-control", b"no"),
+        (b"x-a", b"1"),
+        (b"x-b-bin", b"AQI="),
+        (b"traceparent", b"t"),
+        (b"destination-app-id", b"a"),
+    ]
+    assert headers.grpc_metadata(pairs, from_grpc=False) == [
+        ("dapr-content-type", "text/x"),
+        ("dapr-cache-control", "no"),
+        ("x-a", "1"),
+        ("x-b-bin", b"\x01\x02"),
+    ]
+    assert headers.grpc_metadata(pairs, from_grpc=True)[:2] == [
+        ("content-type", "text/x"),
+        ("cache-control", "no"),
+    ]
+    assert headers.pairs_from_metadata([("a", "b"), ("c-bin", b"\x01\x02")]) == [
+        (b"a", b"b"),
+        (b"c-bin", b"AQI="),
+    ]
+
+
+def test_statuses() -> None:
+    assert [statuses.http_from_grpc(code) for code in range(18)] == [
+        *(200, 408, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401, 500)
+    ]
+    assert [statuses.grpc_from_http(s) for s in (200, 204, 301, 400, 404, 418, 500, 503)] == [
+        *(0, 0, 2, 13, 5, 2, 2, 14)
+    ]
+
+
+# --- ports, addresses, peers --------------------------------------------------------------------
+
+
+def test_stable_port() -> None:
+    digest = hashlib.sha256(b"app|/srv|0|box").digest()
+    wanted = 47300 + int.from_bytes(digest[:2], "little") % (65535 - 47300)
+    assert internal_port.stable_port("app", "/srv", 0, "box") == wanted
+    chosen = internal_port.choose_port("some-app", "some-host")
+    assert chosen >= 47300
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", chosen))
+        taken.listen()
+        assert internal_port.choose_port("some-app", "some-host") == 0
+
+
+class Slow(Resolver):
+    def __init__(self, answers: list[str]) -> None:
+        super().__init__(None, ComponentContext("x", "y"))
+        self.answers = answers
+
+    async def resolve(self, app_id: str, namespace: str, port: int) -> str:
+        return self.answers.pop(0)
+
+
+async def test_empty_answers_are_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dapr_sidecar.messaging.resolve._EMPTY_PAUSE", 0)
+    book = AddressBook()
+    with pytest.raises(LookupError, match="name resolver not initialized"):
+        await book.find("a", "n")
+    book.resolver = Slow(["", "", "x:1"])
+    assert await book.find("a", "n") == "x:1"
+    book.resolver = Slow([""] * 6)
+    with pytest.raises(LookupError, match="resolver returned empty address for app id n/a"):
+        await book.find("a", "n")
+
+
+async def test_channels_are_kept_by_identity() -> None:
+    peers = Peers()
+    one = peers.channel("h:1", "n", "a")
+    assert peers.channel("h:1", "n", "a") is one
+    assert peers.channel("h:1", "other", "a") is not one
+    await peers.drop("h:1", "n", "a")
+    assert peers.channel("h:1", "n", "a") is not one
+    await peers.close()
