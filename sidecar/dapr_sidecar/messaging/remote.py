@@ -118,15 +118,14 @@ class RemoteCaller:
         messages = await stream.take()
         if not messages:
             raise RpcError(GrpcCode.INTERNAL, "response does not contain the required fields")
-        first = internals.InternalInvokeResponseStream.FromString(messages[0])
-        response = first.response
-        if not response.HasField("status"):
+        first = wire.read_response(messages[0])
+        if not first.complete:
             raise InvocationError(
                 "response does not contain the required fields in the leading chunk"
             )
-        answer = wire.answer_of(response)
+        answer = first.answer
         payloads = wire.Payloads()
-        data = payloads.take(first.payload) if first.HasField("payload") else b""
+        data = b"" if first.payload is None else payloads.take(first.payload)
         if len(messages) == 1 and stream.ended:
             answer.body = data or answer.body
             return answer

@@ -7,12 +7,15 @@ values of a caller repeat and their map entries are kept ready.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from dapr_common.grpc.wire import frame
 from dapr_common.http.headers import canonical
 from dapr_common.http.messages import Header
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
+from dapr_common.wire.dapr.proto.internals.v1 import status_pb2
 from dapr_sidecar.messaging.call import Answer, Invocation
 
 CHUNK_BYTES = 2048
@@ -20,20 +23,15 @@ VERBS: dict[str, int] = dict(common_pb2.HTTPExtension.Verb.items())
 _VERB_NAMES = {number: name for name, number in VERBS.items()}
 _POST = VERBS["POST"]
 
+# Names whose values repeat and are no secrets: their entries are kept, encoded and decoded.
 _KEPT_NAMES = frozenset(
-    {
-        b"accept",
-        b"accept-encoding",
-        b"accept-language",
-        b"connection",
-        b"content-length",
-        b"content-type",
-        b"server",
-        b"user-agent",
-    }
+    b"accept,accept-encoding,accept-language,connection,content-length,content-type,host,server,"
+    b"user-agent,x-forwarded-for,x-forwarded-host,forwarded,destination-app-id,"
+    b"dapr-caller-app-id,dapr-callee-app-id,dapr-caller-namespace".split(b",")
 )
-_KEPT_LIMIT = 1024
+_KEPT_LIMIT, _KEPT_BYTES = 1024, 256
 _kept: dict[Header, bytes] = {}
+_decoded: dict[bytes, Header] = {}
 _names: dict[str, bytes] = {}
 
 
@@ -87,7 +85,9 @@ def metadata_entries(pairs: Sequence[Header], *, spelled: bool) -> bytes:
             entry = _kept.get(pair)
             if entry is None:
                 entry = _entry(2, canonical(name), (value,))
-                if len(_kept) < _KEPT_LIMIT:
+                if len(entry) <= _KEPT_BYTES:
+                    if len(_kept) >= _KEPT_LIMIT:
+                        _kept.clear()
                     _kept[pair] = entry
         else:
             entry = _entry(2, canonical(name) if spelled else name, (value,))
@@ -179,6 +179,132 @@ def request_frames(call: Invocation, entries: bytes, body: bytes) -> bytes:
 
 # --- decoding -----------------------------------------------------------------------------------
 
+_REQUEST, _PAYLOAD, _ENTRY, _TRAILER, _MESSAGE = 0x0A, 0x12, 0x12, 0x1A, 0x22
+_STATUS, _REQUEST_MESSAGE, _VERSION = 0x0A, 0x1A, 0x08
+
+
+@dataclass(slots=True)
+class LeadingRequest:
+    """The first message of a request stream."""
+
+    call: Invocation
+    version: int
+    complete: bool
+    """Whether metadata and message are there."""
+
+    payload: common_pb2.StreamPayload | None
+
+
+@dataclass(slots=True)
+class LeadingResponse:
+    """The first message of a response stream."""
+
+    answer: Answer
+    complete: bool
+    """Whether the status is there."""
+
+    payload: common_pb2.StreamPayload | None
+
+
+def read_request(raw: bytes, target: str) -> LeadingRequest:
+    """Read the first message of a request. Raises ``DecodeError``."""
+    outer = _fields(raw, None)
+    inner = None if outer is None else _fields(outer.get(_REQUEST, b""), [])
+    if outer is None or inner is None:
+        return _request_by_library(raw, target)
+    metadata: list[Header] = inner.pop(_ENTRY)
+    message = common_pb2.InvokeRequest.FromString(inner.get(_REQUEST_MESSAGE, b""))
+    call = _invocation(target, message, metadata)
+    for name, value in metadata:
+        if name == b"content-type" and value.startswith(b"application/grpc"):
+            # The spelling of this name tells where a call came from; the decoder dropped it.
+            return _request_by_library(raw, target)
+    payload = outer.get(_PAYLOAD)
+    return LeadingRequest(
+        call,
+        inner.get(_VERSION, 0),
+        bool(metadata) and _REQUEST_MESSAGE in inner,
+        None if payload is None else common_pb2.StreamPayload.FromString(payload),
+    )
+
+
+def read_response(raw: bytes) -> LeadingResponse:
+    """Read the first message of a response. Raises ``DecodeError``."""
+    outer = _fields(raw, None)
+    inner = None if outer is None else _fields(outer.get(_REQUEST, b""), [])
+    if outer is None or inner is None or _TRAILER in inner:
+        message = internals.InternalInvokeResponseStream.FromString(raw)
+        return LeadingResponse(
+            answer_of(message.response),
+            message.response.HasField("status"),
+            message.payload if message.HasField("payload") else None,
+        )
+    status = status_pb2.Status.FromString(inner.get(_STATUS, b""))
+    reply = common_pb2.InvokeResponse.FromString(inner.get(_MESSAGE, b""))
+    payload = outer.get(_PAYLOAD)
+    return LeadingResponse(
+        _answer(status, reply, inner[_ENTRY], ()),
+        _STATUS in inner,
+        None if payload is None else common_pb2.StreamPayload.FromString(payload),
+    )
+
+
+def _fields(raw: bytes, pairs: list[Header] | None) -> dict[int, Any] | None:
+    """The fields of a message by tag, map entries as pairs; ``None``: leave it to the library."""
+    found: dict[int, Any] = {}
+    position, end = 0, len(raw)
+    try:
+        while position < end:
+            tag = raw[position]
+            if not 8 <= tag < 0x80:
+                return None
+            size = raw[position + 1]
+            position += 2
+            shift = 7
+            if size > 0x7F:
+                size &= 0x7F
+                while True:
+                    more = raw[position]
+                    position += 1
+                    size |= (more & 0x7F) << shift
+                    if more < 0x80:
+                        break
+                    shift += 7
+                    if shift > 28:
+                        return None
+            if tag & 7 == 2:
+                piece = raw[position : position + size]
+                position += size
+                if pairs is not None and tag == _ENTRY:
+                    pair = _decoded.get(piece)
+                    if pair is None:
+                        pairs += _entry_pairs(piece)
+                    else:
+                        pairs.append(pair)
+                elif found.setdefault(tag, piece) is not piece:
+                    return None
+            elif tag & 7 == 0:
+                found[tag] = size
+            else:
+                return None
+    except IndexError:
+        return None
+    if position != end:
+        return None
+    if pairs is not None:
+        found[_ENTRY] = pairs
+    return found
+
+
+def _entry_pairs(piece: bytes) -> list[Header]:
+    entry = _field(2, piece)
+    pairs = pairs_of(internals.InternalInvokeRequest.FromString(entry).metadata)
+    if len(pairs) == 1 and pairs[0][0] in _KEPT_NAMES and len(piece) <= _KEPT_BYTES:
+        if len(_decoded) >= _KEPT_LIMIT:
+            _decoded.clear()
+        _decoded[piece] = pairs[0]
+    return pairs
+
 
 def lower_name(name: str) -> bytes:
     """A metadata name in lower case, as bytes."""
@@ -192,56 +318,80 @@ def lower_name(name: str) -> bytes:
 
 def pairs_of(entries: Mapping[str, internals.ListStringValue]) -> list[Header]:
     """A metadata map as pairs."""
-    return [
-        (lower_name(name), value.encode())
-        for name, listed in entries.items()
-        for value in listed.values
-    ]
+    pairs: list[Header] = []
+    for name, listed in entries.items():
+        values = listed.values
+        if len(values) == 1:
+            pairs.append((lower_name(name), values[0].encode()))
+        else:
+            pairs += [(lower_name(name), value.encode()) for value in values]
+    return pairs
 
 
-def invocation_of(
-    request: internals.InternalInvokeRequest, target: str, body: bytes | None
+def _request_by_library(raw: bytes, target: str) -> LeadingRequest:
+    message = internals.InternalInvokeRequestStream.FromString(raw)
+    request = message.request
+    return LeadingRequest(
+        invocation_of(request, target),
+        request.ver,
+        bool(request.metadata) and request.HasField("message"),
+        message.payload if message.HasField("payload") else None,
+    )
+
+
+def invocation_of(request: internals.InternalInvokeRequest, target: str) -> Invocation:
+    """The call an internal request asks for; its body is still to come."""
+    call = _invocation(target, request.message, pairs_of(request.metadata))
+    if "content-type" in request.metadata:
+        values = request.metadata["content-type"].values
+        call.from_grpc = bool(values) and values[0].startswith("application/grpc")
+    return call
+
+
+def _invocation(
+    target: str, message: common_pb2.InvokeRequest, metadata: list[Header]
 ) -> Invocation:
-    """The call an internal request asks for."""
-    message = request.message
-    metadata = pairs_of(request.metadata)
     verb = query = ""
     if message.HasField("http_extension"):
         extension = message.http_extension
         verb = _VERB_NAMES.get(extension.verb, "NONE")
         query = extension.querystring
-    from_grpc = False
-    for name in request.metadata:
-        if name == "content-type":
-            from_grpc = request.metadata[name].values[0].startswith("application/grpc")
-            break
     return Invocation(
         target,
         message.method,
         verb=verb,
         query=query,
         metadata=metadata,
-        from_grpc=from_grpc,
         content_type=message.content_type,
-        body=body,
-        type_url=message.data.type_url,
+        body=None,
+        type_url=message.data.type_url if message.HasField("data") else "",
     )
 
 
 def answer_of(response: internals.InternalInvokeResponse) -> Answer:
-    """The answer an internal response carries; its body is still empty."""
-    status = response.status
-    message = response.message
+    """The answer an internal response carries."""
+    headers, trailers = pairs_of(response.headers), pairs_of(response.trailers)
+    return _answer(response.status, response.message, headers, trailers)
+
+
+def _answer(
+    status: status_pb2.Status,
+    message: common_pb2.InvokeResponse,
+    headers: list[Header],
+    trailers: Sequence[Header],
+) -> Answer:
+    data = message.data if message.HasField("data") else None
+    code = status.code
     return Answer(
-        status.code,
-        pairs_of(response.headers),
+        code,
+        headers,
         message.content_type,
-        message.data.value,
-        from_grpc=status.code < 100,
-        trailers=pairs_of(response.trailers),
+        b"" if data is None else data.value,
+        from_grpc=code < 100,
+        trailers=trailers,
         message=status.message,
-        details=list(status.details),
-        type_url=message.data.type_url,
+        details=list(status.details) if code < 100 else (),
+        type_url="" if data is None else data.type_url,
     )
 
 

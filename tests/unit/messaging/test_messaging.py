@@ -6,6 +6,7 @@ import socket
 from collections import deque
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,7 +66,19 @@ def test_leading_requests_say_what_was_meant(
         assert request.message.http_extension.querystring == query
     assert message.HasField("payload") is bool(data)
     assert message.payload.data == data
-    back = wire.invocation_of(request, "a", b"")
+    read = wire.read_request(message.SerializeToString(), "a")
+    back = read.call
+    assert read.version == 1
+    assert read.complete is bool(pairs)
+    assert (read.payload is not None) is bool(data)
+    assert (back.method, back.verb, back.query) == (
+        method,
+        "" if not verb else "GET" if verb == "GET" else "POST",
+        query if verb else "",
+    )
+    assert sorted(back.metadata) == sorted(
+        (n, v.decode("utf-8", "replace").encode()) for n, v in pairs
+    )
     assert sorted(n for n, _ in back.metadata) == sorted(n for n, _ in pairs)
 
 
@@ -85,7 +98,10 @@ def test_leading_responses_say_what_was_meant(
     assert {k: list(v.values) for k, v in response.trailers.items()} == multi(pairs, spelled=False)
     assert response.message.content_type == "text/x"
     assert message.payload.data == data
-    back = wire.answer_of(response)
+    read = wire.read_response(message.SerializeToString())
+    back = read.answer
+    assert read.complete
+    assert sorted(back.trailers) == sorted(back.headers)
     assert (back.status, back.message) == (status, text)
 
 
@@ -131,10 +147,29 @@ def test_events_start_with_ok_and_carry_responses() -> None:
 def test_origin_is_read_from_the_content_type_key() -> None:
     request = internals.InternalInvokeRequest()
     request.metadata["content-type"].values.append("application/grpc+proto")
-    assert wire.invocation_of(request, "a", b"").from_grpc
+    assert wire.invocation_of(request, "a").from_grpc
     request = internals.InternalInvokeRequest()
     request.metadata["Content-Type"].values.append("application/grpc")
-    assert not wire.invocation_of(request, "a", b"").from_grpc
+    assert not wire.invocation_of(request, "a").from_grpc
+    for name, expected in (("content-type", True), ("Content-Type", False)):
+        message = internals.InternalInvokeRequestStream()
+        message.request.metadata[name].values.append("application/grpc")
+        assert wire.read_request(message.SerializeToString(), "a").call.from_grpc is expected
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    """The quick reader says what the library says."""
+    try:
+        wanted = internals.InternalInvokeRequestStream.FromString(raw)
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            wire.read_request(raw, "a")
+        return
+    read = wire.read_request(raw, "a")
+    assert read.call.method == wanted.request.message.method
+    assert (read.payload is not None) is wanted.HasField("payload")
+    assert sorted(read.call.metadata) == sorted(wire.pairs_of(wanted.request.metadata))
 
 
 # --- headers ------------------------------------------------------------------------------------

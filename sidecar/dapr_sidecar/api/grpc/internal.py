@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from google.protobuf.message import DecodeError
+
 from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, GrpcServer, Method
@@ -91,10 +93,9 @@ class InternalApi:
                 GrpcCode.INVALID_ARGUMENT,
                 "parsing InternalInvokeRequest error: Message is nil",
             )
-        call = wire.invocation_of(
-            request, self._block.context.identity.app_id, request.message.data.value
-        )
-        answer = await self._to_app(call, request, context)
+        call = wire.invocation_of(request, self._block.context.identity.app_id)
+        call.body = request.message.data.value
+        answer = await self._to_app(call, request.ver, context)
         return wire.internal_response(answer, await answer.read())
 
     # --- stream -----------------------------------------------------------------------------
@@ -103,8 +104,8 @@ class InternalApi:
         self, messages: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[bytes]:
         request_body = _RequestBody(messages)
-        call, request = await request_body.lead(self._block.context.identity.app_id)
-        answer = await self._to_app(call, request, context)
+        call, version = await request_body.lead(self._block.context.identity.app_id)
+        answer = await self._to_app(call, version, context)
         entries = wire.metadata_entries(_sent_headers(answer), spelled=not answer.from_grpc)
         body = answer.body
         if isinstance(body, bytes):
@@ -124,16 +125,14 @@ class InternalApi:
         finally:
             await answer.close()
 
-    async def _to_app(
-        self, call: Invocation, request: internals.InternalInvokeRequest, context: Context
-    ) -> Answer:
+    async def _to_app(self, call: Invocation, version: int, context: Context) -> Answer:
         call.method = normalise(call.method)
         if self._telemetry.tracing:
             self._start_span(call, context)
         if self._access_control is not None:
             self._check(call, context)
-        if request.ver not in (0, 1):
-            text = f"Unsupported spec version: {request.ver}"
+        if version not in (0, 1):
+            text = f"Unsupported spec version: {version}"
             raise _channel_failed(RpcError(GrpcCode.UNIMPLEMENTED, text))
         metrics = self._block.context.metrics
         caller = _caller_id(call)
@@ -200,22 +199,24 @@ class _RequestBody:
         self._first = b""
         self._next: bytes | None = None
 
-    async def lead(self, app_id: str) -> tuple[Invocation, internals.InternalInvokeRequest]:
-        """The call; its body is complete when it is declared to fit the leading message."""
+    async def lead(self, app_id: str) -> tuple[Invocation, int]:
+        """The call and its version; its body is complete when that can be known at once."""
         raw = await anext(self._messages, None)
         if raw is None:
             raise _incomplete()
-        message = internals.InternalInvokeRequestStream.FromString(raw)
-        request = message.request
-        if not request.metadata or not request.HasField("message"):
+        try:
+            first = wire.read_request(raw, app_id)
+        except DecodeError as error:
+            raise _unreadable(error) from error
+        if not first.complete:
             raise _incomplete()
-        if message.HasField("payload"):
-            self._first = self._payloads.take(message.payload)
-        call = wire.invocation_of(request, app_id, None)
+        if first.payload is not None:
+            self._first = self._payloads.take(first.payload)
+        call = first.call
         length = _declared_length(call)
         if length is not None and length == len(self._first):
             call.body = self._first
-            return call, request
+            return call, first.version
         call.chunks = self._chunks
         call.content_length = length
         if call.from_grpc or (length is not None and length <= _KEPT_BYTES):
@@ -223,7 +224,7 @@ class _RequestBody:
         elif length is None and call.verb in _BODILESS:
             await self._look_ahead(call)
         call.streaming = call.body is None and length is None
-        return call, request
+        return call, first.version
 
     async def _look_ahead(self, call: Invocation) -> None:
         """A request that rarely has a body: see whether this one has."""
@@ -240,7 +241,10 @@ class _RequestBody:
             yield self._data(raw)
 
     def _data(self, raw: bytes) -> bytes:
-        message = internals.InternalInvokeRequestStream.FromString(raw)
+        try:
+            message = internals.InternalInvokeRequestStream.FromString(raw)
+        except DecodeError as error:
+            raise _unreadable(error) from error
         if message.HasField("request"):
             request = message.request
             if request.metadata or request.HasField("message"):
@@ -253,6 +257,10 @@ def _declared_length(call: Invocation) -> int | None:
         if name == b"content-length":
             return int(value) if value.isdigit() else None
     return None
+
+
+def _unreadable(error: DecodeError) -> RpcError:
+    return RpcError(GrpcCode.INTERNAL, f"grpc: error unmarshalling request: {error}")
 
 
 def _incomplete() -> RpcError:
