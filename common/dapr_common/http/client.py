@@ -244,6 +244,8 @@ class HttpClient:
                     )
         except TimeoutError as error:
             raise ConnectError(f"dial tcp {self._shown()}: i/o timeout") from error
+        except tls.SSLError as error:
+            raise ConnectError(f"tls: {error.reason or 'handshake failed'}: {error}") from error
         except OSError as error:
             raise ConnectError(dial_text(self._shown(), error)) from error
         self._live.add(connection)

@@ -57,7 +57,7 @@ class AppHealthProber:
         metrics: Metrics,
     ) -> None:
         self._channel = channel
-        self._path = path.encode()
+        self._path = b"/" + path.lstrip("/").encode()
         self._interval = interval
         self._timeout = timeout
         self._state = HealthState(threshold)
@@ -91,7 +91,7 @@ class AppHealthProber:
         channel = self._channel
         if isinstance(channel, HttpChannel):
             response = await channel.request("GET", self._path, [], probe=True)
-            response.close()
+            await response.read()
             return str(response.status)
         await channel.unary(
             _HEALTH_CHECK,

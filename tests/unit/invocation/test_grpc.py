@@ -372,6 +372,7 @@ async def test_unknown_methods_reach_the_app(target: str) -> None:
         await channel.close()
 
 
+NOT_FOUND = "required metadata dapr-callee-app-id or dapr-app-id not found"
 NO_TARGET = "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
 
 
@@ -381,12 +382,12 @@ NO_TARGET = "cannot proxy request: missing dapr-callee-app-id or dapr-app-id met
         (
             "/other.S/M",
             [],
-            "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata",
+            NO_TARGET,
         ),
         (
             "/dapr.proto.runtime.v1.Dapr/NoSuch",
             [],
-            "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found",
+            "failed to proxy request: " + NOT_FOUND,
         ),
         ("/other.S/M", [("dapr-app-id", "ghost")], "couldn't find service: ghost"),
     ],
