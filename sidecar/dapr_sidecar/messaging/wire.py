@@ -6,6 +6,7 @@ values of a caller repeat and their map entries are kept ready.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ _KEPT_NAMES = frozenset(
     b"user-agent,x-forwarded-for,x-forwarded-host,forwarded,destination-app-id,"
     b"dapr-caller-app-id,dapr-callee-app-id,dapr-caller-namespace".split(b",")
 )
+_NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+")
 _KEPT_LIMIT, _KEPT_BYTES = 1024, 256
 _kept: dict[Header, bytes] = {}
 _decoded: dict[bytes, Header] = {}
@@ -307,10 +309,13 @@ def _entry_pairs(piece: bytes) -> list[Header]:
 
 
 def lower_name(name: str) -> bytes:
-    """A metadata name in lower case, as bytes."""
+    """A metadata name in lower case, as bytes; empty when no header can have it."""
     found = _names.get(name)
     if found is None:
         found = name.lower().encode("utf-8", "replace")
+        if _NAME.fullmatch(found) is None:
+            # A peer must not be able to write header lines of its own into a request or answer.
+            found = b""
         if len(_names) < _KEPT_LIMIT:
             _names[name] = found
     return found
@@ -319,12 +324,13 @@ def lower_name(name: str) -> bytes:
 def pairs_of(entries: Mapping[str, internals.ListStringValue]) -> list[Header]:
     """A metadata map as pairs."""
     pairs: list[Header] = []
-    for name, listed in entries.items():
+    for text, listed in entries.items():
         values = listed.values
-        if len(values) == 1:
-            pairs.append((lower_name(name), values[0].encode()))
-        else:
-            pairs += [(lower_name(name), value.encode()) for value in values]
+        name = lower_name(text)
+        if len(values) == 1 and name:
+            pairs.append((name, values[0].encode()))
+        elif name:
+            pairs += [(name, value.encode()) for value in values]
     return pairs
 
 

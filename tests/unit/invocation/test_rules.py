@@ -12,6 +12,7 @@ from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.http.messages import Request, Response
 from dapr_sidecar.blocks.access_control import AccessControlError, build, parse_caller
+from dapr_sidecar.blocks.invocation.app import http_path
 from dapr_sidecar.blocks.invocation.methods import normalise
 from dapr_sidecar.blocks.invocation.targets import HttpTarget, http_target, split_app_id
 from dapr_sidecar.components.base import ComponentContext
@@ -22,6 +23,7 @@ from dapr_sidecar.components.middleware.routeralias import (
     RouterAliasSettings,
 )
 from dapr_sidecar.components.middleware.uppercase import UppercaseMiddleware, UppercaseSettings
+from dapr_sidecar.messaging.call import Invocation
 
 # --- targets ------------------------------------------------------------------------------------
 
@@ -129,6 +131,20 @@ def test_forbidden_characters(method: str, shown: str) -> None:
         normalise(method)
     assert failure.value.code == GrpcCode.INVALID_ARGUMENT
     assert failure.value.message == f"invalid method: method contains forbidden character: {shown}"
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "wanted"),
+    [
+        ("a/b", "", b"/a/b"),
+        ("/a", "x=1&y=%20", b"/a?x=1&y=%20"),
+        ("", "", b"/"),
+        ("a b/é%41", "q r\r\nEvil: 1", b"/a%20b/%C3%A9%2541?q%20r%0D%0AEvil:%201"),
+        ("a|b", "", b"/a%7Cb"),
+    ],
+)
+def test_request_targets(method: str, query: str, wanted: bytes) -> None:
+    assert http_path(Invocation("x", method, query=query)) == wanted
 
 
 # --- access control -----------------------------------------------------------------------------

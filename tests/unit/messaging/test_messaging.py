@@ -157,6 +157,14 @@ def test_origin_is_read_from_the_content_type_key() -> None:
         assert wire.read_request(message.SerializeToString(), "a").call.from_grpc is expected
 
 
+def test_names_that_would_split_a_message_are_dropped() -> None:
+    message = internals.InternalInvokeRequestStream()
+    for name in ("X-Ok", ":authority", "X\r\nEvil", "a b", "", "é", "x:y"):
+        message.request.metadata[name].values.append("v")
+    found = wire.read_request(message.SerializeToString(), "a").call.metadata
+    assert sorted(found) == [(b":authority", b"v"), (b"x-ok", b"v")]
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     """The quick reader says what the library says."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from urllib.parse import quote
 
@@ -26,7 +27,8 @@ from dapr_sidecar.messaging.headers import (
 from dapr_sidecar.messaging.wire import VERBS
 
 _ON_INVOKE = "/dapr.proto.runtime.v1.AppCallback/OnInvoke"
-_PATH_SAFE = "/:@!$&'()*+,;=%-._~|"
+_PATH_SAFE = "/:@!$&'()*+,;=-._~"
+_BLANK = re.compile(rb"[\x00-\x20\x7f]")
 _SAFE = frozenset(
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/:@!$&'()*+,;=-._~"
 )
@@ -128,7 +130,7 @@ def http_path(call: Invocation) -> bytes:
     """The request target: the method with one slash before it, and the query as it came."""
     raw = call.method.encode("utf-8", "surrogateescape")
     if not _SAFE.issuperset(raw):
-        raw = quote(raw, safe=_PATH_SAFE.replace("%", "")).encode()
+        raw = quote(raw, safe=_PATH_SAFE).encode()
     if raw[:1] != b"/":
         raw = b"/" + raw
     if call.query:
@@ -138,10 +140,14 @@ def http_path(call: Invocation) -> bytes:
 
 def query_bytes(query: str) -> bytes:
     """A query as it came, without what would end the request line."""
-    raw = query.encode("utf-8", "surrogateescape")
-    if b" " in raw or b"\r" in raw or b"\n" in raw:
-        return raw.replace(b" ", b"%20").replace(b"\r", b"%0D").replace(b"\n", b"%0A")
-    return raw
+    return without_blanks(query.encode("utf-8", "surrogateescape"))
+
+
+def without_blanks(raw: bytes) -> bytes:
+    """Percent-encode what may not stand in a request line."""
+    if _BLANK.search(raw) is None:
+        return raw
+    return _BLANK.sub(lambda found: b"%%%02X" % found[0][0], raw)
 
 
 async def http_answer(call: Invocation, response: ClientResponse) -> Answer:

@@ -18,6 +18,7 @@ from dapr_sidecar.blocks.invocation.app import (
     check_verb,
     http_answer,
     http_path,
+    without_blanks,
 )
 from dapr_sidecar.components.middleware.pipeline import Wrapper, wrapped
 from dapr_sidecar.context import SidecarContext
@@ -136,7 +137,7 @@ class ExternalCaller:
         target = parts.path or "/"
         if parts.query:
             target += "?" + parts.query
-        return client, target.encode("utf-8", "surrogateescape")
+        return client, without_blanks(target.encode("utf-8", "surrogateescape"))
 
     async def _new(self, origin: _Origin) -> HttpClient:
         context = None
