@@ -11,7 +11,7 @@ from dapr_common.http.messages import Header
 from dapr_common.observe.tracing import current_span
 from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
 from dapr_sidecar.identity import SidecarIdentity
-from dapr_sidecar.messaging import wire
+from dapr_sidecar.messaging import reading, wire
 from dapr_sidecar.messaging.call import Answer, Invocation, InvocationError
 from dapr_sidecar.messaging.headers import trace_metadata
 from dapr_sidecar.messaging.peers import Peers
@@ -118,13 +118,13 @@ class RemoteCaller:
         messages = await stream.take()
         if not messages:
             raise RpcError(GrpcCode.INTERNAL, "response does not contain the required fields")
-        first = wire.read_response(messages[0])
+        first = reading.read_response(messages[0])
         if not first.complete:
             raise InvocationError(
                 "response does not contain the required fields in the leading chunk"
             )
         answer = first.answer
-        payloads = wire.Payloads()
+        payloads = reading.Payloads()
         data = b"" if first.payload is None else payloads.take(first.payload)
         if len(messages) == 1 and stream.ended:
             answer.body = data or answer.body
@@ -149,10 +149,10 @@ class RemoteCaller:
             internals.InternalInvokeResponse,
             metadata=() if span is None else trace_metadata(span),
         )
-        return wire.answer_of(result.message)
+        return reading.answer_of(result.message)
 
 
-def _rest(raw: bytes, payloads: wire.Payloads) -> bytes:
+def _rest(raw: bytes, payloads: reading.Payloads) -> bytes:
     message = internals.InternalInvokeResponseStream.FromString(raw)
     if message.HasField("response"):
         response = message.response
@@ -172,7 +172,7 @@ class _Body:
         sender: _Sender | None,
         data: bytes,
         messages: list[bytes],
-        payloads: wire.Payloads,
+        payloads: reading.Payloads,
     ) -> None:
         self._stream = stream
         self._sender = sender

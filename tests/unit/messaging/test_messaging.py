@@ -17,7 +17,7 @@ from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.nameresolution.base import Resolver
-from dapr_sidecar.messaging import headers, internal_port, statuses, wire
+from dapr_sidecar.messaging import headers, internal_port, reading, statuses, wire
 from dapr_sidecar.messaging.call import Answer, Invocation
 from dapr_sidecar.messaging.peers import Peers
 from dapr_sidecar.messaging.resolve import AddressBook
@@ -66,7 +66,7 @@ def test_leading_requests_say_what_was_meant(
         assert request.message.http_extension.querystring == query
     assert message.HasField("payload") is bool(data)
     assert message.payload.data == data
-    read = wire.read_request(message.SerializeToString(), "a")
+    read = reading.read_request(message.SerializeToString(), "a")
     back = read.call
     assert read.version == 1
     assert read.complete is bool(pairs)
@@ -98,7 +98,7 @@ def test_leading_responses_say_what_was_meant(
     assert {k: list(v.values) for k, v in response.trailers.items()} == multi(pairs, spelled=False)
     assert response.message.content_type == "text/x"
     assert message.payload.data == data
-    read = wire.read_response(message.SerializeToString())
+    read = reading.read_response(message.SerializeToString())
     back = read.answer
     assert read.complete
     assert sorted(back.trailers) == sorted(back.headers)
@@ -109,7 +109,7 @@ def test_leading_responses_say_what_was_meant(
 def test_bodies_travel_in_numbered_chunks(body: bytes) -> None:
     frames = wire.request_frames(Invocation("a", "m"), b"", body)
     found = b""
-    payloads = wire.Payloads()
+    payloads = reading.Payloads()
     messages: deque[bytes] = deque()
     Deframer(None).feed(frames, messages)
     for raw in messages:
@@ -121,10 +121,10 @@ def test_bodies_travel_in_numbered_chunks(body: bytes) -> None:
 
 
 def test_gaps_in_the_sequence_are_errors() -> None:
-    payloads = wire.Payloads()
+    payloads = reading.Payloads()
     payloads.take(common_pb2.StreamPayload(data=b"a", seq=0))
     with pytest.raises(
-        wire.SequenceError, match=r"^invalid sequence number received: 2 \(expected: 1\)$"
+        reading.SequenceError, match=r"^invalid sequence number received: 2 \(expected: 1\)$"
     ):
         payloads.take(common_pb2.StreamPayload(data=b"b", seq=2))
 
@@ -147,21 +147,21 @@ def test_events_start_with_ok_and_carry_responses() -> None:
 def test_origin_is_read_from_the_content_type_key() -> None:
     request = internals.InternalInvokeRequest()
     request.metadata["content-type"].values.append("application/grpc+proto")
-    assert wire.invocation_of(request, "a").from_grpc
+    assert reading.invocation_of(request, "a").from_grpc
     request = internals.InternalInvokeRequest()
     request.metadata["Content-Type"].values.append("application/grpc")
-    assert not wire.invocation_of(request, "a").from_grpc
+    assert not reading.invocation_of(request, "a").from_grpc
     for name, expected in (("content-type", True), ("Content-Type", False)):
         message = internals.InternalInvokeRequestStream()
         message.request.metadata[name].values.append("application/grpc")
-        assert wire.read_request(message.SerializeToString(), "a").call.from_grpc is expected
+        assert reading.read_request(message.SerializeToString(), "a").call.from_grpc is expected
 
 
 def test_names_that_would_split_a_message_are_dropped() -> None:
     message = internals.InternalInvokeRequestStream()
     for name in ("X-Ok", ":authority", "X\r\nEvil", "a b", "", "é", "x:y"):
         message.request.metadata[name].values.append("v")
-    found = wire.read_request(message.SerializeToString(), "a").call.metadata
+    found = reading.read_request(message.SerializeToString(), "a").call.metadata
     assert sorted(found) == [(b":authority", b"v"), (b"x-ok", b"v")]
 
 
@@ -172,12 +172,12 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
         wanted = internals.InternalInvokeRequestStream.FromString(raw)
     except DecodeError:
         with pytest.raises(DecodeError):
-            wire.read_request(raw, "a")
+            reading.read_request(raw, "a")
         return
-    read = wire.read_request(raw, "a")
+    read = reading.read_request(raw, "a")
     assert read.call.method == wanted.request.message.method
     assert (read.payload is not None) is wanted.HasField("payload")
-    assert sorted(read.call.metadata) == sorted(wire.pairs_of(wanted.request.metadata))
+    assert sorted(read.call.metadata) == sorted(reading.pairs_of(wanted.request.metadata))
 
 
 # --- headers ------------------------------------------------------------------------------------

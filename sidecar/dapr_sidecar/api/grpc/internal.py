@@ -16,7 +16,7 @@ from dapr_sidecar.api.grpc.errors import to_rpc_error
 from dapr_sidecar.blocks.access_control import AccessControl
 from dapr_sidecar.blocks.invocation.block import InvocationBlock
 from dapr_sidecar.blocks.invocation.methods import normalise
-from dapr_sidecar.messaging import wire
+from dapr_sidecar.messaging import reading, wire
 from dapr_sidecar.messaging.call import Answer, Invocation
 from dapr_sidecar.messaging.remote import SERVICE
 from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry, trace_parent
@@ -93,7 +93,7 @@ class InternalApi:
                 GrpcCode.INVALID_ARGUMENT,
                 "parsing InternalInvokeRequest error: Message is nil",
             )
-        call = wire.invocation_of(request, self._block.context.identity.app_id)
+        call = reading.invocation_of(request, self._block.context.identity.app_id)
         call.body = request.message.data.value
         answer = await self._to_app(call, request.ver, context)
         return wire.internal_response(answer, await answer.read())
@@ -183,7 +183,7 @@ def _channel_failed(error: Exception) -> RpcError:
 def _map_error(error: Exception) -> RpcError | None:
     if isinstance(error, DaprError):
         return to_rpc_error(error)
-    if isinstance(error, wire.SequenceError):
+    if isinstance(error, reading.SequenceError):
         return RpcError(GrpcCode.INTERNAL, str(error))
     if isinstance(error, OSError):
         return RpcError(GrpcCode.INTERNAL, f"error invoking app channel: {error}")
@@ -195,7 +195,7 @@ class _RequestBody:
 
     def __init__(self, messages: AsyncIterator[bytes]) -> None:
         self._messages = messages
-        self._payloads = wire.Payloads()
+        self._payloads = reading.Payloads()
         self._first = b""
         self._next: bytes | None = None
 
@@ -205,7 +205,7 @@ class _RequestBody:
         if raw is None:
             raise _incomplete()
         try:
-            first = wire.read_request(raw, app_id)
+            first = reading.read_request(raw, app_id)
         except DecodeError as error:
             raise _unreadable(error) from error
         if not first.complete:
