@@ -21,7 +21,8 @@ _POST = VERBS["POST"]
 
 # Names whose values repeat and are no secrets: their entries are kept, encoded and decoded.
 KEPT_NAMES = frozenset(
-    b"accept,accept-encoding,accept-language,connection,content-length,content-type,host,server,"
+    b"accept,accept-encoding,accept-language,connection,content-length,content-type,date,host,"
+    b"server,"
     b"user-agent,x-forwarded-for,x-forwarded-host,forwarded,destination-app-id,"
     b"dapr-caller-app-id,dapr-callee-app-id,dapr-caller-namespace".split(b",")
 )
