@@ -476,3 +476,63 @@ async def test_a_client_that_gives_up_ends_the_apps_call() -> None:
         async with asyncio.timeout(2):
             await ended.wait()
         await channel.close()
+
+
+# --- callers that are not ours ------------------------------------------------------------------
+
+
+def leading(verb: str, length: str | None) -> internals.InternalInvokeRequestStream:
+    built = internals.InternalInvokeRequestStream(request=internal_request())
+    built.request.message.http_extension.verb = common_pb2.HTTPExtension.Verb.Value(verb)  # type: ignore[assignment]
+    if length is not None:
+        built.request.metadata["Content-Length"].values.append(length)
+    return built
+
+
+def chunk(data: bytes, seq: int) -> internals.InternalInvokeRequestStream:
+    payload = common_pb2.StreamPayload(data=data, seq=seq)
+    return internals.InternalInvokeRequestStream(payload=payload)
+
+
+@pytest.mark.parametrize(
+    ("verb", "length", "chunks", "wanted"),
+    [
+        ("GET", None, [], (b"", [], [])),
+        ("GET", None, [b"odd"], (b"odd", [], [b"chunked"])),
+        ("POST", "0", [], (b"", [b"0"], [])),
+        ("POST", "6", [b"abc", b"def"], (b"abcdef", [b"6"], [])),
+        ("POST", "9", [b"short"], (b"short", [b"5"], [])),
+        ("POST", None, [b"a", b"b"], (b"ab", [], [b"chunked"])),
+        ("PUT", "70000", [b"x" * 35000] * 2, (b"x" * 70000, [b"70000"], [])),
+    ],
+)
+async def test_streams_whose_end_comes_later(
+    verb: str,
+    length: str | None,
+    chunks: list[bytes],
+    wanted: tuple[bytes, list[bytes], list[bytes]],
+) -> None:
+    """Leading message, chunks and half-close in packets of their own, as Go sends them."""
+    async with pair() as (_, a2), http_app(a2) as app:
+        channel = GrpcChannel(f"127.0.0.1:{a2.internal_port}")
+        call = await channel.open(SERVICE + "CallLocalStream")
+        await call.send(leading(verb, length))
+        for seq, data in enumerate(chunks):
+            await asyncio.sleep(0.01)
+            await call.send(chunk(data, seq))
+        await asyncio.sleep(0.01)
+        await call.half_close()
+        body = b""
+        seq = 0
+        while messages := await call.take():
+            for raw in messages:
+                message = internals.InternalInvokeResponseStream.FromString(raw)
+                assert message.HasField("response") is (message.response.status.code == 200)
+                if message.HasField("payload"):
+                    assert message.payload.seq == seq
+                    assert len(message.payload.data) <= 2048
+                    seq += 1
+                    body += message.payload.data
+        seen = (body, app.header(b"content-length"), app.header(b"transfer-encoding"))
+        assert seen == wanted
+        await channel.close()
