@@ -1,0 +1,1 @@
+"""Bindings: operations out of the app, events into it."""

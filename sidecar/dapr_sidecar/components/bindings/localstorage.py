@@ -1,0 +1,155 @@
+"""``bindings.localstorage``: files below one directory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import orjson
+
+from dapr_sidecar.components.base import ComponentContext
+from dapr_sidecar.components.bindings.base import InvokeRequest, InvokeResponse, OutputBinding
+from dapr_sidecar.components.metadata import SettingsError, setting
+
+_FORBIDDEN = tuple(map(Path, ("/proc", "/sys", "/boot", "/var/run/secrets", "/run/secrets")))
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStorageSettings:
+    """Settings of ``bindings.localstorage``."""
+
+    root: str = setting("rootPath", help="directory; created when it does not exist")
+
+
+class LocalStorageBinding(OutputBinding):
+    """``create``, ``get``, ``list`` and ``delete``; nothing outside the root can be named."""
+
+    settings: ClassVar[type[Any]] = LocalStorageSettings
+    operations = ("create", "get", "list", "delete")
+
+    def __init__(self, settings: LocalStorageSettings, context: ComponentContext) -> None:
+        super().__init__(settings, context)
+        self._given = settings.root
+        self._root = Path(settings.root)
+
+    async def open(self) -> None:
+        root = await _in_thread(lambda: Path(os.path.realpath(self._given)))
+        for forbidden in _FORBIDDEN:
+            if root == forbidden or forbidden in root.parents:
+                raise SettingsError(
+                    f"invalid metadata field 'rootPath': '{self._given}': "
+                    f"{forbidden} may not be used"
+                )
+        try:
+            await _in_thread(lambda: root.mkdir(0o777, parents=True, exist_ok=True))
+        except OSError as error:
+            raise SettingsError(
+                f"invalid metadata field 'rootPath': '{self._given}': {error.strerror}"
+            ) from error
+        self._root = root
+
+    async def invoke(self, request: InvokeRequest) -> InvokeResponse | None:
+        name = request.metadata.get("fileName", "")
+        operation = request.operation
+        if operation == "create":
+            return await self._create(name or str(uuid.uuid4()), request.data)
+        if operation == "list":
+            return await self._list(name)
+        if not name:
+            raise ValueError("required metadata not set: fileName")
+        if operation == "get":
+            return InvokeResponse(await self._on(name, _read))
+        if operation == "delete":
+            await self._on(name, _delete)
+            return None
+        raise ValueError(f"invalid operation type: {operation}")
+
+    async def _create(self, name: str, data: bytes) -> InvokeResponse:
+        content = _unquoted(data)
+        await self._on(name, lambda path: _write(path, content))
+        return InvokeResponse(orjson.dumps({"fileName": name}))
+
+    async def _list(self, name: str) -> InvokeResponse:
+        found = await self._on(name, _walk, listing=True)
+        return InvokeResponse(orjson.dumps(found))
+
+    async def _on(self, name: str, work: Callable[[Path], T], *, listing: bool = False) -> T:
+        """Do file work off the loop. Raises ``OSError`` worded for the caller."""
+        root = self._root
+
+        def locked_in() -> T:
+            path = Path(os.path.realpath(root / name.lstrip("/")))
+            if root not in path.parents and not (path == root and listing):
+                raise PermissionError(f"invalid fileName '{name}': it is outside the root path")
+            return work(path)
+
+        try:
+            return await _in_thread(locked_in)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"file not found: {name}") from error
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _unquoted(data: bytes) -> bytes:
+    """A JSON string is written as its text; anything else as it is."""
+    if data[:1] == b'"' and data[-1:] == b'"':
+        try:
+            text = orjson.loads(data)
+        except ValueError:
+            return data
+        if isinstance(text, str):
+            return text.encode()
+    return data
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(0o777, parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path.name} is a directory")
+    # Readers see the old file or the whole new one.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> bytes:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path.name} is a directory")
+    return path.read_bytes()
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink()
+
+
+def _walk(path: Path) -> list[str]:
+    """Every file below, by name; a file is a list of itself."""
+    if not path.exists():
+        raise FileNotFoundError(path)
+    if path.is_file():
+        return [str(path)]
+    return sorted(
+        str(Path(folder) / name)
+        for folder, _, names in os.walk(path)
+        for name in names
+        if not name.startswith(".new-")
+    )
