@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from dapr_sidecar.telemetry.actors import ActorMetrics
+    from dapr_sidecar.telemetry.security import SecurityMetrics
+    from dapr_sidecar.telemetry.workflows import WorkflowMetrics
 
 Kind = Literal["state", "configuration", "secret", "crypto"]
 
 
 class Metrics(Protocol):
     """Calls are cheap (array counters); elapsed times are milliseconds."""
+
+    @property
+    def actors(self) -> ActorMetrics: ...
+
+    @property
+    def workflows(self) -> WorkflowMetrics: ...
+
+    @property
+    def security(self) -> SecurityMetrics: ...
 
     def component(
         self, kind: Kind, name: str, operation: str, success: bool, elapsed_ms: float
@@ -33,6 +47,11 @@ class Metrics(Protocol):
     def output_binding(
         self, name: str, operation: str, success: bool, elapsed_ms: float
     ) -> None: ...
+
+    def conversation(self, name: str, success: bool, elapsed_ms: float) -> None: ...
+
+    def job(self, operation: str, success: bool, elapsed_ms: float) -> None:
+        """A job trigger the app answered; ``operation`` as the job API names it."""
 
     def invocation_request_sent(self, target: str, streaming: bool) -> None: ...
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dapr_common.errors import GrpcCode
-from dapr_common.grpc.server import Context
+from dataclasses import replace
+from typing import Any
+
+from dapr_common.errors import DaprError, GrpcCode
+from dapr_common.grpc.errors import RpcError
+from dapr_common.grpc.server import Context, Method
 from dapr_common.observe.metrics import SIZE_BUCKETS, HistogramSeries, Registry, Series
 from dapr_common.observe.tracing import (
     Kind,
@@ -13,42 +17,81 @@ from dapr_common.observe.tracing import (
     current_span,
     parse_grpc_trace_bin,
     parse_traceparent,
+    validate_baggage,
 )
-from dapr_sidecar.telemetry.spans import describe_grpc
+from dapr_sidecar.telemetry.error_codes import category
+from dapr_sidecar.telemetry.spans import describe_grpc, describe_grpc_request
+
+_API = "/dapr.proto.runtime.v1.Dapr/"
+_INVOKE = "/dapr.proto.runtime.v1.Dapr/InvokeService"
+_LIMIT = 4096
+_Bound = tuple[Series, HistogramSeries, HistogramSeries, HistogramSeries]
 
 
 class GrpcServerTelemetry:
     """What a gRPC server's hooks report."""
 
     def __init__(
-        self, tracer: Tracer, registry: Registry | None, bounds: tuple[float, ...]
+        self,
+        tracer: Tracer,
+        registry: Registry | None,
+        bounds: tuple[float, ...],
+        *,
+        error_codes: bool = False,
     ) -> None:
         self._tracer = tracer
         self.tracing = tracer.enabled
         self.metering = registry is not None
-        self._bound: dict[tuple[str, GrpcCode], tuple[Series, HistogramSeries]] = {}
+        self._bound: dict[tuple[str, GrpcCode], _Bound] = {}
         if registry is None:
             return
-        labels = ("grpc_server_method", "grpc_server_status")
-        self._completed = registry.counter("dapr_grpc_io_server_completed_rpcs", labels)
-        self._latency = registry.histogram(
-            "dapr_grpc_io_server_server_latency", labels, bounds=bounds
-        )
+        prefix, method = "dapr_grpc_io_server_", ("grpc_server_method",)
+        labels = (*method, "grpc_server_status")
+        self._completed = registry.counter(f"{prefix}completed_rpcs", labels)
+        self._latency = registry.histogram(f"{prefix}server_latency", labels, bounds=bounds)
         self._received = registry.histogram(
-            "dapr_grpc_io_server_received_bytes_per_rpc",
-            ("grpc_server_method",),
-            bounds=SIZE_BUCKETS,
+            f"{prefix}received_bytes_per_rpc", method, bounds=SIZE_BUCKETS
         )
-        self._sent = registry.histogram(
-            "dapr_grpc_io_server_sent_bytes_per_rpc", ("grpc_server_method",), bounds=SIZE_BUCKETS
+        self._sent = registry.histogram(f"{prefix}sent_bytes_per_rpc", method, bounds=SIZE_BUCKETS)
+        self._errors = (
+            registry.counter("dapr_error_code_total", ("error_code", "category"))
+            if error_codes
+            else None
         )
 
     def start_span(self, context: Context, name: str, kind: Kind) -> Span:
-        """Start the span of a call; the handler's task makes it current with ``adopt``."""
+        """Start the span of a call and make it the current one.
+
+        API calls, but for service invocation, tell the caller its identity in the response headers.
+        """
         span = self._tracer.start(name, kind, trace_parent(context))
         context.scratch["span"] = span
         current_span.set(span)
+        if name.startswith(_API) and name != _INVOKE:
+            context.set_initial_metadata([("grpc-trace-bin", span.context.grpc_trace_bin)])
         return span
+
+    def traced(self, method: Method) -> Method:
+        """A method whose span says what was asked for and what went wrong."""
+        if not self.tracing or method.kind != "unary_unary":
+            return method
+        handler = method.handler
+
+        async def handle(request: Any, context: Context) -> Any:
+            span = context.scratch.get("span")
+            if not isinstance(span, Span) or not span.recording:
+                return await handler(request, context)
+            describe_grpc_request(span, method.path, request)
+            try:
+                return await handler(request, context)
+            except RpcError as error:
+                span.fail(error.message)
+                raise
+            except Exception as error:
+                span.fail(str(error))
+                raise
+
+        return replace(method, handler=handle)
 
     def finish(
         self, context: Context, code: GrpcCode, elapsed_ms: float, received: int, sent: int
@@ -57,22 +100,34 @@ class GrpcServerTelemetry:
         span = context.scratch.get("span")
         if isinstance(span, Span) and span.recording:
             describe_grpc(span, context)
-            if code is not GrpcCode.OK:
+            if code is not GrpcCode.OK and not span.failed:
                 span.fail(code.go_name)
             span.end()
         if self.metering:
-            key = (context.method, code)
-            bound = self._bound.get(key)
+            bound = self._bound.get((context.method, code))
             if bound is None:
-                labels = (context.method, code.go_name)
-                bound = self._bound[key] = (
-                    self._completed.at(*labels),
-                    self._latency.at(*labels),
-                )
+                bound = self._bind(context.method, code)
             bound[0].value += 1
             bound[1].observe(elapsed_ms)
-            self._received.at(context.method).observe(received)
-            self._sent.at(context.method).observe(sent)
+            bound[2].observe(received)
+            bound[3].observe(sent)
+
+    def count_error(self, error: DaprError) -> None:
+        """Record an error code, when the configuration asks for it."""
+        if self.metering and self._errors is not None:
+            self._errors.at(error.code, category(error.code)).add()
+
+    def _bind(self, method: str, code: GrpcCode) -> _Bound:
+        if len(self._bound) >= _LIMIT:
+            self._bound.clear()
+        labels = (method, code.go_name)
+        bound = self._bound[method, code] = (
+            self._completed.at(*labels),
+            self._latency.at(*labels),
+            self._received.at(method),
+            self._sent.at(method),
+        )
+        return bound
 
 
 def trace_parent(context: Context) -> SpanContext | None:
@@ -85,3 +140,12 @@ def trace_parent(context: Context) -> SpanContext | None:
         state = context.get("tracestate")
         return parse_traceparent(header, state if isinstance(state, str) else "")
     return None
+
+
+def bad_baggage(context: Context) -> str | None:
+    """What to tell the caller (INVALID_ARGUMENT) about baggage that is none."""
+    text = context.get("baggage")
+    if not isinstance(text, str) or not text:
+        return None
+    wrong = validate_baggage(text)
+    return None if wrong is None else f"invalid baggage header: {wrong}"

@@ -15,14 +15,16 @@ from dapr_common.observe.tracing import (
     Tracer,
     current_span,
     parse_traceparent,
+    validate_baggage,
 )
+from dapr_sidecar.telemetry.error_codes import category
 from dapr_sidecar.telemetry.paths import PathLabels
 from dapr_sidecar.telemetry.spans import describe_http
 
 _HEALTH = b"/healthz"
 _CACHE_LIMIT = 8192
 
-_Bound = tuple[Series, HistogramSeries, Series | None]
+_Bound = tuple[Series, HistogramSeries, HistogramSeries, HistogramSeries, Series | None]
 
 
 class HttpServerTelemetry:
@@ -45,24 +47,27 @@ class HttpServerTelemetry:
         if registry is None:
             return
         labels = ("method", "path", "status")
-        self._requests = registry.counter("dapr_http_server_request_count", labels)
-        self._latency = registry.histogram("dapr_http_server_latency", labels, bounds=bounds)
+        prefix = "dapr_http_server_"
+        self._requests = registry.counter(f"{prefix}request_count", labels)
+        self._latency = registry.histogram(f"{prefix}latency", labels, bounds=bounds)
+        self._request_bytes = registry.histogram(f"{prefix}request_bytes", bounds=SIZE_BUCKETS)
+        self._response_bytes = registry.histogram(f"{prefix}response_bytes", bounds=SIZE_BUCKETS)
         self._responses = (
-            registry.counter("dapr_http_server_response_count", labels)
-            if self._paths.increased
-            else None
+            registry.counter(f"{prefix}response_count", labels) if self._paths.increased else None
         )
-        self._request_bytes = registry.histogram(
-            "dapr_http_server_request_bytes", bounds=SIZE_BUCKETS
-        ).at
-        self._response_bytes = registry.histogram(
-            "dapr_http_server_response_bytes", bounds=SIZE_BUCKETS
-        ).at
         self._errors = (
             registry.counter("dapr_error_code_total", ("error_code", "category"))
             if error_codes
             else None
         )
+
+    def bad_baggage(self, request: Request) -> str | None:
+        """What to tell the caller (status 400) about a baggage header that is none."""
+        header = request.header(b"baggage")
+        if not header:
+            return None
+        wrong = validate_baggage(header.decode("latin-1"))
+        return None if wrong is None else f"invalid baggage header: {wrong}"
 
     def start_span(self, request: Request) -> Span | None:
         """Start the span of an API call and make it the current one."""
@@ -84,30 +89,33 @@ class HttpServerTelemetry:
             headers.append((b"Traceparent", span.context.traceparent.encode()))
             if span.context.tracestate:
                 headers.append((b"Tracestate", span.context.tracestate.encode("latin-1")))
+        baggage = request.header(b"baggage")
+        if baggage and not any(name.lower() == b"baggage" for name, _ in headers):
+            headers.append((b"Baggage", baggage))
         if span.recording:
             describe_http(span, request, response.status)
             if response.status >= 400:
-                phrase = _phrase(response.status)
-                span.fail(f"Code({response.status}): {phrase}")
+                span.fail(f"Code({response.status}): {_phrase(response.status)}")
             span.end()
 
     def count(self, request: Request, response: Response, elapsed_ms: float) -> None:
         """Record one call."""
-        key = (request.method, request.path, response.status)
-        bound = self._bound.get(key) or self._bind(key)
+        key = (request.method, self._paths.key(request.path), response.status)
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = self._bind(key)
         bound[0].value += 1
         bound[1].observe(elapsed_ms)
-        if bound[2] is not None:
-            bound[2].value += 1
-        self._request_bytes().observe(request.content_length or 0)
+        bound[2].observe(request.content_length or 0)
         body = response.body
-        self._response_bytes().observe(len(body) if isinstance(body, bytes) else 0)
+        bound[3].observe(len(body) if isinstance(body, bytes) else 0)
+        if bound[4] is not None:
+            bound[4].value += 1
 
     def count_error(self, error: DaprError) -> None:
         """Record an error code, when the configuration asks for it."""
         if self.metering and self._errors is not None:
-            category = error.code.removeprefix("ERR_").split("_", 1)[0].lower()
-            self._errors.at(error.code, category).add()
+            self._errors.at(error.code, category(error.code)).add()
 
     def _bind(self, key: tuple[str, bytes, int]) -> _Bound:
         method, path, status = key
@@ -116,13 +124,15 @@ class HttpServerTelemetry:
             self._paths.server(path.decode("utf-8", "replace")),
             str(status),
         )
-        bound: _Bound = (
+        if len(self._bound) >= _CACHE_LIMIT:
+            self._bound.clear()
+        bound = self._bound[key] = (
             self._requests.at(*labels),
             self._latency.at(*labels),
+            self._request_bytes.at(),
+            self._response_bytes.at(),
             self._responses.at(*labels) if self._responses is not None else None,
         )
-        if len(self._bound) < _CACHE_LIMIT:
-            self._bound[key] = bound
         return bound
 
 

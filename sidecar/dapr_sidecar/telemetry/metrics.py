@@ -2,65 +2,108 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from dapr_common.observe.metrics import LATENCY_BUCKETS, SIZE_BUCKETS, Counter, Histogram, Registry
+from dapr_common.observe.metrics import (
+    LATENCY_BUCKETS,
+    SIZE_BUCKETS,
+    HistogramSeries,
+    Registry,
+    Series,
+)
+from dapr_sidecar.telemetry.actors import ActorMetrics
 from dapr_sidecar.telemetry.base import Kind
+from dapr_sidecar.telemetry.paths import PathLabels
+from dapr_sidecar.telemetry.resiliency import ResiliencyMetrics
+from dapr_sidecar.telemetry.rules import rewriter
+from dapr_sidecar.telemetry.security import SecurityMetrics
+from dapr_sidecar.telemetry.timed import Timed
+from dapr_sidecar.telemetry.workflows import WorkflowMetrics
 
-_COMPONENT = ("component", "namespace", "operation", "success")
 _TEXT = {True: "true", False: "false"}
+_PLACE = ("component", "namespace")
+_KINDS: tuple[Kind, ...] = ("state", "configuration", "secret", "crypto")
+_CACHE_LIMIT = 4096
 
 
 def build_registry(app_id: str, spec: Mapping[str, Any]) -> Registry:
-    """The registry of a sidecar; ``spec`` is Configuration ``spec.metrics``."""
-    return Registry((("app_id", app_id),), _rewriter(spec.get("rules") or []))
+    """The registry of a sidecar; ``spec`` is Configuration ``spec.metrics``.
+
+    Raises ``ValueError`` for a rule that cannot be read.
+    """
+    return Registry((("app_id", app_id),), rewriter(spec.get("rules") or []))
 
 
 def latency_bounds(spec: Mapping[str, Any]) -> tuple[float, ...]:
-    """Bucket bounds in milliseconds, as configured."""
+    """Bucket bounds in milliseconds, as configured. Raises ``ValueError``."""
     given = spec.get("latencyDistributionBuckets")
-    return tuple(float(bound) for bound in given) if given else LATENCY_BUCKETS
+    if not given:
+        return LATENCY_BUCKETS
+    try:
+        return tuple(sorted({float(bound) for bound in given}))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"metrics.latencyDistributionBuckets: expected milliseconds, got {given}"
+        ) from error
 
 
 class SidecarMetrics:
-    """Implements ``telemetry.base.Metrics`` on a registry."""
+    """Implements ``telemetry.base.Metrics`` on a registry; ``http`` is ``spec.metrics.http``."""
 
     def __init__(
-        self, registry: Registry, namespace: str, bounds: Sequence[float] = LATENCY_BUCKETS
+        self,
+        registry: Registry,
+        namespace: str,
+        bounds: Sequence[float] = LATENCY_BUCKETS,
+        http: Mapping[str, Any] | None = None,
     ) -> None:
         self._namespace = namespace
         self._registry = registry
         self._bounds = tuple(bounds)
-        self._kinds = {
-            kind: self._pair(f"dapr_component_{kind}", _COMPONENT)
-            for kind in ("state", "configuration", "secret", "crypto")
+        self.actors = ActorMetrics(registry)
+        self.resiliency = ResiliencyMetrics(registry)
+        self.security = SecurityMetrics(registry)
+        self.workflows = WorkflowMetrics(registry, namespace, self._bounds)
+        self._components()
+        self._invocation()
+        self._app_client(PathLabels(http or {}))
+
+    def _components(self) -> None:
+        registry = self._registry
+        operated = (*_PLACE, "operation", "success")
+        self._kinds = {kind: self._timed(kind, operated) for kind in _KINDS}
+        self._output = self._timed("output_binding", operated)
+        self._input = self._timed("input_binding", (*_PLACE, "success"))
+        self._conversation = self._timed("conversation", (*_PLACE, "success"))
+        egress = (*_PLACE, "success", "topic")
+        self._egress = self._timed("pubsub_egress", egress)
+        self._egress_bulk = self._timed("pubsub_egress_bulk", egress)
+        prefix = "dapr_component_"
+        self._egress_events = registry.counter(f"{prefix}pubsub_egress_bulk_event_count", egress)
+        self._ingress = self._timed(
+            "pubsub_ingress", (*_PLACE, "process_status", "status", "topic")
+        )
+        bulk = (*_PLACE, "process_status", "topic")
+        self._ingress_bulk = self._timed("pubsub_ingress_bulk", bulk)
+        self._ingress_events = registry.counter(f"{prefix}pubsub_ingress_bulk_event_count", bulk)
+        job = ("namespace", "operation")
+        self._jobs = {
+            success: registry.counter(f"{prefix}job_{word}_count", job)
+            for success, word in ((True, "success"), (False, "failure"))
         }
-        self._output = self._pair("dapr_component_output_binding", _COMPONENT)
-        self._input = self._pair(
-            "dapr_component_input_binding", ("component", "namespace", "success")
-        )
-        egress = ("component", "namespace", "success", "topic")
-        self._egress = self._pair("dapr_component_pubsub_egress", egress)
-        self._egress_bulk = self._pair("dapr_component_pubsub_egress_bulk", egress)
-        self._egress_bulk_events = registry.counter(
-            "dapr_component_pubsub_egress_bulk_event_count", egress
-        )
-        ingress = ("component", "namespace", "process_status", "status", "topic")
-        self._ingress = self._pair("dapr_component_pubsub_ingress", ingress)
-        bulk = ("component", "namespace", "process_status", "topic")
-        self._ingress_bulk = self._pair("dapr_component_pubsub_ingress_bulk", bulk)
-        self._ingress_bulk_events = registry.counter(
-            "dapr_component_pubsub_ingress_bulk_event_count", bulk
+        self._job_latency = registry.histogram(
+            f"{prefix}job_latencies", (*job, "success"), bounds=self._bounds
         )
         self._loaded = registry.counter("dapr_runtime_component_loaded")
         self._initialised = registry.counter("dapr_runtime_component_init_total", ("component",))
         self._failed = registry.counter(
             "dapr_runtime_component_init_fail_total", ("component", "reason", "componentName")
         )
-        self._invocation()
-        self._app_client()
+
+    def _timed(self, name: str, labels: Sequence[str]) -> Timed:
+        prefix = f"dapr_component_{name}"
+        return Timed(self._registry, f"{prefix}_count", f"{prefix}_latencies", labels, self._bounds)
 
     def _invocation(self) -> None:
         registry, prefix = self._registry, "dapr_runtime_service_invocation_"
@@ -81,12 +124,16 @@ class SidecarMetrics:
             for allowed, word in ((True, "allowed"), (False, "blocked"))
         }
 
-    def _app_client(self) -> None:
+    def _app_client(self, paths: PathLabels) -> None:
         registry = self._registry
         labels = ("method", "path", "status")
-        self._client = registry.counter("dapr_http_client_completed_count", labels)
-        self._client_latency = registry.histogram(
-            "dapr_http_client_roundtrip_latency", labels, bounds=self._bounds
+        self._paths = paths
+        self._client = Timed(
+            registry,
+            "dapr_http_client_completed_count",
+            "dapr_http_client_roundtrip_latency",
+            labels,
+            self._bounds,
         )
         self._client_sent = registry.histogram(
             "dapr_http_client_sent_bytes", labels, bounds=SIZE_BUCKETS
@@ -94,23 +141,22 @@ class SidecarMetrics:
         self._client_received = registry.histogram(
             "dapr_http_client_received_bytes", bounds=SIZE_BUCKETS
         )
+        self._client_bound: dict[
+            tuple[str, str, int], tuple[Series, HistogramSeries, HistogramSeries, HistogramSeries]
+        ] = {}
         self._probes = {
-            protocol: (
-                registry.counter(f"{prefix}_healthprobes_completed_count", ("status",)),
-                registry.histogram(
-                    f"{prefix}_healthprobes_roundtrip_latency", ("status",), bounds=self._bounds
-                ),
+            protocol: Timed(
+                registry,
+                f"{prefix}_healthprobes_completed_count",
+                f"{prefix}_healthprobes_roundtrip_latency",
+                (label,),
+                self._bounds,
             )
-            for protocol, prefix in (("http", "dapr_http"), ("grpc", "dapr_grpc_io"))
+            for protocol, prefix, label in (
+                ("http", "dapr_http", "status"),
+                ("grpc", "dapr_grpc_io", "grpc_client_status"),
+            )
         }
-        self.client_path: Callable[[str], str] = str
-        self.client_method: Callable[[str], str] = str
-
-    def _pair(self, prefix: str, labels: Sequence[str]) -> tuple[Counter, Histogram]:
-        return (
-            self._registry.counter(f"{prefix}_count", labels),
-            self._registry.histogram(f"{prefix}_latencies", labels, bounds=self._bounds),
-        )
 
     # --- components -------------------------------------------------------------------------
 
@@ -118,37 +164,43 @@ class SidecarMetrics:
         self, kind: Kind, name: str, operation: str, success: bool, elapsed_ms: float
     ) -> None:
         labels = (name, self._namespace, operation, _TEXT[success])
-        count, latency = self._kinds[kind]
-        count.at(*labels).add()
-        latency.at(*labels).observe(elapsed_ms)
+        self._kinds[kind].record(labels, elapsed_ms)
 
     def pubsub_egress(self, name: str, topic: str, success: bool, elapsed_ms: float) -> None:
-        _record(self._egress, (name, self._namespace, _TEXT[success], topic), elapsed_ms)
+        self._egress.record((name, self._namespace, _TEXT[success], topic), elapsed_ms)
 
     def pubsub_egress_bulk(
         self, name: str, topic: str, success: bool, events: int, elapsed_ms: float
     ) -> None:
         labels = (name, self._namespace, _TEXT[success], topic)
-        _record(self._egress_bulk, labels, elapsed_ms)
-        self._egress_bulk_events.at(*labels).add(events)
+        self._egress_bulk.record(labels, elapsed_ms)
+        self._egress_events.at(*labels).add(events)
 
     def pubsub_ingress(
         self, name: str, topic: str, process_status: str, status: str, elapsed_ms: float
     ) -> None:
-        _record(self._ingress, (name, self._namespace, process_status, status, topic), elapsed_ms)
+        labels = (name, self._namespace, process_status, status, topic)
+        self._ingress.record(labels, elapsed_ms)
 
     def pubsub_ingress_bulk(
         self, name: str, topic: str, process_status: str, events: int, elapsed_ms: float
     ) -> None:
         labels = (name, self._namespace, process_status, topic)
-        _record(self._ingress_bulk, labels, elapsed_ms)
-        self._ingress_bulk_events.at(*labels).add(events)
+        self._ingress_bulk.record(labels, elapsed_ms)
+        self._ingress_events.at(*labels).add(events)
 
     def input_binding(self, name: str, success: bool, elapsed_ms: float) -> None:
-        _record(self._input, (name, self._namespace, _TEXT[success]), elapsed_ms)
+        self._input.record((name, self._namespace, _TEXT[success]), elapsed_ms)
 
     def output_binding(self, name: str, operation: str, success: bool, elapsed_ms: float) -> None:
-        _record(self._output, (name, self._namespace, operation, _TEXT[success]), elapsed_ms)
+        self._output.record((name, self._namespace, operation, _TEXT[success]), elapsed_ms)
+
+    def conversation(self, name: str, success: bool, elapsed_ms: float) -> None:
+        self._conversation.record((name, self._namespace, _TEXT[success]), elapsed_ms)
+
+    def job(self, operation: str, success: bool, elapsed_ms: float) -> None:
+        self._jobs[success].at(self._namespace, operation).add()
+        self._job_latency.at(self._namespace, operation, _TEXT[success]).observe(elapsed_ms)
 
     # --- invocation -------------------------------------------------------------------------
 
@@ -175,16 +227,24 @@ class SidecarMetrics:
     def http_client(
         self, method: str, path: str, status: int, elapsed_ms: float, sent: int, received: int
     ) -> None:
-        verb, shown, code = self.client_method(method), self.client_path(path), str(status)
-        self._client.at(verb, shown, code).add()
-        self._client_latency.at(verb, shown, code).observe(elapsed_ms)
-        self._client_sent.at(verb, shown, "").observe(sent)
-        self._client_received.at().observe(received)
+        key = (method, path, status)
+        bound = self._client_bound.get(key)
+        if bound is None:
+            if len(self._client_bound) >= _CACHE_LIMIT:
+                self._client_bound.clear()
+            verb, shown = self._paths.method(method), self._paths.client(path)
+            bound = self._client_bound[key] = (
+                *self._client.at(verb, shown, str(status)),
+                self._client_sent.at(verb, shown, ""),
+                self._client_received.at(),
+            )
+        bound[0].value += 1
+        bound[1].observe(elapsed_ms)
+        bound[2].observe(sent)
+        bound[3].observe(received)
 
     def health_probe(self, protocol: Literal["http", "grpc"], status: str, ms: float) -> None:
-        count, latency = self._probes[protocol]
-        count.at(status).add()
-        latency.at(status).observe(ms)
+        self._probes[protocol].record((status,), ms)
 
     # --- life cycle -------------------------------------------------------------------------
 
@@ -196,31 +256,3 @@ class SidecarMetrics:
 
     def component_loaded(self, count: int) -> None:
         self._loaded.at().add(count)
-
-
-def _record(pair: tuple[Counter, Histogram], labels: tuple[str, ...], elapsed_ms: float) -> None:
-    pair[0].at(*labels).add()
-    pair[1].at(*labels).observe(elapsed_ms)
-
-
-def _rewriter(rules: Sequence[Mapping[str, Any]]) -> Callable[[str, str, str], str] | None:
-    table: dict[tuple[str, str], list[tuple[re.Pattern[str], str]]] = {}
-    for rule in rules:
-        name = str(rule.get("name", "")).replace("/", "_").replace(".", "_")
-        name = name if name.startswith("dapr_") else f"dapr_{name}"
-        for label in rule.get("labels") or []:
-            patterns = [
-                (re.compile(str(pattern)), str(replacement))
-                for replacement, pattern in (label.get("regex") or {}).items()
-            ]
-            table[name, str(label.get("name"))] = patterns
-    if not table:
-        return None
-
-    def rewrite(metric: str, label: str, value: str) -> str:
-        for pattern, replacement in table.get((metric, label), ()):
-            if pattern.search(value):
-                return replacement
-        return value
-
-    return rewrite

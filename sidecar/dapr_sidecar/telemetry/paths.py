@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dapr_sidecar.telemetry.patterns import Patterns
+
 _STATIC = frozenset({"/dapr/config", "/dapr/metrics", "/dapr/subscribe", "/healthz"})
 _VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 _CACHE_LIMIT = 4096
+_INVOKE = "/v1.0/invoke/"
+_STORES = (b"/v1.0/state/", b"/v1.0/secrets/")
 
 
 class PathLabels:
-    """Turns paths into label values; results are cached, within a bound."""
+    """Turns paths into label values; ``http`` is Configuration ``metrics.http``.
+
+    Results are cached, within a bound. Raises ``ValueError`` for a pattern that is none.
+    """
 
     def __init__(self, http: Mapping[str, Any]) -> None:
         self.increased = http.get("increasedCardinality") is not False
         self._exclude_verbs = http.get("excludeVerbs") is True
-        self._patterns = _patterns(http.get("pathMatching") or [])
+        given = [str(pattern) for pattern in http.get("pathMatching") or []]
+        self._patterns = Patterns(_with_invoke(given)) if given else None
         self._cache: dict[tuple[str, bool], str] = {}
 
     def method(self, method: str) -> str:
@@ -25,9 +33,21 @@ class PathLabels:
             return ""
         return method if method in _VERBS else "UNKNOWN"
 
+    def key(self, path: bytes) -> bytes:
+        """A shorter path with the same label on the API, so that fewer of them are remembered."""
+        if self._patterns is not None:
+            return path
+        if not self.increased:
+            return b""
+        for prefix in _STORES:
+            if path.startswith(prefix):
+                end = path.find(b"/", len(prefix))
+                return path if end < 0 else path[:end]
+        return path
+
     def server(self, path: str) -> str:
         """The label of a path of the API."""
-        if not self.increased and not self._patterns:
+        if not self.increased and self._patterns is None:
             return ""
         return self._cached(path, False)
 
@@ -39,16 +59,16 @@ class PathLabels:
         key = (path, app)
         found = self._cache.get(key)
         if found is None:
-            found = self._label(path, app)
-            if len(self._cache) < _CACHE_LIMIT:
-                self._cache[key] = found
+            if len(self._cache) >= _CACHE_LIMIT:
+                self._cache.clear()
+            found = self._cache[key] = self._label(path, app)
         return found
 
     def _label(self, path: str, app: bool) -> str:
-        if self._patterns:
-            for pattern, segments in self._patterns:
-                if _fits(segments, path):
-                    return pattern
+        if self._patterns is not None:
+            found = self._patterns.find(path)
+            if found is not None:
+                return found
             return collapsed(path) if self.increased else ""
         if self.increased:
             return collapsed(path)
@@ -83,30 +103,10 @@ def _workflow(version: str, segments: Sequence[str]) -> str:
     return "/" + "/".join([version, "workflows", segments[2], "{instanceId}", *tail])
 
 
-def _patterns(given: Sequence[str]) -> list[tuple[str, list[str]]]:
-    found: list[tuple[str, list[str]]] = []
+def _with_invoke(given: Sequence[str]) -> list[str]:
+    found: list[str] = []
     for pattern in given:
-        variants = [pattern]
-        if not pattern.startswith("/v1.0/invoke/"):
-            variants.append(f"/v1.0/invoke/{{app_id}}/method{pattern}")
-        found += [(variant, variant.strip("/").split("/")) for variant in variants]
-    # Go's mux prefers the more specific pattern: more literal segments first, catch-alls last.
-    return sorted(found, key=lambda entry: (_wild(entry[1]), -len(entry[1])))
-
-
-def _wild(segments: Sequence[str]) -> int:
-    return sum(segment.startswith("{") for segment in segments) + 100 * any(
-        segment.endswith("...}") or segment == "" for segment in segments
-    )
-
-
-def _fits(pattern: Sequence[str], path: str) -> bool:
-    segments = path.strip("/").split("/")
-    for index, part in enumerate(pattern):
-        if part.endswith("...}") or (part == "" and len(pattern) == 1):
-            return True
-        if index >= len(segments):
-            return False
-        if not part.startswith("{") and part != segments[index]:
-            return False
-    return len(segments) == len(pattern)
+        found.append(pattern)
+        if not pattern.startswith(_INVOKE):
+            found.append(f"{_INVOKE}{{app_id}}/method{pattern}")
+    return found

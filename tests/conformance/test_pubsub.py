@@ -1,0 +1,410 @@
+"""What every broker promises, run against each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tomllib
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from harness.redis_server import redis_server
+
+from dapr_sidecar.components.base import ComponentContext
+from dapr_sidecar.components.metadata import decode_settings
+from dapr_sidecar.components.pubsub.base import (
+    BulkMessage,
+    BulkPublishEntry,
+    BulkSubscriber,
+    Message,
+    PublishRequest,
+    PubSub,
+)
+from dapr_sidecar.components.registry import component_class
+
+TABLE: list[dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("components.toml").read_text()
+)["pubsub"]
+WAIT = 15.0
+
+
+class Broker:
+    """Makes components of one type that share a broker."""
+
+    def __init__(self, entry: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+        self.entry = entry
+        self._variables = variables
+        self._made: list[PubSub] = []
+
+    async def component(self, group: str = "g", **more: str) -> PubSub:
+        properties = {**self.entry.get("metadata", {}), **more, "consumerID": group}
+        for name, value in properties.items():
+            for variable, text in self._variables.items():
+                value = value.replace("${" + variable + "}", text)
+            properties[name] = value
+        kind = component_class(self.entry["type"], "v1")
+        made = cast(
+            PubSub,
+            kind(decode_settings(kind.settings, properties), ComponentContext("ps", "app")),
+        )
+        await made.open()
+        self._made.append(made)
+        return made
+
+    async def close(self) -> None:
+        for made in self._made:
+            await made.close()
+
+
+@pytest.fixture(scope="module")
+def redis_address() -> Iterator[Callable[[], str]]:
+    with ExitStack() as stack:
+        addresses: list[str] = []
+
+        def start() -> str:
+            if not addresses:
+                addresses.append(stack.enter_context(redis_server()).address)
+            return addresses[0]
+
+        yield start
+
+
+@pytest.fixture(params=TABLE, ids=[entry["type"] for entry in TABLE])
+async def broker(
+    request: pytest.FixtureRequest, tmp_path: Path, redis_address: Callable[[], str]
+) -> AsyncIterator[Broker]:
+    entry = request.param
+    if (needs := entry.get("needs")) and shutil.which(needs) is None:
+        pytest.skip(f"{needs} is not installed")
+    variables = {"dir": str(tmp_path)}
+    if needs == "redis-server":
+        variables["redis"] = redis_address()
+    found = Broker(entry, variables)
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"topic-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def durable(broker: Broker) -> None:
+    if not broker.entry["durable"]:
+        pytest.skip("keeps nothing")
+
+
+class Inbox:
+    """A handler that keeps what it gets and can be told to fail."""
+
+    def __init__(self) -> None:
+        self.got: list[Message] = []
+        self.running = 0
+        self.most_running = 0
+        self.gate: asyncio.Event | None = None
+        self.failures: Counter[bytes] = Counter()
+        self._changed = asyncio.Condition()
+
+    async def __call__(self, message: Message) -> None:
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+            if self.failures[message.data] > 0:
+                self.failures[message.data] -= 1
+                raise RuntimeError("not now")
+            self.got.append(message)
+        finally:
+            self.running -= 1
+            async with self._changed:
+                self._changed.notify_all()
+
+    @property
+    def data(self) -> list[bytes]:
+        return [message.data for message in self.got]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT), self._changed:
+            await self._changed.wait_for(condition)
+
+    async def count(self, number: int) -> None:
+        await self.until(lambda: len(self.got) >= number)
+
+
+async def send(broker: PubSub, topic: str, *payloads: bytes) -> None:
+    for payload in payloads:
+        await broker.publish(PublishRequest(topic, payload, {}))
+
+
+async def test_bytes_and_metadata_arrive_as_they_were(broker: Broker, topic: str) -> None:
+    component, inbox = await broker.component(), Inbox()
+    subscription = await component.subscribe(topic, {}, inbox)
+    await component.publish(PublishRequest(topic, b"\x00\xff", {"k": "v", "ü": "ä"}))
+    await component.publish(PublishRequest(topic, b"", None))
+    await inbox.count(2)
+    found = {message.data: message for message in inbox.got}
+    assert found[b"\x00\xff"].metadata == {"k": "v", "ü": "ä"}
+    assert not found[b""].metadata
+    assert {message.topic for message in inbox.got} == {topic}
+    await subscription.close()
+
+
+async def test_topics_are_apart(broker: Broker, topic: str) -> None:
+    component, one, two = await broker.component(), Inbox(), Inbox()
+    first = await component.subscribe(topic, {}, one)
+    second = await component.subscribe(topic + "-2", {}, two)
+    await send(component, topic + "-2", b"2")
+    await send(component, topic, b"1")
+    await one.count(1)
+    await two.count(1)
+    assert (one.data, two.data) == ([b"1"], [b"2"])
+    await first.close()
+    await second.close()
+
+
+async def test_every_group_gets_every_message(broker: Broker, topic: str) -> None:
+    first, second = await broker.component("a"), await broker.component("b")
+    one, two = Inbox(), Inbox()
+    subscriptions = [
+        await first.subscribe(topic, {}, one),
+        await second.subscribe(topic, {}, two),
+    ]
+    payloads = [b"%d" % n for n in range(20)]
+    await send(first, topic, *payloads)
+    await one.count(20)
+    await two.count(20)
+    assert sorted(one.data) == sorted(two.data) == sorted(payloads)
+    for subscription in subscriptions:
+        await subscription.close()
+
+
+@pytest.mark.usefixtures("durable")
+async def test_members_of_a_group_compete(broker: Broker, topic: str) -> None:
+    first, second = await broker.component(), await broker.component()
+    inbox = Inbox()
+    subscriptions = [
+        await first.subscribe(topic, {}, inbox),
+        await second.subscribe(topic, {}, inbox),
+    ]
+    payloads = [b"%d" % n for n in range(200)]
+    await asyncio.gather(*(send(first, topic, payload) for payload in payloads))
+    await inbox.count(200)
+    for subscription in subscriptions:
+        await subscription.close()
+    assert sorted(inbox.data) == sorted(payloads)
+
+
+@pytest.mark.usefixtures("durable")
+async def test_a_failed_message_comes_again_and_holds_nobody_up(broker: Broker, topic: str) -> None:
+    component, inbox = await broker.component(), Inbox()
+    inbox.failures[b"bad"] = 2
+    subscription = await component.subscribe(topic, {}, inbox)
+    await send(component, topic, b"bad", b"1", b"2")
+    await inbox.count(3)
+    assert sorted(inbox.data[:2]) == [b"1", b"2"]
+    assert inbox.data[2] == b"bad"
+    await subscription.close()
+
+
+@pytest.mark.usefixtures("durable")
+async def test_more_failed_messages_than_the_queue_holds_hold_nobody_up(
+    broker: Broker, topic: str
+) -> None:
+    component, inbox = await broker.component(queueDepth="4", concurrency="2"), Inbox()
+    bad = [b"bad%d" % n for n in range(20)]
+    for payload in bad:
+        inbox.failures[payload] = 1
+    subscription = await component.subscribe(topic, {}, inbox)
+    await send(component, topic, *bad, b"good")
+    await inbox.until(lambda: b"good" in inbox.data)
+    await inbox.count(21)
+    assert sorted(inbox.data) == sorted([*bad, b"good"])
+    await subscription.close()
+
+
+@pytest.mark.usefixtures("durable")
+async def test_a_subscriber_that_is_down_misses_nothing(broker: Broker, topic: str) -> None:
+    component, inbox = await broker.component(), Inbox()
+    await (await component.subscribe(topic, {}, inbox)).close()
+    await send(component, topic, b"1", b"2")
+    again = await broker.component()
+    subscription = await again.subscribe(topic, {}, inbox)
+    await inbox.count(2)
+    assert sorted(inbox.data) == [b"1", b"2"]
+    await subscription.close()
+
+
+async def test_close_waits_for_the_delivery_that_runs(broker: Broker, topic: str) -> None:
+    component, inbox = await broker.component(), Inbox()
+    inbox.gate = asyncio.Event()
+    subscription = await component.subscribe(topic, {}, inbox)
+    await send(component, topic, b"1")
+    async with asyncio.timeout(WAIT):
+        while not inbox.running:
+            await asyncio.sleep(0.01)
+    closing = asyncio.ensure_future(subscription.close())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    inbox.gate.set()
+    await closing
+    assert inbox.data == [b"1"]
+    await subscription.close()
+
+
+@pytest.mark.usefixtures("durable")
+async def test_what_was_read_and_not_delivered_comes_again(broker: Broker, topic: str) -> None:
+    component, inbox = await broker.component(concurrency="1"), Inbox()
+    inbox.gate = asyncio.Event()
+    subscription = await component.subscribe(topic, {}, inbox)
+    await send(component, topic, b"1", b"2", b"3")
+    async with asyncio.timeout(WAIT):
+        while not inbox.running:
+            await asyncio.sleep(0.01)
+    inbox.gate.set()
+    await subscription.close()
+    subscription = await component.subscribe(topic, {}, inbox)
+    await inbox.until(lambda: set(inbox.data) == {b"1", b"2", b"3"})
+    await subscription.close()
+    assert len(inbox.data) == 3
+
+
+@pytest.mark.usefixtures("durable")
+async def test_messages_of_a_dead_process_go_to_another(broker: Broker, topic: str) -> None:
+    dead, alive = await broker.component(), await broker.component()
+    stuck, inbox = Inbox(), Inbox()
+    stuck.gate = asyncio.Event()
+    subscription = cast(Any, await dead.subscribe(topic, {}, stuck))
+    await send(dead, topic, b"1")
+    async with asyncio.timeout(WAIT):
+        while not stuck.running:
+            await asyncio.sleep(0.01)
+    for task in [*subscription._tasks, *subscription._lane._tasks]:
+        task.cancel()  # as if the process were gone
+    other = await alive.subscribe(topic, {}, inbox)
+    await inbox.count(1)
+    assert inbox.data == [b"1"]
+    await other.close()
+
+
+@pytest.mark.usefixtures("durable")
+async def test_a_delivery_that_hangs_is_given_up_and_comes_again(
+    broker: Broker, topic: str
+) -> None:
+    component = await broker.component(processingTimeout="200ms")
+    seen: list[bytes] = []
+    done = asyncio.Event()
+
+    async def hang_once(message: Message) -> None:
+        seen.append(message.data)
+        if len(seen) == 1:
+            await asyncio.Event().wait()
+        done.set()
+
+    subscription = await component.subscribe(topic, {}, hang_once)
+    await send(component, topic, b"1")
+    await asyncio.wait_for(done.wait(), WAIT)
+    assert seen[:2] == [b"1", b"1"]
+    await subscription.close()
+
+
+@pytest.mark.usefixtures("durable")
+async def test_a_long_delivery_is_not_given_to_another(broker: Broker, topic: str) -> None:
+    first, second = await broker.component(), await broker.component()
+    starts: list[bytes] = []
+
+    async def slow(message: Message) -> None:
+        starts.append(message.data)
+        await asyncio.sleep(1.3)
+
+    subscriptions = [
+        await first.subscribe(topic, {}, slow),
+        await second.subscribe(topic, {}, slow),
+    ]
+    await send(first, topic, b"1")
+    await asyncio.sleep(1.6)
+    for subscription in subscriptions:
+        await subscription.close()
+    assert starts == [b"1"]
+
+
+@pytest.mark.usefixtures("durable")
+async def test_deliveries_at_once_are_bounded(broker: Broker, topic: str) -> None:
+    component, inbox = await broker.component(concurrency="3", queueDepth="5"), Inbox()
+    inbox.gate = asyncio.Event()
+    subscription = cast(Any, await component.subscribe(topic, {}, inbox))
+    await send(component, topic, *(b"%d" % n for n in range(30)))
+    async with asyncio.timeout(WAIT):
+        while inbox.running < 3:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert inbox.running == 3
+    assert subscription._lane.count <= 5
+    inbox.gate.set()
+    await inbox.count(30)
+    assert inbox.most_running == 3
+    await subscription.close()
+
+
+@pytest.mark.usefixtures("durable")
+async def test_one_at_a_time_keeps_the_order(broker: Broker, topic: str) -> None:
+    component, inbox = await broker.component(concurrency="1"), Inbox()
+    subscription = await component.subscribe(topic, {}, inbox)
+    payloads = [b"%03d" % n for n in range(100)]
+    await send(component, topic, *payloads)
+    await inbox.count(100)
+    assert inbox.data == payloads
+    await subscription.close()
+
+
+async def test_bulk_publish(broker: Broker, topic: str) -> None:
+    component, inbox = await broker.component(), Inbox()
+    subscription = await component.subscribe(topic, {}, inbox)
+    entries = [BulkPublishEntry(str(n), b"%d" % n, "text/plain", {"n": "1"}) for n in range(120)]
+    assert await component.bulk_publish(topic, entries, {}) == {}
+    await inbox.count(120)
+    assert sorted(inbox.data) == sorted(entry.data for entry in entries)
+    await subscription.close()
+
+
+async def test_batches(broker: Broker, topic: str) -> None:
+    if not broker.entry.get("native_bulk"):
+        pytest.skip("delivers one by one")
+    component = await broker.component(concurrency="2")
+    assert isinstance(component, BulkSubscriber)
+    batches: list[list[bytes]] = []
+    done = asyncio.Event()
+    fail = {b"7"}
+
+    async def take(messages: Sequence[BulkMessage]) -> Mapping[str, Exception]:
+        batches.append([one.message.data for one in messages])
+        failed = {one.entry_id: RuntimeError("no") for one in messages if one.message.data in fail}
+        fail.clear()
+        if sum(map(len, batches)) >= 41:
+            done.set()
+        return failed
+
+    subscription = await component.bulk_subscribe(topic, {}, 20, 0.3, take)
+    await send(component, topic, *(b"%d" % n for n in range(40)))
+    await asyncio.wait_for(done.wait(), WAIT)
+    await subscription.close()
+    assert max(map(len, batches)) == 20
+    counts = Counter(data for batch in batches for data in batch)
+    assert counts.pop(b"7") == 2
+    assert set(counts.values()) == {1}
+    assert len(counts) == 39
+
+
+async def test_nothing_comes_after_close(broker: Broker, topic: str) -> None:
+    component, inbox = await broker.component(), Inbox()
+    subscription = await component.subscribe(topic, {}, inbox)
+    await subscription.close()
+    await send(component, topic, b"1")
+    await asyncio.sleep(0.1)
+    assert inbox.got == []

@@ -1,0 +1,86 @@
+"""A real redis-server on a free port, for as long as a test needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def call(self, *arguments: str | bytes) -> str:
+        """One command by redis-cli; the raw answer."""
+        done = subprocess.run(
+            ["redis-cli", "-p", str(self.port), *arguments],
+            capture_output=True,
+            check=True,
+            timeout=10,
+        )
+        return done.stdout.decode().strip()
+
+
+def is_available() -> bool:
+    return shutil.which("redis-server") is not None
+
+
+@contextlib.contextmanager
+def redis_server(*flags: str) -> Iterator[RedisServer]:
+    """Start one, wait until it answers, and end it afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        process, port = _start(folder, flags)
+        try:
+            yield RedisServer(port)
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _start(folder: str, flags: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], int]:
+    for _ in range(5):  # the free port may be taken before the server binds it
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        process = subprocess.Popen(
+            [
+                "redis-server",
+                "--port",
+                str(port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--dir",
+                folder,
+                *flags,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        if _answers(process, port):
+            return process, port
+        process.kill()
+        process.wait()
+    raise RuntimeError("redis-server does not start")
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    until = time.monotonic() + 10
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as s:
+            s.sendall(b"PING\r\n")
+            if s.recv(16).startswith(b"+PONG"):
+                return True
+        time.sleep(0.01)
+    return False
