@@ -1,53 +1,54 @@
-"""What one sidecar is made of, and how the parts are wired."""
+"""What one sidecar is made of, how the parts are wired, and in which order they start and stop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Literal, cast
 
 from dapr_common.durations import format_go_duration
-from dapr_common.grpc.server import Method
-from dapr_common.kube.resources import Component, Configuration
+from dapr_common.kube.resources import Component, Configuration, HttpEndpoint, NameValue, Resiliency
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.logs import get_logger
-from dapr_common.observe.tracing import Tracer
 from dapr_sidecar.api.allow_list import AllowList
 from dapr_sidecar.api.grpc import metadata as grpc_metadata
-from dapr_sidecar.api.grpc import pubsub as grpc_pubsub
-from dapr_sidecar.api.grpc import state as grpc_state
 from dapr_sidecar.api.grpc.server import GrpcApi, GrpcApiSettings
-from dapr_sidecar.api.http import pubsub as http_pubsub
-from dapr_sidecar.api.http import state as http_state
 from dapr_sidecar.api.http.metadata import MetadataRoutes
-from dapr_sidecar.api.http.routing import Route
 from dapr_sidecar.api.http.server import HttpApi, HttpApiSettings, PublicApi
 from dapr_sidecar.blocks.metadata import AppConnection, MetadataBlock
-from dapr_sidecar.blocks.pubsub.publish import PubSubBlock
-from dapr_sidecar.blocks.pubsub.subscriptions import SubscriptionSet
-from dapr_sidecar.blocks.state.block import StateBlock
+from dapr_sidecar.blocks.secrets import SecretResolver
 from dapr_sidecar.channel.grpc import AppGrpcChannel
 from dapr_sidecar.channel.health import AppHealthProber
 from dapr_sidecar.channel.http import HttpChannel
+from dapr_sidecar.components.middleware.pipeline import Wrapper, wrappers
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.options import Options
-from dapr_sidecar.resiliency.none import NoPolicies
-from dapr_sidecar.runtime.app import AppLifecycle, Feeder
+from dapr_sidecar.resiliency.policy import LoadedPolicies
+from dapr_sidecar.resiliency.runner import Surroundings
+from dapr_sidecar.runtime.app import AppLifecycle
+from dapr_sidecar.runtime.app_config import read_app_config
+from dapr_sidecar.runtime.building_blocks import BuildingBlocks
 from dapr_sidecar.runtime.configuration import enabled_features
 from dapr_sidecar.runtime.disk import Resources
-from dapr_sidecar.runtime.processor import ComponentProcessor, Preparer
+from dapr_sidecar.runtime.endpoints import resolve_endpoint
+from dapr_sidecar.runtime.invocation import InvocationParts
+from dapr_sidecar.runtime.processor import ComponentProcessor
 from dapr_sidecar.runtime.servers import Servers
+from dapr_sidecar.runtime.telemetry import Telemetry
 from dapr_sidecar.runtime.templates import ValueResolver
-from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
-from dapr_sidecar.telemetry.http_server import HttpServerTelemetry
-from dapr_sidecar.telemetry.metrics import SidecarMetrics, build_registry, latency_bounds
 
 _LOG = get_logger("dapr.runtime")
+_WITHOUT_END = 3600.0
 
 
 class Sidecar:
-    """Every part of one running sidecar."""
+    """Every part of one running sidecar.
+
+    Raises ``AccessControlError`` or ``TracingError`` for a Configuration that cannot be used.
+    """
 
     def __init__(
         self,
@@ -60,43 +61,39 @@ class Sidecar:
         self.options = options
         self.configuration = configuration
         self.readiness = Readiness(("runtime", "grpc-api-server", "grpc-internal-server"))
-        self.outbound = Readiness(("outbound",))
-        self._environment = environment
+        self._outbound = Readiness(("outbound",))
         self._ask_to_stop = ask_to_stop
-        self._make_telemetry(identity)
-        self.channel = self._make_channel()
-        self.context.channel = self.channel
-        self._make_blocks()
-        self.processor = ComponentProcessor(
-            self.context,
-            ValueResolver(options.app_id, options.namespace, environment),
-            self._preparers(),
+        self._telemetry = Telemetry(
+            options, configuration, identity.invocation_namespace, environment
         )
-        self.servers = Servers(options)
-        self.app = self._make_app()
+        self._around = Surroundings(report=self._telemetry.resiliency_report())
+        self._resiliencies: Sequence[Resiliency] = ()
+        self._context = SidecarContext(
+            identity,
+            LoadedPolicies(around=self._around),
+            self._telemetry.metrics,
+            self._telemetry.tracing.tracer,
+            configuration=configuration.spec,
+        )
+        self._channel = self._context.channel = self._make_channel()
+        self._blocks = BuildingBlocks(self._context, options)
+        self._invocation = InvocationParts(self._context, options, self._telemetry.grpc)
+        values = ValueResolver(options.app_id, options.namespace, environment)
+        self._values = values
+        self._secrets = SecretResolver(self._context)
+        self.processor = ComponentProcessor(self._context, values, self._blocks.preparers())
+        self._metadata = MetadataBlock(
+            self._context,
+            self._connection(),
+            self._blocks.subscriptions.listing,
+            enabled_features(configuration),
+            lambda: [resource.name for resource in self._resiliencies],
+        )
+        self._servers = Servers(options)
+        self._http_api: HttpApi | None = None
+        self._app = self._make_app()
 
     # --- parts ------------------------------------------------------------------------------
-
-    def _make_telemetry(self, identity: SidecarIdentity) -> None:
-        spec: Mapping[str, Any] = self.configuration.spec
-        metering: dict[str, Any] = {**spec.get("metric", {}), **spec.get("metrics", {})}
-        bounds = latency_bounds(metering)
-        self.registry = build_registry(self.options.app_id, metering)
-        self.metering = self.options.metrics_enabled and metering.get("enabled") is not False
-        self.tracer = Tracer(0)
-        metrics = SidecarMetrics(self.registry, identity.invocation_namespace, bounds)
-        self.context = SidecarContext(
-            identity, NoPolicies(), metrics, self.tracer, configuration=spec
-        )
-        registry = self.registry if self.metering else None
-        self._http_telemetry = HttpServerTelemetry(
-            self.tracer,
-            registry,
-            bounds,
-            metering.get("http") or {},
-            error_codes=metering.get("recordErrorCodes") is True,
-        )
-        self._grpc_telemetry = GrpcServerTelemetry(self.tracer, registry, bounds)
 
     def _make_channel(self) -> HttpChannel | AppGrpcChannel | None:
         options = self.options
@@ -118,48 +115,31 @@ class Sidecar:
             token=options.app_token,
             max_concurrency=options.app_max_concurrency,
             max_header_bytes=options.read_buffer_bytes,
-            metrics=self.context.metrics,
+            metrics=self._telemetry.metrics,
         )
-
-    def _make_blocks(self) -> None:
-        options = self.options
-        self.state = StateBlock(self.context)
-        self.pubsub = PubSubBlock(self.context)
-        self.subscriptions = SubscriptionSet(
-            self.pubsub, ask_app=not options.disable_init_subscribe
-        )
-        self.metadata = MetadataBlock(
-            self.context,
-            self._connection(),
-            self.subscriptions.listing,
-            enabled_features(self.configuration),
-        )
-
-    def _preparers(self) -> dict[str, Preparer]:
-        return {"state": self.state, "pubsub": self.pubsub}
 
     def _make_app(self) -> AppLifecycle | None:
         options = self.options
-        if self.channel is None:
+        if self._channel is None:
             return None
         prober = None
         if options.app_health.enabled:
+            checks = options.app_health
             prober = AppHealthProber(
-                self.channel,
-                path=options.app_health.path,
-                interval=options.app_health.interval,
-                timeout=options.app_health.timeout,
-                threshold=options.app_health.threshold,
-                metrics=self.context.metrics,
+                self._channel,
+                path=checks.path,
+                interval=checks.interval,
+                timeout=checks.timeout,
+                threshold=checks.threshold,
+                metrics=self._telemetry.metrics,
             )
-        feeders: list[Feeder] = [self.subscriptions]
         return AppLifecycle(
             options.app_channel_address,
             options.app_port,
             tls=options.app_protocol in ("https", "grpcs"),
             prober=prober,
             first_time=self._meet_app,
-            feeders=feeders,
+            feeders=self._blocks.feeders(),
         )
 
     def _connection(self) -> AppConnection:
@@ -167,11 +147,10 @@ class Sidecar:
         health = None
         if options.app_health.enabled:
             checks = options.app_health
-            path = checks.path if self._speaks_http() else ""
             health = (
-                path,
-                format_go_duration(_seconds(checks.interval)),
-                format_go_duration(_seconds(checks.timeout)),
+                checks.path if options.app_protocol not in ("grpc", "grpcs") else "",
+                format_go_duration(timedelta(seconds=checks.interval)),
+                format_go_duration(timedelta(seconds=checks.timeout)),
                 checks.threshold,
             )
         return AppConnection(
@@ -182,24 +161,50 @@ class Sidecar:
             health,
         )
 
-    def _speaks_http(self) -> bool:
-        return self.options.app_protocol not in ("grpc", "grpcs")
-
     # --- APIs -------------------------------------------------------------------------------
 
-    def _routes(self, metadata: MetadataRoutes) -> list[Route]:
-        return [
-            *metadata.all(),
-            *http_state.routes(self.state),
-            *http_pubsub.routes(self.pubsub),
-        ]
+    async def start_servers(self) -> None:
+        """Bind every listener; the APIs answer from here on."""
+        identity = self._context.identity
+        self._telemetry.tracing.start()
+        if self._telemetry.metering:
+            await self._servers.start_metrics(self._telemetry.registry)
+        identity.grpc_port = await self._servers.start_grpc(self._grpc_api().server)
+        self.readiness.ready("grpc-api-server")
+        routes = MetadataRoutes(self._metadata, self.readiness, self._outbound, self._ask_to_stop)
+        http_api = self._http_api = HttpApi(
+            [*routes.all(), *self._blocks.routes()],
+            self._invocation.http,
+            AllowList(self.configuration.spec, "http"),
+            self._telemetry.http,
+            self._http_settings(),
+        )
+        self._set_pipelines()
+        identity.http_port = await self._servers.start_http(http_api.handle)
+        await self._servers.start_public(PublicApi(routes.public()).handle)
+        await self._invocation.listen()
+        self._servers.own(self._invocation.internal.server)
+        self.readiness.ready("grpc-internal-server")
+        await self._invocation.start()
 
-    def _methods(self) -> list[Method]:
-        return [
-            *grpc_metadata.methods(self.metadata, self._ask_to_stop),
-            *grpc_state.methods(self.state),
-            *grpc_pubsub.methods(self.pubsub, self.subscriptions),
-        ]
+    def _grpc_api(self) -> GrpcApi:
+        options = self.options
+        return GrpcApi(
+            [
+                *grpc_metadata.methods(self._metadata, self._ask_to_stop),
+                *self._blocks.methods(),
+                *self._invocation.methods(),
+            ],
+            self._invocation.proxy,
+            AllowList(self.configuration.spec, "grpc"),
+            self._telemetry.grpc,
+            GrpcApiSettings(
+                max_message_bytes=options.max_body_bytes,
+                read_buffer_bytes=options.read_buffer_bytes,
+                api_token=options.api_token,
+                log_calls=self._http_settings().log_calls,
+            ),
+        )
 
     def _http_settings(self) -> HttpApiSettings:
         options = self.options
@@ -214,124 +219,92 @@ class Sidecar:
             log_obfuscate=logging.get("obfuscateURLs") is True,
         )
 
-    async def start_servers(self) -> None:
-        """Bind every listener; the APIs answer from here on."""
-        options, spec = self.options, self.configuration.spec
-        identity = self.context.identity
-        if self.metering:
-            await self.servers.start_metrics(self.registry)
-        routes = MetadataRoutes(self.metadata, self.readiness, self.outbound, self._ask_to_stop)
-        settings = self._http_settings()
-        grpc_api = GrpcApi(
-            self._methods(),
-            None,
-            AllowList(spec, "grpc"),
-            self._grpc_telemetry,
-            GrpcApiSettings(
-                max_message_bytes=options.max_body_bytes,
-                read_buffer_bytes=options.read_buffer_bytes,
-                api_token=options.api_token,
-                log_calls=settings.log_calls,
-            ),
-        )
-        identity.grpc_port = await self.servers.start_grpc(grpc_api.server)
-        self.readiness.ready("grpc-api-server")
-        self.http_api = HttpApi(
-            self._routes(routes),
-            _NoInvocation(),
-            AllowList(spec, "http"),
-            self._http_telemetry,
-            settings,
-        )
-        identity.http_port = await self.servers.start_http(self.http_api.handle)
-        await self.servers.start_public(PublicApi(routes.public()).handle)
-        self.readiness.ready("grpc-internal-server")
+    def _set_pipelines(self) -> None:
+        """Build both middleware pipelines from the live components."""
+        if self._http_api is not None:
+            self._http_api.set_middlewares(self._pipeline("httpPipeline"))
+        self._invocation.block.set_app_middlewares(self._pipeline("appHttpPipeline"))
 
-    # --- life -------------------------------------------------------------------------------
+    def _pipeline(self, section: str) -> list[Wrapper]:
+        spec: Mapping[str, Any] = self.configuration.spec
+        live = {name: entry.component for name, entry in self.processor.middlewares.items()}
+        return wrappers(spec.get(section) or {}, live, section)
 
-    async def run(self, tasks: asyncio.TaskGroup, initialised: Callable[[], None]) -> None:
-        """Follow the app; returns when nothing is left to wait for."""
-        self.outbound.ready("outbound")
-        if self.app is None:
-            self._initialised(initialised)
-            return
-        tasks.create_task(
-            self.app.run(lambda: self._initialised(initialised)), name="app-lifecycle"
-        )
+    # --- resources --------------------------------------------------------------------------
 
-    def _initialised(self, announce: Callable[[], None]) -> None:
-        self.readiness.ready("runtime")
-        announce()
+    def components_loaded(self) -> None:
+        """Every component of the start was loaded."""
+        self.processor.warn_parked()
+        self._telemetry.metrics.component_loaded(len(self.processor.manifests))
 
-    async def _meet_app(self) -> None:
-        """What is asked of the app once, when it is first healthy."""
-        if self.options.disable_init_config or not isinstance(self.channel, HttpChannel):
-            return
-        app_id = self.options.app_id.encode()
-        headers = [(b"Content-Type", b"application/json"), (b"Dapr-App-Id", app_id)]
-        try:
-            async with asyncio.timeout(10):
-                response = await self.channel.request("GET", b"/dapr/config", headers)
-                await response.read()
-        except (OSError, TimeoutError) as error:
-            _LOG.warning("the app's /dapr/config could not be read: %s", error)
-
-    async def component_changed(self, manifest: Component, live: bool) -> None:
+    async def component_changed(self, manifest: Component) -> None:
         """A component was reloaded or went."""
-        if manifest.category == "pubsub":
-            await self.subscriptions.component_changed(manifest.name)
+        if manifest.category == "middleware":
+            self._set_pipelines()
+        await self._blocks.component_changed(manifest)
 
     async def swap_resources(self, resources: Resources) -> None:
         """Put the other kinds of resources in place of what was there."""
-        endpoints = {endpoint.name: endpoint for endpoint in resources.http_endpoints}
-        self.context.components.http_endpoints = endpoints
-        await self.subscriptions.set_declarative(resources.subscriptions)
+        if list(self._resiliencies) != resources.resiliencies:
+            self._resiliencies = tuple(resources.resiliencies)
+            self._context.policies = LoadedPolicies(
+                self._resiliencies, self.options.app_id, around=self._around
+            )
+        self._context.components.http_endpoints = {
+            endpoint.name: await resolve_endpoint(endpoint, self._value)
+            for endpoint in resources.http_endpoints
+        }
+        await self._blocks.subscriptions.set_declarative(resources.subscriptions)
 
-    def components_loaded(self, count: int) -> None:
-        """Every component of the start was loaded."""
-        self.context.metrics.component_loaded(count)
+    async def _value(self, endpoint: HttpEndpoint, entry: NameValue) -> NameValue:
+        async def lookup(name: str, key: str) -> str | None:
+            return await self._secrets.lookup(endpoint.secret_store, name, key, endpoint.namespace)
 
-    def request_reload(self) -> None:
-        """SIGHUP: resources are followed continuously, so there is nothing to do but say so."""
-        _LOG.info("SIGHUP received: resource files are followed without it")
+        found = await self._values.resolve((entry,), lookup if endpoint.secret_store else None)
+        return dataclasses.replace(entry, value=found.get(entry.name.lower()))
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def run(self, tasks: asyncio.TaskGroup, announce: Callable[[], None]) -> None:
+        """Begin to follow the app; ``announce`` is called once the sidecar counts as running."""
+
+        def initialised() -> None:
+            self.readiness.ready("runtime")
+            announce()
+
+        self._outbound.ready("outbound")
+        if self._app is None:
+            initialised()
+        else:
+            tasks.create_task(self._app.run(initialised), name="app-lifecycle")
+
+    async def _meet_app(self) -> None:
+        """What is asked of the app once, when it is first healthy."""
+        if isinstance(self._channel, HttpChannel) and not self.options.disable_init_config:
+            await read_app_config(self._channel, self.options.app_id)
 
     async def stop_feeding(self) -> None:
         """Stop deliveries for good; the APIs go on."""
-        await self.subscriptions.drain()
-        if self.app is not None:
-            await self.app.stop_feeding()
+        await self._blocks.drain()
+        if self._app is not None:
+            await self._app.stop_feeding()
 
     async def wait_app_unhealthy(self) -> None:
         """Return once the app takes nothing more."""
-        if self.app is None:
+        if self._app is None:
             await asyncio.Event().wait()
         else:
-            await self.app.wait_unhealthy()
+            await self._app.wait_unhealthy()
 
     async def stop(self, grace: float | None) -> None:
-        """Drain and close everything, outside in."""
+        """Drain and close everything, outside in; ``grace`` in seconds, ``None`` without end."""
         self.readiness.unready("runtime")
-        self.servers.stop_listening()
+        self._servers.stop_listening()
         await self.stop_feeding()
-        await self.servers.close(grace if grace is not None else 3600.0)
+        await self._servers.close(grace if grace is not None else _WITHOUT_END)
+        await self._invocation.close()
         await self.processor.close()
-        if self.channel is not None:
-            await self.channel.close()
+        if self._channel is not None:
+            await self._channel.close()
+        await self._telemetry.tracing.close()
         _LOG.info("Dapr runtime stopped")
-
-
-def _seconds(value: float):  # type: ignore[no-untyped-def]
-    from datetime import timedelta
-
-    return timedelta(seconds=value)
-
-
-class _NoInvocation:
-    async def handle(self, request):  # type: ignore[no-untyped-def]
-        from dapr_common.errors import DaprError
-
-        raise DaprError(
-            "ERR_DIRECT_INVOKE",
-            "failed getting app id either from the URL path or the header dapr-app-id",
-            http_status=404,
-        )

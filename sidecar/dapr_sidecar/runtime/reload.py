@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
-from dapr_common.kube.resources import Component, HttpEndpoint, Subscription
+from dapr_common.kube.resources import Component
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.runtime.disk import DuplicateResourceError, Resources
 from dapr_sidecar.runtime.processor import ComponentProcessor, InitError
@@ -32,7 +32,7 @@ class HotReload:
         processor: ComponentProcessor,
         *,
         swap_others: Swap,
-        component_changed: Callable[[Component, bool], Awaitable[None]],
+        component_changed: Callable[[Component], Awaitable[None]],
         interval: float,
     ) -> None:
         self._read = read
@@ -65,7 +65,7 @@ class HotReload:
         live = dict(self._processor.manifests)
         for name in live.keys() - wanted.keys():
             await self._processor.unload(name)
-            await self._component_changed(live[name], False)
+            await self._component_changed(live[name])
             _LOG.info("Component deleted: %s", live[name].log_name)
         for name, manifest in wanted.items():
             if name in live and _same(live[name], manifest):
@@ -89,25 +89,15 @@ class HotReload:
                 "%s; %s", error, "the version before stays in use" if update else "it is not loaded"
             )
             return
-        await self._component_changed(manifest, True)
+        await self._component_changed(manifest)
 
 
 def _same(one: Component, other: Component) -> bool:
     return dataclasses.replace(one, source="") == dataclasses.replace(other, source="")
 
 
-def subscriptions_differ(one: Sequence[Subscription], other: Sequence[Subscription]) -> bool:
-    """Whether the declared subscriptions changed."""
-    return list(one) != list(other)
-
-
-def endpoints_differ(one: Sequence[HttpEndpoint], other: Sequence[HttpEndpoint]) -> bool:
-    """Whether the HTTP endpoints changed."""
-    return list(one) != list(other)
-
-
 @contextlib.contextmanager
-def _watching(directories: Sequence[str]):  # type: ignore[no-untyped-def]
+def _watching(directories: Sequence[str]) -> Iterator[asyncio.Event]:
     from inotify_simple import INotify, flags
 
     changed = asyncio.Event()

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dapr_common.aio.host import NoHostAddressError, host_address
 from dapr_common.kube.resources import Component, Configuration
 from dapr_common.observe.logs import get_logger
+from dapr_sidecar.blocks.access_control import AccessControlError
 from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.options import Options
 from dapr_sidecar.runtime import configuration as configurations
@@ -23,9 +24,11 @@ from dapr_sidecar.runtime.disk import DuplicateResourceError, Resources, read_di
 from dapr_sidecar.runtime.listeners import BindError
 from dapr_sidecar.runtime.processor import InitError
 from dapr_sidecar.runtime.reload import HotReload
+from dapr_sidecar.telemetry.tracing import TracingError
 
 _LOG = get_logger("dapr.runtime")
 _FORCED_EXIT_SECONDS = 0.1
+_REFUSALS = (ConfigurationError, AccessControlError, TracingError, NoHostAddressError)
 
 
 class FatalError(Exception):
@@ -41,23 +44,35 @@ class Runtime:
         self._started = time.monotonic()
         self._stopping = asyncio.Event()
         self._signals = 0
-        self._failure: str = ""
+        self._restarting = False
 
     async def run(self) -> int:
-        """Serve until asked to stop. Returns the exit code."""
+        """Serve until asked to stop, starting over on SIGHUP. Returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        while True:
+            status = await self._run_once()
+            if status or not self._restarting:
+                return status
+            self._restarting = False
+            self._stopping.clear()
+            self._started = time.monotonic()
+
+    async def _run_once(self) -> int:
         try:
             sidecar = self._build()
-        except (FatalError, ConfigurationError, NoHostAddressError) as error:
+        except (FatalError, *_REFUSALS) as error:
             return _fatal(str(error))
-        loop.add_signal_handler(signal.SIGHUP, sidecar.request_reload)
         status = 0
         try:
             await self._serve(sidecar)
-        except (FatalError, InitError, BindError, OSError, DuplicateResourceError) as error:
+        except (FatalError, BindError, OSError, DuplicateResourceError) as error:
             status = _fatal(f"Fatal error from runtime: {_described(error)}")
+        except ExceptionGroup as group:
+            _LOG.error("a part of the runtime failed", exc_info=group)
+            status = _fatal(f"Fatal error from runtime: {group.exceptions[0]}")
         return await self._stop(sidecar) or status
 
     # --- start ------------------------------------------------------------------------------
@@ -86,8 +101,7 @@ class Runtime:
             if running in done:
                 running.result()
                 await stopping
-            else:
-                await self._block_shutdown(sidecar)
+            await self._block_shutdown(sidecar)
         finally:
             for task in (stopping, running):
                 task.cancel()
@@ -127,8 +141,7 @@ class Runtime:
                 await sidecar.processor.load(manifest)
             except InitError as error:
                 raise FatalError(f"process component {manifest.name} error: {error}") from error
-        sidecar.processor.warn_parked()
-        sidecar.components_loaded(len(sidecar.processor.manifests))
+        sidecar.components_loaded()
         await sidecar.swap_resources(resources)
 
     @staticmethod
@@ -144,6 +157,11 @@ class Runtime:
             _LOG.critical("Received signal '%s' during shutdown; exiting immediately", name)
             os._exit(1)
         _LOG.info("Received signal '%s'; beginning shutdown", name)
+        self._stopping.set()
+
+    def _hung_up(self) -> None:
+        _LOG.info("Received signal 'HUP'; starting over with what is configured now")
+        self._restarting = True
         self._stopping.set()
 
     def _ask_to_stop(self, forced: bool) -> None:

@@ -16,7 +16,7 @@ from dapr_common.observe.logs import get_logger
 from dapr_sidecar.api.allow_list import AllowList
 from dapr_sidecar.api.grpc.errors import to_rpc_error
 from dapr_sidecar.api.grpc.groups import GROUPS
-from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
+from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry, bad_baggage
 
 _API_LOG = get_logger("dapr.runtime.grpc.api-info")
 _TOKEN = b"dapr-api-token"
@@ -57,13 +57,13 @@ class GrpcApi:
             max_receive_bytes=settings.max_message_bytes,
             # A unit slip of the original that clients may rely on: the buffer counts in KiB here.
             max_header_list_bytes=settings.read_buffer_bytes * 1024,
-            before=self._before if self._token or self._denied else None,
+            before=self._before if self._token or self._denied or telemetry.tracing else None,
             enter=self._enter if telemetry.tracing else None,
             after=self._after if watch else None,
             map_error=map_error,
         )
         for method in methods:
-            self.server.add(method)
+            self.server.add(telemetry.traced(method))
         self.server.fallback = proxy
 
     def _before(self, context: Context, method: Method | None) -> None:
@@ -75,6 +75,8 @@ class GrpcApi:
                 HTTPStatus.NOT_IMPLEMENTED,
                 "requested endpoint is not available",
             )
+        if self._telemetry.tracing and (wrong := bad_baggage(context)) is not None:
+            raise RpcError(GrpcCode.INVALID_ARGUMENT, wrong)
 
     def _authenticate(self, context: Context) -> None:
         given = context.raw(_TOKEN)

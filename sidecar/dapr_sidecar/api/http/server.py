@@ -86,7 +86,12 @@ class HttpApi:
         """Serve one request."""
         telemetry = self._telemetry
         started = perf_counter()
-        span = telemetry.start_span(request) if telemetry.tracing else None
+        if telemetry.tracing:
+            if (wrong := telemetry.bad_baggage(request)) is not None:
+                return text_response(wrong, 400)
+            span = telemetry.start_span(request)
+        else:
+            span = None
         response = await self._entrance(request)
         if span is not None:
             telemetry.end_span(span, request, response)

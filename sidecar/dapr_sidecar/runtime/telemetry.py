@@ -1,0 +1,44 @@
+"""What a sidecar reports of itself, built from its Configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dapr_common.kube.resources import Configuration
+from dapr_sidecar.options import Options
+from dapr_sidecar.resiliency.report import NoReport, Report
+from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
+from dapr_sidecar.telemetry.http_server import HttpServerTelemetry
+from dapr_sidecar.telemetry.metrics import SidecarMetrics, build_registry, latency_bounds
+from dapr_sidecar.telemetry.tracing import build_tracing
+
+
+class Telemetry:
+    """Tracer, registry and the reporters of each server. Raises ``TracingError``."""
+
+    def __init__(
+        self,
+        options: Options,
+        configuration: Configuration,
+        namespace: str,
+        environment: Mapping[str, str],
+    ) -> None:
+        spec: Mapping[str, Any] = configuration.spec
+        # Both spellings are in use; Dapr reads the plural over the singular.
+        metering: dict[str, Any] = {**(spec.get("metric") or {}), **(spec.get("metrics") or {})}
+        http: Mapping[str, Any] = metering.get("http") or {}
+        bounds = latency_bounds(metering)
+        error_codes = metering.get("recordErrorCodes") is True
+        self.metering = options.metrics_enabled and metering.get("enabled") is not False
+        self.registry = build_registry(options.app_id, metering)
+        self.metrics = SidecarMetrics(self.registry, namespace, bounds, http)
+        self.tracing = build_tracing(spec.get("tracing") or {}, environment, options.app_id)
+        tracer = self.tracing.tracer
+        registry = self.registry if self.metering else None
+        self.http = HttpServerTelemetry(tracer, registry, bounds, http, error_codes=error_codes)
+        self.grpc = GrpcServerTelemetry(tracer, registry, bounds, error_codes=error_codes)
+
+    def resiliency_report(self) -> Report:
+        """Where policies count what they do."""
+        return self.metrics.resiliency if self.metering else NoReport()
