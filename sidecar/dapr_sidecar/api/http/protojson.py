@@ -10,6 +10,7 @@ from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.http.messages import BodyIncompleteError, BodyTooLargeError, Request
 
 M = TypeVar("M", bound=Message)
+_SPACE = b" \t\r\n"
 
 
 async def read_message(request: Request, kind: type[M]) -> M:
@@ -26,6 +27,8 @@ async def read_message(request: Request, kind: type[M]) -> M:
         from google.protobuf import json_format
 
         try:
+            if not body.lstrip(_SPACE).startswith(b"{"):
+                raise ValueError("expected a JSON object")  # the library takes some other values
             json_format.Parse(body, message, ignore_unknown_fields=True)
         except (json_format.ParseError, ValueError, RecursionError) as error:
             text = f"failed deserializing HTTP body: {error}"

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.metadata import SettingsError
 from dapr_sidecar.components.redis.connection import (
     Argument,
@@ -19,7 +18,7 @@ from dapr_sidecar.components.redis.connection import (
 )
 from dapr_sidecar.components.redis.settings import RedisSettings
 
-_LOG = get_logger("dapr.contrib.redis")
+OnLost = Callable[[RedisConnection], None]
 
 
 class Script:
@@ -113,9 +112,9 @@ class RedisClient:
         """Raise when the server does not answer."""
         await self.command("PING")
 
-    async def dedicated(self) -> RedisConnection:
+    async def dedicated(self, on_lost: OnLost | None = None) -> RedisConnection:
         """A connection of its own, for blocking reads and subscriptions; the caller closes it."""
-        return await self._dial(reply_timeout=None)
+        return await self._dial(None, on_lost)
 
     # --- connecting -------------------------------------------------------------------------
 
@@ -153,13 +152,15 @@ class RedisClient:
             return connection
         raise AssertionError("unreachable")
 
-    async def _dial(self, reply_timeout: float | None) -> RedisConnection:
+    async def _dial(
+        self, reply_timeout: float | None, on_lost: OnLost | None = None
+    ) -> RedisConnection:
         loop = asyncio.get_running_loop()
         host, port = self._address
         try:
             async with asyncio.timeout(self._settings.dial_timeout.total_seconds()):
                 _, connection = await loop.create_connection(
-                    lambda: RedisConnection(loop, reply_timeout),
+                    lambda: RedisConnection(loop, reply_timeout, on_lost),
                     host,
                     port,
                     ssl=self._tls,
