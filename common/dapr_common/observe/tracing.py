@@ -42,6 +42,11 @@ class SpanContext:
         return bool(self.flags & 1)
 
     @property
+    def valid(self) -> bool:
+        """Whether it names a span at all."""
+        return self.trace_id != _ZERO_TRACE
+
+    @property
     def traceparent(self) -> str:
         """The W3C header value."""
         text = self._traceparent
@@ -55,6 +60,9 @@ class SpanContext:
         """The 29 bytes of ``grpc-trace-bin``."""
         trace, span = bytes.fromhex(self.trace_id), bytes.fromhex(self.span_id)
         return b"\x00\x00" + trace + b"\x01" + span + b"\x02" + bytes([self.flags])
+
+
+NO_CONTEXT = SpanContext(_ZERO_TRACE, _ZERO_SPAN)
 
 
 def parse_traceparent(text: str, tracestate: str = "") -> SpanContext | None:
@@ -128,7 +136,7 @@ class Span:
         self.error = ""
         self.failed = False
         self.end_ns = 0
-        if context.flags & 1:
+        if context.flags & 1 and tracer.recording:
             self.recording = True
             self.attributes: dict[str, str] = {}
             self.events: list[tuple[int, str]] = []
@@ -182,12 +190,19 @@ class Tracer:
         random_bits: Callable[[int], int] = _IDS.getrandbits,
     ) -> None:
         self.enabled = sampling_rate > 0
+        self.recording = sink is not None
         self._sink = sink
         self._bound = int(min(sampling_rate, 1.0) * (1 << 63))
         self._bits = random_bits
 
     def start(self, name: str, kind: Kind, parent: SpanContext | None = None) -> Span:
-        """Start a span under ``parent``, or a new trace."""
+        """Start a span under ``parent``, or a new trace.
+
+        Where nothing takes spans there are none: the parent's context goes on as it came, and
+        without one the ids are all zero, as Dapr's callers see it.
+        """
+        if self._sink is None:
+            return Span(self, name, kind, parent or NO_CONTEXT, "")
         span_id = f"{self._bits(64) or 1:016x}"
         if parent is not None:
             context = SpanContext(parent.trace_id, span_id, parent.flags, parent.tracestate)

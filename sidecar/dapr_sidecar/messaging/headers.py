@@ -134,8 +134,10 @@ def with_trace(metadata: Metadata) -> Metadata:
 
 
 def trace_metadata(span: Span) -> Metadata:
-    """A span as gRPC metadata."""
+    """A span as gRPC metadata; nothing when there is no trace."""
     context = span.context
+    if not context.valid:
+        return []
     found: Metadata = [
         ("grpc-trace-bin", context.grpc_trace_bin),
         ("traceparent", context.traceparent),

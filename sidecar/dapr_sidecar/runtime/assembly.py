@@ -165,9 +165,9 @@ class Sidecar:
 
     async def start_servers(self) -> None:
         """Bind every listener; the APIs answer from here on."""
-        identity = self._context.identity
+        options, identity = self.options, self._context.identity
         self._telemetry.tracing.start()
-        if self._telemetry.metering:
+        if options.metrics_enabled:
             await self._servers.start_metrics(self._telemetry.registry)
         identity.grpc_port = await self._servers.start_grpc(self._grpc_api().server)
         self.readiness.ready("grpc-api-server")

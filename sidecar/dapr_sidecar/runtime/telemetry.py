@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from dapr_common.kube.resources import Configuration
+from dapr_common.observe.metrics import Registry
 from dapr_sidecar.options import Options
-from dapr_sidecar.resiliency.report import NoReport, Report
+from dapr_sidecar.resiliency.report import Report
 from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
 from dapr_sidecar.telemetry.http_server import HttpServerTelemetry
 from dapr_sidecar.telemetry.metrics import SidecarMetrics, build_registry, latency_bounds
@@ -32,7 +33,9 @@ class Telemetry:
         error_codes = metering.get("recordErrorCodes") is True
         self.metering = options.metrics_enabled and metering.get("enabled") is not False
         self.registry = build_registry(options.app_id, metering)
-        self.metrics = SidecarMetrics(self.registry, namespace, bounds, http)
+        # Blocks count in any case; switched off, nobody sees it.
+        counted = self.registry if self.metering else Registry()
+        self.metrics = SidecarMetrics(counted, namespace, bounds, http)
         self.tracing = build_tracing(spec.get("tracing") or {}, environment, options.app_id)
         tracer = self.tracing.tracer
         registry = self.registry if self.metering else None
@@ -41,4 +44,4 @@ class Telemetry:
 
     def resiliency_report(self) -> Report:
         """Where policies count what they do."""
-        return self.metrics.resiliency if self.metering else NoReport()
+        return self.metrics.resiliency

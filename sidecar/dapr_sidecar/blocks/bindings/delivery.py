@@ -20,6 +20,7 @@ from dapr_sidecar.channel.base import GrpcAppChannel, HttpAppChannel
 from dapr_sidecar.components.bindings.base import Event, InputBinding
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.loaded import Loaded
+from dapr_sidecar.messaging.headers import trace_metadata
 from dapr_sidecar.resiliency.base import CodedError
 
 _LOG = get_logger("dapr.runtime.processor.binding")
@@ -163,12 +164,7 @@ class EventDelivery:
         )
 
     async def _call(self, channel: GrpcAppChannel, event: Event, span: Span | None) -> bytes:
-        metadata: list[tuple[str, str | bytes]] = []
-        if span is not None:
-            metadata.append(("traceparent", span.context.traceparent))
-            metadata.append(("grpc-trace-bin", span.context.grpc_trace_bin))
-            if span.context.tracestate:
-                metadata.append(("tracestate", span.context.tracestate))
+        metadata = [] if span is None else trace_metadata(span)
         try:
             answer = await channel.unary(
                 _SERVICE + "OnBindingEvent",

@@ -85,7 +85,7 @@ class BindingsBlock:
 def _with_trace(metadata: Mapping[str, str]) -> Mapping[str, str]:
     """The request's metadata with the trace context of the call, for components that send it on."""
     span = current_span.get()
-    if span is None:
+    if span is None or not span.context.valid:
         return metadata
     traced = {**metadata, "traceparent": span.context.traceparent}
     if span.context.tracestate:

@@ -20,6 +20,7 @@ from dapr_sidecar.blocks.pubsub.rawjson import object_members
 from dapr_sidecar.blocks.pubsub.verdict import RetryRequestedError, Verdict
 from dapr_sidecar.channel.base import GrpcAppChannel
 from dapr_sidecar.context import SidecarContext
+from dapr_sidecar.messaging.headers import trace_metadata
 from dapr_sidecar.resiliency.base import CodedError
 
 _ON_TOPIC_EVENT = "/dapr.proto.runtime.v1.AppCallback/OnTopicEvent"
@@ -157,9 +158,5 @@ def call_metadata(event: Event) -> list[tuple[str, str | bytes]]:
         ):
             pairs.append((lower, value))
     if event.span is not None:
-        context = event.span.context
-        pairs.append(("traceparent", context.traceparent))
-        pairs.append(("grpc-trace-bin", context.grpc_trace_bin))
-        if context.tracestate:
-            pairs.append(("tracestate", context.tracestate))
+        pairs += trace_metadata(event.span)
     return pairs

@@ -102,7 +102,7 @@ class PubSubBlock:
         loaded = self.find(name, topic, metadata)
         span = current_span.get()
         if metadata and self._is_raw(name, metadata):
-            if trace_raw and span is not None:
+            if trace_raw and span is not None and span.context.valid:
                 trace = span.context
                 metadata = {
                     **metadata,
@@ -180,7 +180,7 @@ class PubSubBlock:
         if metadata and Feature.MESSAGE_TTL not in loaded.component.features:
             expiration = expiration_of(ttl_seconds(metadata))
         traceparent = tracestate = ""
-        if span is not None:
+        if span is not None and span.context.valid:
             traceparent, tracestate = span.context.traceparent, span.context.tracestate
         if content_kind(content_type) is ContentKind.CLOUD_EVENT:
             try:
