@@ -301,6 +301,7 @@ class Sidecar:
         self.readiness.unready("runtime")
         self._servers.stop_listening()
         await self.stop_feeding()
+        await self._blocks.close()
         await self._servers.close(grace if grace is not None else _WITHOUT_END)
         await self._invocation.close()
         await self.processor.close()

@@ -7,11 +7,13 @@ import asyncio
 from dapr_common.grpc.server import Method
 from dapr_common.kube.resources import Component
 from dapr_sidecar.api.grpc import bindings as grpc_bindings
+from dapr_sidecar.api.grpc import configuration as grpc_configuration
 from dapr_sidecar.api.grpc import lock as grpc_lock
 from dapr_sidecar.api.grpc import pubsub as grpc_pubsub
 from dapr_sidecar.api.grpc import secrets as grpc_secrets
 from dapr_sidecar.api.grpc import state as grpc_state
 from dapr_sidecar.api.http import bindings as http_bindings
+from dapr_sidecar.api.http import configuration as http_configuration
 from dapr_sidecar.api.http import lock as http_lock
 from dapr_sidecar.api.http import pubsub as http_pubsub
 from dapr_sidecar.api.http import secrets as http_secrets
@@ -19,6 +21,7 @@ from dapr_sidecar.api.http import state as http_state
 from dapr_sidecar.api.http.routing import Route
 from dapr_sidecar.blocks.bindings.input import InputBindingSet
 from dapr_sidecar.blocks.bindings.output import BindingsBlock
+from dapr_sidecar.blocks.configuration import ConfigurationBlock
 from dapr_sidecar.blocks.lock import LockBlock
 from dapr_sidecar.blocks.pubsub.publish import PubSubBlock
 from dapr_sidecar.blocks.pubsub.subscriptions import SubscriptionSet
@@ -44,6 +47,7 @@ class BuildingBlocks:
             context, self.bindings, probe_timeout=options.app_binding_options_timeout
         )
         self.secrets = SecretsBlock(context)
+        self.configuration = ConfigurationBlock(context)
         self.lock = LockBlock(context)
 
     def preparers(self) -> dict[str, Preparer]:
@@ -57,6 +61,7 @@ class BuildingBlocks:
             *http_pubsub.routes(self.pubsub),
             *http_bindings.routes(self.bindings),
             *http_secrets.routes(self.secrets),
+            *http_configuration.routes(self.configuration),
             *http_lock.routes(self.lock),
         ]
 
@@ -67,6 +72,7 @@ class BuildingBlocks:
             *grpc_pubsub.methods(self.pubsub, self.subscriptions),
             *grpc_bindings.methods(self.bindings),
             *grpc_secrets.methods(self.secrets),
+            *grpc_configuration.methods(self.configuration),
             *grpc_lock.methods(self.lock),
         ]
 
@@ -80,7 +86,13 @@ class BuildingBlocks:
             await self.subscriptions.component_changed(manifest.name)
         elif manifest.category == "bindings":
             await self.inputs.component_changed(manifest.name)
+        elif manifest.category == "configuration":
+            await self.configuration.component_changed(manifest.name)
 
     async def drain(self) -> None:
         """End deliveries for good; those that run may finish."""
         await asyncio.gather(self.subscriptions.drain(), self.inputs.stop())
+
+    async def close(self) -> None:
+        """End what clients still follow, so that their streams end and the servers can drain."""
+        await self.configuration.drain()
