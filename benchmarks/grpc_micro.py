@@ -1,9 +1,9 @@
 """CPU per unary call: this project's gRPC server and client beside ``grpc.aio``, in one run.
 
-    python benchmarks/grpc_micro.py [--streams 32] [--seconds 2] [--rounds 3] [--size 1024]
+    python -m benchmarks.grpc_micro [--streams 32] [--seconds 2] [--rounds 3] [--size 1024]
 
 Both servers run in processes of their own and are driven by the same client; both clients drive
-the same server. The figure is scheduler time of all threads of the measured process per call.
+the same server. The figure is processor time of the measured process per call, all its threads.
 """
 
 from __future__ import annotations
@@ -16,19 +16,12 @@ import os
 import statistics
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
+
+from benchmarks.machine import cpu_seconds
 
 PATH = "/bench.Echo/Get"
 Call = Callable[[], Awaitable[object]]
-
-
-def cpu_seconds(pid: int) -> float:
-    """Time on the processor of all threads of a process."""
-    nanoseconds = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        nanoseconds += int((task / "schedstat").read_text().split()[0])
-    return nanoseconds / 1e9
 
 
 def run_loop(main: Any) -> None:
@@ -61,7 +54,7 @@ def serve_ours(pipe: Any, size: int) -> None:
 
 
 def serve_grpcio(pipe: Any, size: int) -> None:
-    import grpc
+    import grpc  # type: ignore[import-untyped]
 
     from dapr_common.wire.dapr.proto.runtime.v1 import state_pb2
 
