@@ -1,0 +1,52 @@
+# Everything a newcomer or a build machine runs. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench protos docs clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := -p dapr_common -p dapr_sidecar -p dapr_cli
+INPUTS := pyproject.toml constraints.txt tools/environment.py
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+$(VENV)/.product: $(INPUTS)
+	@$(PYTHON) tools/environment.py $(VENV) all
+
+$(VENV)/.everything: $(INPUTS)
+	@$(PYTHON) tools/environment.py $(VENV) all,test,dev
+
+setup: $(VENV)/.everything ## create .venv with the product, the tests' and the checks' packages
+
+demo: $(VENV)/.product ## run the example: two services, their sidecars, no Docker, no Redis
+	@$(BIN)/python examples/01-order-processing/demo.py
+
+test: $(VENV)/.everything ## the whole test suite; servers that cannot be had are skipped by name
+	@$(BIN)/python tools/servers.py
+	@$(BIN)/python -m pytest -n auto $(TESTS)
+
+check: $(VENV)/.everything ## format, lint, strict types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy $(PACKAGES)
+	@$(BIN)/lint-imports --no-logo | tail -n 12
+
+format: $(VENV)/.everything ## rewrite the sources as `make check` wants them
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.everything ## benchmarks against the naive server; PEER=path adds another daprd
+	@$(BIN)/python tools/servers.py
+	@$(BIN)/python -m benchmarks $(if $(PEER),--peer $(PEER)) $(BENCH)
+
+protos: $(VENV)/.everything ## generate common/dapr_common/wire from proto/
+	@$(BIN)/python tools/protos.py
+
+docs: $(VENV)/.everything ## generate docs/components from the components' settings
+	@$(BIN)/python tools/component_docs.py
+
+clean: ## remove what the other targets made
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
