@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench protos docs clean
+.PHONY: help setup demo test check conformance format bench protos docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ PACKAGES := -p dapr_common -p dapr_sidecar -p dapr_cli
 INPUTS := pyproject.toml constraints.txt tools/environment.py
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 $(VENV)/.product: $(INPUTS)
 	@$(PYTHON) tools/environment.py $(VENV) all
@@ -42,6 +42,10 @@ bench: $(VENV)/.everything ## benchmarks against the naive server; PEER=path add
 	@$(BIN)/python tools/servers.py
 	@$(BIN)/python -m benchmarks $(if $(PEER),--peer $(PEER)) $(BENCH)
 
+conformance: $(VENV)/.everything ## play the conformance kit: KIT=path/to/conformance
+	@$(BIN)/python tools/servers.py
+	@$(BIN)/python tools/conformance.py $(KIT)
+
 protos: $(VENV)/.everything ## generate common/dapr_common/wire from proto/
 	@$(BIN)/python tools/protos.py
 
@@ -49,4 +53,4 @@ docs: $(VENV)/.everything ## generate docs/components from the components' setti
 	@$(BIN)/python tools/component_docs.py
 
 clean: ## remove what the other targets made
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .venv-conformance .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,6 +1,6 @@
 """Run the example from nothing to its result, say what happened, and stop everything.
 
-``make demo`` calls this. It keeps its hands off your home: `dapr init` writes to a temporary folder.
+``make demo`` calls this. Your home is left alone: `dapr init` writes to a temporary folder.
 """
 
 from __future__ import annotations
