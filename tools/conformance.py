@@ -1,6 +1,6 @@
 """Play the conformance kit's scenarios against this checkout's daprd.
 
-``python tools/conformance.py KIT [options of the runner]``: KIT is the folder with ``run.py``. The kit
+``python tools/conformance.py KIT [its options]``: KIT is the folder with ``run.py``. The kit gets
 gets an environment of its own: the SDK's messages and ours cannot live in one process.
 """
 

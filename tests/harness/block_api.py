@@ -24,7 +24,7 @@ from dapr_sidecar.components.metadata import decode_settings
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.loaded import Loaded
-from dapr_sidecar.resiliency.none import NoPolicies
+from dapr_sidecar.resiliency.policy import LoadedPolicies
 from dapr_sidecar.telemetry.metrics import SidecarMetrics
 
 SERVICE = "/dapr.proto.runtime.v1.Dapr/"
@@ -35,7 +35,7 @@ def make_context(configuration: Mapping[str, object] | None = None) -> SidecarCo
     identity = SidecarIdentity("app1", "", "default", "127.0.0.1", "host")
     metrics = SidecarMetrics(Registry(), "default", (1.0, 10.0))
     return SidecarContext(
-        identity, NoPolicies(), metrics, Tracer(0), configuration=configuration or {}
+        identity, LoadedPolicies(), metrics, Tracer(0), configuration=configuration or {}
     )
 
 

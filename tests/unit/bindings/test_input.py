@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf import empty_pb2
 from harness.block_api import loaded, make_context
+from harness.spans import SpanList
 
 from dapr_common.grpc.server import Context, GrpcServer, Method
 from dapr_common.http.client import ConnectError
@@ -164,7 +165,7 @@ async def test_delivery(context: SidecarContext, app: HttpApp, inputs: InputBind
 
 
 async def test_traces(context: SidecarContext, app: HttpApp, inputs: InputBindingSet) -> None:
-    context.tracer = Tracer(1)
+    context.tracer = Tracer(1, SpanList())
     tick = add(context, "tick", direction="input")
     await inputs.start()
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

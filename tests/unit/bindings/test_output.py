@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from harness.block_api import SERVICE, HttpApi, grpc_api, loaded, make_context
+from harness.spans import SpanList
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
@@ -137,7 +138,7 @@ async def test_malformed_bodies(api: HttpApi, binding: FakeBinding, body: bytes)
 
 async def test_trace_and_baggage_reach_the_component(api: HttpApi, binding: FakeBinding) -> None:
     parent = SpanContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1, "a=b")
-    span = Tracer(1).start("x", "CLIENT", parent)
+    span = Tracer(1, SpanList()).start("x", "CLIENT", parent)
     token = current_span.set(span)
     try:
         await api.call("POST", PATH, {"operation": "get"}, {"baggage": "k=v"})

@@ -28,7 +28,7 @@ from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.nameresolution.base import Resolver
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.identity import SidecarIdentity
-from dapr_sidecar.resiliency.none import NoPolicies
+from dapr_sidecar.resiliency.policy import LoadedPolicies
 from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
 from dapr_sidecar.telemetry.metrics import SidecarMetrics
 
@@ -64,7 +64,7 @@ class MiniSidecar:
         registry = Registry()
         self.identity = SidecarIdentity(app_id, "", "default", "10.9.9.1", "vm")
         metrics = SidecarMetrics(registry, "default", (1.0, 10.0))
-        self.context = SidecarContext(self.identity, NoPolicies(), metrics, self.tracer)
+        self.context = SidecarContext(self.identity, LoadedPolicies(), metrics, self.tracer)
         self.block = InvocationBlock(self.context, max_message_bytes=LIMIT)
         self.api = InvocationApi(self.block)
         self.http = HttpServer(self._handle, max_body_bytes=LIMIT, max_header_bytes=8192)

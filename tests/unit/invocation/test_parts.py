@@ -10,7 +10,7 @@ from dapr_sidecar.blocks.access_control import AccessControlError
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.options import Options, read
-from dapr_sidecar.resiliency.none import NoPolicies
+from dapr_sidecar.resiliency.policy import LoadedPolicies
 from dapr_sidecar.runtime.invocation import InvocationParts
 from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
 from dapr_sidecar.telemetry.metrics import SidecarMetrics
@@ -22,7 +22,7 @@ def parts(spec: dict[str, object]) -> InvocationParts:
     identity = SidecarIdentity("a1", "", "default", "10.9.9.1", "vm")
     metrics = SidecarMetrics(Registry(), "default", (1.0,))
     tracer = Tracer(0)
-    context = SidecarContext(identity, NoPolicies(), metrics, tracer, configuration=spec)
+    context = SidecarContext(identity, LoadedPolicies(), metrics, tracer, configuration=spec)
     return InvocationParts(context, options, GrpcServerTelemetry(tracer, None, (1.0,)))
 
 

@@ -7,6 +7,7 @@ from collections import deque
 
 import pytest
 from google.protobuf.message import DecodeError
+from harness.spans import SpanList
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -222,7 +223,7 @@ def test_trace_context_towards_an_http_app() -> None:
     binary = [(b"grpc-trace-bin", base64.b64encode(parent.grpc_trace_bin).rstrip(b"="))]
     assert headers.request_headers(binary, "", from_grpc=True) == [(b"Traceparent", given_[0][1])]
     assert headers.request_headers([(b"grpc-trace-bin", b"!")], "", from_grpc=True) == []
-    span = Tracer(1).start("x", "SERVER", parent)
+    span = Tracer(1, SpanList()).start("x", "SERVER", parent)
     token = current_span.set(span)
     try:
         assert headers.request_headers(given_, "") == [

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from dapr_common.kube.resources import Resiliency
-from dapr_sidecar.resiliency.none import NoPolicies
 from dapr_sidecar.resiliency.policy import LoadedPolicies
 from dapr_sidecar.resiliency.spec import SpecError, read_spec
 
@@ -26,7 +25,7 @@ def test_nothing_is_none_and_the_built_in_retries_are_there(world: Any, script: 
     operation = script(OSError(), OSError(), "fine")
     assert world.run(none.builtin("DaprBuiltInServiceRetries").run(operation)) == "fine"
     assert world.waits == [1.0, 1.0]
-    assert NoPolicies().builtin("DaprBuiltInActorNotFoundRetries").retries
+    assert LoadedPolicies().builtin("DaprBuiltInActorNotFoundRetries").retries
 
 
 def test_names_of_strangers_are_not_remembered() -> None:

@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 import pytest
+from harness.spans import SpanList
 
 from dapr_common.observe.tracing import SpanContext, Tracer, current_span
 from dapr_sidecar.resiliency.base import (
@@ -180,7 +181,7 @@ def test_cancelling_ends_the_wait(world: Any, script: Any) -> None:
 
 def test_activations_are_events_of_the_current_span(world: Any, script: Any) -> None:
     runner = world.policies(spec({"duration": 1, "maxRetries": 1})).app("a", "a:m")
-    span = Tracer(1.0).start("x", "CLIENT", SpanContext("a" * 32, "b" * 16, 1))
+    span = Tracer(1.0, SpanList()).start("x", "CLIENT", SpanContext("a" * 32, "b" * 16, 1))
     token = current_span.set(span)
     try:
         world.run(runner.run(script(OSError(), "fine")))
