@@ -50,6 +50,9 @@ class _Reflection:
         self, requests: AsyncIterator[Any], context: Context
     ) -> AsyncIterator[Any]:
         """Answer each request of a stream; a file is sent once per stream."""
+        # Files name the options' file as a dependency; its module puts it into the pool.
+        import google.protobuf.descriptor_pb2  # noqa: F401
+
         sent: set[str] = set()
         async for request in requests:
             response = self._types.ServerReflectionResponse(

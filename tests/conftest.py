@@ -1,0 +1,36 @@
+"""A test that waits for ever fails, by name, instead of blocking the run."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+LIMIT_SECONDS = 30
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            marker = item.get_closest_marker("slow")
+            item.obj = _limited(item.obj, LIMIT_SECONDS * (4 if marker else 1))
+
+
+def _limited(
+    test: Callable[..., Coroutine[Any, Any, None]], seconds: float
+) -> Callable[..., Coroutine[Any, Any, None]]:
+    @functools.wraps(test)
+    async def run(*arguments: Any, **named: Any) -> None:
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await test(*arguments, **named)
+        except TimeoutError:
+            if limit.expired():
+                pytest.fail(f"still waiting after {seconds} s")
+            raise
+
+    return run
