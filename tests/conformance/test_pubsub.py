@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tomllib
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import pytest
-from harness.redis_server import redis_server
+from harness.component_table import Maker
 
-from dapr_sidecar.components.base import ComponentContext
-from dapr_sidecar.components.metadata import decode_settings
 from dapr_sidecar.components.pubsub.base import (
     BulkMessage,
     BulkPublishEntry,
@@ -25,68 +19,25 @@ from dapr_sidecar.components.pubsub.base import (
     PublishRequest,
     PubSub,
 )
-from dapr_sidecar.components.registry import component_class
 
-TABLE: list[dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_name("components.toml").read_text()
-)["pubsub"]
+KIND = "pubsub"
 WAIT = 15.0
 
 
 class Broker:
     """Makes components of one type that share a broker."""
 
-    def __init__(self, entry: Mapping[str, Any], variables: Mapping[str, str]) -> None:
-        self.entry = entry
-        self._variables = variables
-        self._made: list[PubSub] = []
+    def __init__(self, maker: Maker) -> None:
+        self.entry = maker.entry
+        self._maker = maker
 
     async def component(self, group: str = "g", **more: str) -> PubSub:
-        properties = {**self.entry.get("metadata", {}), **more, "consumerID": group}
-        for name, value in properties.items():
-            for variable, text in self._variables.items():
-                value = value.replace("${" + variable + "}", text)
-            properties[name] = value
-        kind = component_class(self.entry["type"], "v1")
-        made = cast(
-            PubSub,
-            kind(decode_settings(kind.settings, properties), ComponentContext("ps", "app")),
-        )
-        await made.open()
-        self._made.append(made)
-        return made
-
-    async def close(self) -> None:
-        for made in self._made:
-            await made.close()
+        return cast(PubSub, await self._maker.component(consumerID=group, **more))
 
 
-@pytest.fixture(scope="module")
-def redis_address() -> Iterator[Callable[[], str]]:
-    with ExitStack() as stack:
-        addresses: list[str] = []
-
-        def start() -> str:
-            if not addresses:
-                addresses.append(stack.enter_context(redis_server()).address)
-            return addresses[0]
-
-        yield start
-
-
-@pytest.fixture(params=TABLE, ids=[entry["type"] for entry in TABLE])
-async def broker(
-    request: pytest.FixtureRequest, tmp_path: Path, redis_address: Callable[[], str]
-) -> AsyncIterator[Broker]:
-    entry = request.param
-    if (needs := entry.get("needs")) and shutil.which(needs) is None:
-        pytest.skip(f"{needs} is not installed")
-    variables = {"dir": str(tmp_path)}
-    if needs == "redis-server":
-        variables["redis"] = redis_address()
-    found = Broker(entry, variables)
-    yield found
-    await found.close()
+@pytest.fixture
+def broker(maker: Maker) -> Broker:
+    return Broker(maker)
 
 
 @pytest.fixture

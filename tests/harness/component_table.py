@@ -1,0 +1,112 @@
+"""Components under the shared suites, made from ``tests/conformance/components.toml``."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.redis_server import RedisServer, redis_server
+
+from dapr_sidecar.components.base import Component, ComponentContext
+from dapr_sidecar.components.metadata import decode_settings
+from dapr_sidecar.components.registry import component_class
+
+Entry = dict[str, Any]
+TABLE: dict[str, list[Entry]] = tomllib.loads(
+    (Path(__file__).parents[1] / "conformance" / "components.toml").read_text()
+)
+
+
+def entry_id(entry: Entry) -> str:
+    """What a test run shows: the type, the version unless it is the first, the variant."""
+    version = entry.get("version", "v1")
+    parts = [entry["type"], "" if version == "v1" else version, entry.get("variant", "")]
+    return "/".join(part for part in parts if part)
+
+
+class Services:
+    """Programs that components need; each is started once, when first asked for."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._redis: RedisServer | None = None
+
+    def redis(self) -> RedisServer:
+        """A Redis server."""
+        if self._redis is None:
+            self._redis = self._stack.enter_context(redis_server())
+        return self._redis
+
+    def close(self) -> None:
+        """End them all."""
+        self._stack.close()
+
+
+class Maker:
+    """Makes components of one entry; those made share what the entry's metadata names."""
+
+    def __init__(self, entry: Entry, folder: Path, services: Services) -> None:
+        if (needs := entry.get("needs")) and shutil.which(needs) is None:
+            pytest.skip(f"{needs} is not installed")
+        self.entry = entry
+        self.services = services
+        self.variables = {"dir": str(folder)}
+        if needs == "redis-server":
+            self.variables["redis"] = services.redis().address
+        for name, content in entry.get("files", {}).items():
+            (folder / name).write_text(content)
+        self._made: list[Component] = []
+
+    def properties(self, more: Mapping[str, str]) -> dict[str, str]:
+        """The entry's metadata with its variables filled in."""
+        found = {**self.entry.get("metadata", {}), **more}
+        for name, value in found.items():
+            for variable, text in self.variables.items():
+                value = value.replace("${" + variable + "}", text)
+            found[name] = value
+        return found
+
+    async def component(self, **more: str) -> Any:
+        """A new component, open; closed with the others."""
+        properties = self.properties(more)
+        kind = component_class(self.entry["type"], self.entry.get("version", "v1"))
+        made = kind(
+            decode_settings(kind.settings, properties),
+            ComponentContext("c", "app", "", dict(properties)),
+        )
+        await made.open()
+        self._made.append(made)
+        return made
+
+    def promises(self, feature: str) -> bool:
+        """Whether the entry declares a feature."""
+        return feature in self.entry.get("features", ())
+
+    def require(self, feature: str) -> None:
+        """Skip the test unless the entry declares the feature."""
+        if not self.promises(feature):
+            pytest.skip(f"{self.entry['type']} does not declare {feature}")
+
+    async def close(self) -> None:
+        """Close everything that was made."""
+        await asyncio.gather(*(made.close() for made in self._made))
+
+
+def running_services() -> Iterator[Services]:
+    """The body of a fixture."""
+    found = Services()
+    yield found
+    found.close()
+
+
+async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
+    """Wait for what no event tells of."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
