@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +13,7 @@ from dapr_common.durations import parse_go_duration
 Kind = Literal["string", "bool", "int", "uint", "duration", "stringSlice"]
 Value = str | bool | int | timedelta | list[str] | None
 
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
@@ -85,7 +87,9 @@ def parse(flags: Sequence[Flag], arguments: Sequence[str]) -> Parsed:
             break
         if not argument.startswith("-") or argument == "-":
             raise FlagError(f'unexpected argument "{argument}"')
-        name, equals, text = argument.lstrip("-").partition("=")
+        name, equals, text = argument[2 if argument.startswith("--") else 1 :].partition("=")
+        if not name or name.startswith("-"):
+            raise FlagError(f"bad flag syntax: {argument}")
         if (flag := table.get(name)) is None:
             raise FlagError(f"unknown flag: --{name}")
         if not equals:
@@ -125,10 +129,9 @@ def _boolean(text: str) -> bool:
 
 
 def _integer(text: str) -> int:
-    try:
-        return int(text, 10)
-    except ValueError:
-        raise ValueError("expected a whole number") from None
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise ValueError("expected a whole number")
+    return int(text)
 
 
 def _unsigned(text: str) -> int:

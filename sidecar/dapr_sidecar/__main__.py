@@ -51,12 +51,16 @@ def _command(command: Command) -> int:
 
 
 def _run(chosen: Options) -> int:
-    logs.setup(
-        chosen.log_level,
-        as_json=chosen.log_as_json,
-        app_id=chosen.app_id,
-        file=chosen.log_file or None,
-    )
+    try:
+        logs.setup(
+            chosen.log_level,
+            as_json=chosen.log_as_json,
+            app_id=chosen.app_id,
+            file=chosen.log_file or None,
+        )
+    except OSError as error:
+        wrong = f"--log-file {chosen.log_file} cannot be written: {error.strerror}"
+        return _refuse(options.OptionsError(wrong))
     import uvloop
 
     from dapr_sidecar.runtime.runtime import Runtime

@@ -7,13 +7,15 @@ from datetime import timedelta
 from dapr_common.flags import Flag
 
 _NO_EFFECT = " (accepted, has no effect)"
+_YET = " (accepted, has no effect in this build)"
+_REFUSED = " (refused in this build)"
 
 FLAGS: tuple[Flag, ...] = (
     Flag(
         "actors-disseminate-timeout",
         "duration",
         timedelta(seconds=30),
-        "longest time of one actor-table dissemination on this side",
+        "longest time of one actor-table dissemination on this side" + _YET,
     ),
     Flag("actors-service", "string", "", "type:address of the actors service", hidden=True),
     Flag(
@@ -41,9 +43,11 @@ FLAGS: tuple[Flag, ...] = (
     Flag("build-info", "bool", False, "print build details and exit"),
     Flag("components-path", "string", "", "", True, "use --resources-path"),
     Flag("config", "stringSlice", [], "Configuration file (repeatable, later ones win) or name"),
-    Flag("control-plane-address", "string", "", "host:port of the operator (kubernetes mode)"),
-    Flag("control-plane-namespace", "string", "default", "namespace of the control plane"),
-    Flag("control-plane-trust-domain", "string", "localhost", "control plane's trust domain"),
+    Flag("control-plane-address", "string", "", "host:port of the operator" + _YET),
+    Flag("control-plane-namespace", "string", "default", "namespace of the control plane" + _YET),
+    Flag(
+        "control-plane-trust-domain", "string", "localhost", "control plane's trust domain" + _YET
+    ),
     Flag(
         "dapr-block-shutdown-duration",
         "duration",
@@ -79,7 +83,7 @@ FLAGS: tuple[Flag, ...] = (
         "disable-builtin-k8s-secret-store",
         "bool",
         False,
-        "do not add the secret store named kubernetes (kubernetes mode)",
+        "do not add the secret store named kubernetes" + _YET,
     ),
     Flag(
         "disable-init-endpoints",
@@ -90,7 +94,12 @@ FLAGS: tuple[Flag, ...] = (
     Flag("enable-api-logging", "bool", False, "log every API call; unset: Configuration decides"),
     Flag("enable-app-health-check", "bool", False, "probe the app's health"),
     Flag("enable-metrics", "bool", True, "serve Prometheus metrics"),
-    Flag("enable-mtls", "bool", False, "mutual TLS between sidecars and to the control plane"),
+    Flag(
+        "enable-mtls",
+        "bool",
+        False,
+        "mutual TLS between sidecars and to the control plane" + _REFUSED,
+    ),
     Flag("enable-profiling", "bool", False, "Go profiling server" + _NO_EFFECT),
     Flag(
         "hot-reload-reconcile-interval",
@@ -104,20 +113,25 @@ FLAGS: tuple[Flag, ...] = (
     Flag("max-body-size", "string", "4Mi", "largest request body, a Kubernetes quantity"),
     Flag("metrics-listen-address", "string", "0.0.0.0", "bind address of the metrics server"),  # noqa: S104 - Dapr's default
     Flag("metrics-port", "string", "9090", "port of the metrics server"),
-    Flag("mode", "string", "standalone", "standalone or kubernetes"),
-    Flag("placement-host-address", "string", "", "placement servers, host:port, comma separated"),
+    Flag("mode", "string", "standalone", "standalone; or kubernetes" + _REFUSED),
+    Flag(
+        "placement-host-address",
+        "string",
+        "",
+        "placement servers, host:port, comma separated" + _YET,
+    ),
     Flag("profile-port", "string", "7777", "port of the profiling server" + _NO_EFFECT),
     Flag("read-buffer-size", "string", "4Ki", "largest request header block, a quantity"),
     Flag("reminders-service", "string", "", "reminders service", hidden=True),
     Flag("resources-path", "stringSlice", [], "directory with resource files; repeatable"),
-    Flag("scheduler-host-address", "stringSlice", [], "scheduler servers, host:port"),
-    Flag("scheduler-job-streams", "uint", 3, "concurrent job streams to the scheduler"),
-    Flag("sentry-address", "string", "", "host:port of the certificate authority"),
+    Flag("scheduler-host-address", "stringSlice", [], "scheduler servers, host:port" + _YET),
+    Flag("scheduler-job-streams", "uint", 3, "concurrent job streams to the scheduler" + _YET),
+    Flag("sentry-address", "string", "", "host:port of the certificate authority" + _YET),
     Flag(
         "sentry-request-jwt-audiences",
         "stringSlice",
         [],
-        "audiences of the JWT asked from sentry",
+        "audiences of the JWT asked from sentry" + _YET,
     ),
     Flag("unix-domain-socket", "string", "", "directory for API sockets instead of TCP ports"),
     Flag("version", "bool", False, "print the version and exit"),

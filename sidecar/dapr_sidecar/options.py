@@ -121,15 +121,14 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
     mode = parsed.text("mode")
     if mode not in ("standalone", "kubernetes"):
         raise OptionsError(f'invalid value for --mode: "{mode}": use standalone or kubernetes')
+    _refuse_missing_parts(parsed, mode)
     if parsed.text("log-level").lower() not in _LEVELS:
         raise OptionsError(f"invalid value for --log-level: {parsed.text('log-level')}")
     grpc_port = _port(parsed, "dapr-grpc-port")
     app_port = _port(parsed, "app-port", empty=0)
-    for name, port in (("dapr-http-port", http_port), ("dapr-grpc-port", grpc_port)):
-        if app_port and app_port == port:
-            raise OptionsError(
-                f"the '{name}' argument value {port} conflicts with 'app-port': they must differ"
-            )
+    _refuse_equal_ports(
+        {"app-port": app_port, "dapr-http-port": http_port, "dapr-grpc-port": grpc_port}
+    )
     return Options(
         app_id=app_id,
         mode=mode,
@@ -179,7 +178,8 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
             parsed, "control-plane-trust-domain", environment, "DAPR_CONTROLPLANE_TRUST_DOMAIN"
         ),
         placement_addresses=_csv(parsed.text("placement-host-address")),
-        scheduler_addresses=tuple(parsed.texts("scheduler-host-address")),
+        scheduler_addresses=tuple(parsed.texts("scheduler-host-address"))
+        or _csv(environment.get("DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "")),
         api_token=environment.get("DAPR_API_TOKEN", ""),
         app_token=environment.get("APP_API_TOKEN", ""),
         h2c=environment.get("DAPR_HTTP_DISABLE_H2C", "").strip().lower()
@@ -191,6 +191,32 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
 def from_process(arguments: Sequence[str]) -> Options | Command:
     """``read`` with this process's environment."""
     return read(arguments, os.environ)
+
+
+def _refuse_missing_parts(parsed: Parsed, mode: str) -> None:
+    """Nobody who asks for security or a cluster must get a sidecar without."""
+    if mode == "kubernetes":
+        raise OptionsError(
+            "--mode kubernetes is not available in this build: use standalone, the default"
+        )
+    if parsed.flag("enable-mtls"):
+        raise OptionsError(
+            "--enable-mtls is not available in this build: start without it to let sidecars talk "
+            "to each other in clear text"
+        )
+    if parsed.duration("actors-disseminate-timeout").total_seconds() <= 0:
+        raise OptionsError("value for 'actors-disseminate-timeout' must be greater than 0")
+
+
+def _refuse_equal_ports(ports: Mapping[str, int]) -> None:
+    seen: dict[int, str] = {}
+    for name, port in ports.items():
+        if port and port in seen:
+            raise OptionsError(
+                f"the '{name}' argument value {port} conflicts with '{seen[port]}': "
+                "they must differ"
+            )
+        seen[port] = name
 
 
 def _app_id(parsed: Parsed) -> str:
@@ -206,10 +232,7 @@ def _port(parsed: Parsed, name: str, empty: int | None = None) -> int:
     text = parsed.text(name)
     if text == "" and empty is not None:
         return empty
-    try:
-        port = int(text)
-    except ValueError:
-        port = -1
+    port = int(text) if text.isascii() and text.isdigit() else -1
     if not 0 <= port <= 65535:
         raise OptionsError(f'invalid value for --{name}: "{text}": expected a port, 0 to 65535')
     return port

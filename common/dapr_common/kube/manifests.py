@@ -23,11 +23,12 @@ from dapr_common.kube.resources import (
     SecretKeyRef,
     Subscription,
 )
+from dapr_common.kube.yaml_text import load_yaml
 
 Resource = Component | Configuration | HttpEndpoint | Resiliency | Subscription
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SEPARATOR = re.compile(r"^---.*$", re.MULTILINE)
+_WHOLE_FLOATS = 1e21
 _BAD_NAMES = frozenset({".", ".."})
 _V1, _V2 = "dapr.io/v1alpha1", "dapr.io/v2alpha1"
 KINDS = frozenset(
@@ -69,8 +70,8 @@ def parse_documents(text: str, source: str) -> Iterator[Document | ManifestError
     for number, part in enumerate(split_documents(text), start=1):
         where = f"{source} (document {number})"
         try:
-            body = yaml.load(part, Loader=_LOADER)  # noqa: S506 - CSafeLoader
-        except yaml.YAMLError as error:
+            body = load_yaml(part)
+        except (yaml.YAMLError, ValueError) as error:
             yield ManifestError(f"{where}: yaml cannot be parsed: {_one_line(error)}")
             continue
         if isinstance(body, Mapping):
@@ -115,6 +116,8 @@ def value_text(value: object) -> str:
     """A metadata value as text: strings as they are, everything else its JSON text."""
     if isinstance(value, str):
         return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE_FLOATS:
+        value = int(value)
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal, cast
 
@@ -28,6 +28,7 @@ from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.options import Options
 from dapr_sidecar.resiliency.policy import LoadedPolicies
 from dapr_sidecar.resiliency.runner import Surroundings
+from dapr_sidecar.resiliency.spec import SpecError, read_spec
 from dapr_sidecar.runtime.app import AppLifecycle
 from dapr_sidecar.runtime.app_config import read_app_config
 from dapr_sidecar.runtime.building_blocks import BuildingBlocks
@@ -38,7 +39,7 @@ from dapr_sidecar.runtime.invocation import InvocationParts
 from dapr_sidecar.runtime.processor import ComponentProcessor
 from dapr_sidecar.runtime.servers import Servers
 from dapr_sidecar.runtime.telemetry import Telemetry
-from dapr_sidecar.runtime.templates import ValueResolver
+from dapr_sidecar.runtime.templates import TemplateError, ValueResolver
 
 _LOG = get_logger("dapr.runtime")
 _WITHOUT_END = 3600.0
@@ -68,6 +69,7 @@ class Sidecar:
         )
         self._around = Surroundings(report=self._telemetry.resiliency_report())
         self._resiliencies: Sequence[Resiliency] = ()
+        self._found_resiliencies: Sequence[Resiliency] = []
         self._context = SidecarContext(
             identity,
             LoadedPolicies(around=self._around),
@@ -245,16 +247,31 @@ class Sidecar:
 
     async def swap_resources(self, resources: Resources) -> None:
         """Put the other kinds of resources in place of what was there."""
-        if list(self._resiliencies) != resources.resiliencies:
-            self._resiliencies = tuple(resources.resiliencies)
+        self._swap_policies(resources.resiliencies)
+        endpoints: dict[str, HttpEndpoint] = {}
+        for endpoint in resources.http_endpoints:
+            try:
+                endpoints[endpoint.name] = await resolve_endpoint(endpoint, self._value)
+            except TemplateError as error:
+                _LOG.error("HTTPEndpoint %s is not used: %s", endpoint.name, error)
+        self._context.components.http_endpoints = endpoints
+        await self._blocks.subscriptions.set_declarative(resources.subscriptions)
+
+    def _swap_policies(self, found: Sequence[Resiliency]) -> None:
+        """Take other policies; one that cannot be read leaves the version before in use."""
+        if found == self._found_resiliencies:
+            return
+        self._found_resiliencies = list(found)
+        before = {resource.name: resource for resource in self._resiliencies}
+        usable = [
+            before.get(resource.name, resource) if _is_unreadable(resource) else resource
+            for resource in found
+        ]
+        if usable != list(self._resiliencies):
+            self._resiliencies = tuple(usable)
             self._context.policies = LoadedPolicies(
                 self._resiliencies, self.options.app_id, around=self._around
             )
-        self._context.components.http_endpoints = {
-            endpoint.name: await resolve_endpoint(endpoint, self._value)
-            for endpoint in resources.http_endpoints
-        }
-        await self._blocks.subscriptions.set_declarative(resources.subscriptions)
 
     async def _value(self, endpoint: HttpEndpoint, entry: NameValue) -> NameValue:
         async def lookup(name: str, key: str) -> str | None:
@@ -297,15 +314,34 @@ class Sidecar:
             await self._app.wait_unhealthy()
 
     async def stop(self, grace: float | None) -> None:
-        """Drain and close everything, outside in; ``grace`` in seconds, ``None`` without end."""
+        """Drain and close everything, outside in; ``grace`` in seconds, ``None`` without end.
+
+        Deliveries end first: what they run may still call the APIs.
+        """
         self.readiness.unready("runtime")
+        await _finish("deliveries", self.stop_feeding())
         self._servers.stop_listening()
-        await self.stop_feeding()
-        await self._blocks.close()
-        await self._servers.close(grace if grace is not None else _WITHOUT_END)
-        await self._invocation.close()
-        await self.processor.close()
+        await _finish("servers", self._servers.close(grace if grace is not None else _WITHOUT_END))
+        await _finish("service invocation", self._invocation.close())
+        await _finish("components", self.processor.close())
         if self._channel is not None:
-            await self._channel.close()
-        await self._telemetry.tracing.close()
+            await _finish("app channel", self._channel.close())
+        await _finish("tracing", self._telemetry.tracing.close())
         _LOG.info("Dapr runtime stopped")
+
+
+async def _finish(what: str, step: Awaitable[None]) -> None:
+    """One step of the stop; its failure must not keep the others from being taken."""
+    try:
+        await step
+    except Exception:  # noqa: BLE001 - the whole of a part is called
+        _LOG.exception("%s did not stop cleanly", what)
+
+
+def _is_unreadable(resource: Resiliency) -> bool:
+    try:
+        read_spec(resource)
+    except SpecError as error:
+        _LOG.error("Could not load resiliency policy %s: %s", resource.name, error)
+        return True
+    return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,10 @@ from typing import Any
 
 from dapr_common.kube.manifests import ManifestError, parse_documents
 from dapr_common.kube.resources import Configuration
+from dapr_common.observe.logs import get_logger
+from dapr_sidecar.runtime.configuration_shape import ShapeError, check
 
+_LOG = get_logger("dapr.runtime.loader.configuration")
 _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|([A-Za-z_]\w*|[*#$@!?\-0-9]))")
 _DEFAULTS: Mapping[str, Any] = {
     "tracing": {},
@@ -33,7 +35,8 @@ def load_files(paths: Sequence[str], environment: Mapping[str, str]) -> Configur
     for path in paths:
         for document in _documents(path, environment):
             merge(merged, document.get("spec") or {})
-            name = str((document.get("metadata") or {}).get("name") or name)
+            metadata = document.get("metadata")
+            name = str(metadata.get("name") or name) if isinstance(metadata, Mapping) else name
     return with_defaults(Configuration(name, merged))
 
 
@@ -74,18 +77,21 @@ def merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
 def _documents(path: str, environment: Mapping[str, str]) -> list[Mapping[str, Any]]:
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            f"error loading configuration: {path}: {error.strerror or error}"
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"error loading configuration: {path}: {cause}") from error
     found: list[Mapping[str, Any]] = []
     for document in parse_documents(expand(text, environment), path):
         if isinstance(document, ManifestError):
             raise ConfigurationError(f"error loading configuration: {document}")
         if document.body.get("kind") in (None, "Configuration"):
-            if not isinstance(document.body.get("spec") or {}, Mapping):
-                raise ConfigurationError(f"error loading configuration: {path}: spec is no mapping")
+            try:
+                check(document.body.get("spec"))
+            except ShapeError as error:
+                raise ConfigurationError(f"error loading configuration: {path}: {error}") from error
             found.append(document.body)
+    if not found:
+        _LOG.warning("%s holds no Configuration, nothing is taken from it", path)
     return found
 
 
@@ -101,8 +107,3 @@ def _validate_secret_scopes(spec: Mapping[str, Any]) -> None:
             raise ConfigurationError(
                 f"secret {min(both)} of store {store} is in both allowedSecrets and deniedSecrets"
             )
-
-
-def process_environment() -> Mapping[str, str]:
-    """This process's environment."""
-    return os.environ

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Protocol
 
 from dapr_common.kube.resources import Component as Manifest
@@ -20,6 +20,7 @@ from dapr_sidecar.runtime.templates import TemplateError, ValueResolver
 
 _LOG = get_logger("dapr.runtime.processor")
 _CLOSE_SECONDS = 5.0
+_RETIRE_SECONDS = 5.0
 
 
 class InitError(Exception):
@@ -40,8 +41,8 @@ class Preparer(Protocol):
     def prepare(self, manifest: Manifest, properties: dict[str, str]) -> object: ...
 
 
-Registered = Callable[[str], None]
-"""Called with a name after a component of that name came, changed or went."""
+Retired = list[Loaded[Any]]
+"""What no longer serves and is still open."""
 
 
 class ComponentProcessor:
@@ -59,7 +60,8 @@ class ComponentProcessor:
         self._resolver = resolver
         self._preparers = preparers
         self._default_secret_store = default_secret_store
-        self._parked: dict[str, list[Manifest]] = {}
+        self._parked: dict[str, dict[str, Manifest]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
         self._manifests: dict[str, Manifest] = {}
         self.middlewares: dict[str, Loaded[HttpMiddleware]] = {}
 
@@ -75,20 +77,17 @@ class ComponentProcessor:
         kind = manifest.type.lower()
         return kind in denied or f"{kind}/{manifest.version.lower() or 'v1'}" in denied
 
-    async def load(self, manifest: Manifest) -> None:
-        """Bring a component up. Raises ``InitError`` unless the manifest ignores errors."""
+    async def load(self, manifest: Manifest) -> list[Manifest]:
+        """Bring a component up, and what waited for it; gives what is live now because of it.
+
+        Raises ``InitError`` unless the manifest ignores errors.
+        """
         if self.is_denied(manifest):
             _LOG.debug("component %s is denied by the configuration", manifest.log_name)
-            return
-        store = self._missing_secret_store(manifest)
-        if store:
-            _LOG.warning(
-                "component %s waits for secret store %s, which is not loaded",
-                manifest.log_name,
-                store,
-            )
-            self._parked.setdefault(store, []).append(manifest)
-            return
+            return []
+        if store := self._missing_secret_store(manifest):
+            self._park(store, manifest)
+            return []
         try:
             await self._load(manifest)
         except InitError as error:
@@ -96,24 +95,29 @@ class ComponentProcessor:
             if not manifest.ignore_errors:
                 raise
             _LOG.error("Failed to init component %s: %s", manifest.log_name, error)
-            return
+            return []
+        loaded = [manifest]
         if manifest.category == "secretstores":
-            for waiting in self._parked.pop(manifest.name, []):
-                await self.load(waiting)
+            for waiting in self._parked.pop(manifest.name, {}).values():
+                loaded += await self.load(waiting)
+        return loaded
 
-    async def unload(self, name: str) -> None:
-        """Take a component out of service, then close it."""
+    def take_out(self, name: str) -> Retired:
+        """Take a component out of service; the caller gives the result to ``retire``."""
+        for waiting in self._parked.values():
+            waiting.pop(name, None)
         manifest = self._manifests.pop(name, None)
         if manifest is None:
-            return
-        taken = [table.pop(name) for table in self._tables(manifest.category) if name in table]
-        await asyncio.gather(*(self._close(entry) for entry in taken))
+            return []
+        return [table.pop(name) for table in self._tables(manifest.category) if name in table]
 
-    async def replace(self, manifest: Manifest) -> None:
-        """Put a new version in place of the live one; the old one serves until then.
+    async def replace(self, manifest: Manifest) -> Retired:
+        """Put a new version in place of the live one; gives what to ``retire``.
 
         A new version that cannot be brought up leaves the old one working and raises.
         """
+        if store := self._missing_secret_store(manifest):
+            raise InitError(manifest, f"secret store {store} is not loaded")
         before = self._manifests.get(manifest.name)
         old = self._entries(before) if before is not None else []
         await self._load(manifest)
@@ -121,19 +125,35 @@ class ComponentProcessor:
         if before is not None and before.category != manifest.category:
             for table in self._tables(before.category):
                 table.pop(manifest.name, None)
-        gone = [entry for entry in old if all(entry is not kept for kept in new)]
-        await asyncio.gather(*(self._close(entry) for entry in gone))
+        return [entry for entry in old if all(entry is not kept for kept in new)]
+
+    def retire(self, entries: Retired) -> None:
+        """Close what was taken out of service, once the calls that still use it had time to end."""
+        for entry in entries:
+            task = asyncio.create_task(self._retire(entry), name=f"retire {entry.manifest.name}")
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
 
     async def close(self) -> None:
         """Close everything, in parallel."""
         entries = [e for m in self._manifests.values() for e in self._entries(m)]
         self._manifests.clear()
+        retiring = list(self._retiring)
+        for task in retiring:
+            task.cancel()
         await asyncio.gather(*(self._close(entry) for entry in entries))
+        await asyncio.gather(*retiring, return_exceptions=True)
+
+    def forget_parked(self, wanted: Container[str]) -> None:
+        """Drop waiting components whose manifests are gone."""
+        for waiting in self._parked.values():
+            for name in [name for name in waiting if name not in wanted]:
+                del waiting[name]
 
     def warn_parked(self) -> None:
         """Say which components never loaded because their secret store never came."""
         for store, manifests in self._parked.items():
-            for manifest in manifests:
+            for manifest in manifests.values():
                 _LOG.warning(
                     "component %s is not loaded: secret store '%s' does not exist",
                     manifest.log_name,
@@ -146,12 +166,15 @@ class ComponentProcessor:
             kind = component_class(manifest.type, manifest.version)
         except UnknownComponentError as error:
             raise InitError(manifest, error, reason="creation") from error
+        if manifest.category not in self._categories:
+            raise InitError(manifest, f"incorrect type {manifest.type}", reason="creation")
         if not manifest.name:
             raise InitError(manifest, "a component needs metadata.name")
         try:
-            properties = await self._properties(manifest)
-            extra = self._prepare(manifest, properties)
-            opened = await self._open(manifest, kind, properties)
+            async with asyncio.timeout(manifest.init_timeout.total_seconds()):
+                properties = await self._properties(manifest)
+                extra = self._prepare(manifest, properties)
+                opened = await self._open(manifest, kind, properties)
         except (TemplateError, SettingsError) as error:
             raise InitError(manifest, error) from error
         except TimeoutError as error:
@@ -216,10 +239,9 @@ class ComponentProcessor:
         instances = [kind(settings, context) for _ in range(_instances(kind, properties, manifest))]
         opened: list[Component] = []
         try:
-            async with asyncio.timeout(manifest.init_timeout.total_seconds()):
-                for instance in instances:
-                    opened.append(instance)
-                    await instance.open()
+            for instance in instances:
+                opened.append(instance)
+                await instance.open()
         except BaseException:
             for instance in opened:
                 await _close_quietly(instance)
@@ -245,19 +267,31 @@ class ComponentProcessor:
             table[manifest.name] = Loaded(manifest, instance, properties, extra)
 
     def _tables(self, category: str) -> list[dict[str, Any]]:
+        return self._categories[category]
+
+    @property
+    def _categories(self) -> Mapping[str, list[dict[str, Any]]]:
         live = self._context.components
-        if category == "bindings":
-            return [live.input_bindings, live.output_bindings]
-        tables: dict[str, dict[str, Any]] = {
-            "state": live.state,
-            "pubsub": live.pubsub,
-            "secretstores": live.secret_stores,
-            "configuration": live.configuration,
-            "lock": live.locks,
-            "crypto": live.crypto,
-            "middleware": self.middlewares,
+        return {
+            "state": [live.state],
+            "pubsub": [live.pubsub],
+            "bindings": [live.input_bindings, live.output_bindings],
+            "secretstores": [live.secret_stores],
+            "configuration": [live.configuration],
+            "lock": [live.locks],
+            "crypto": [live.crypto],
+            "middleware": [self.middlewares],
         }
-        return [tables[category]]
+
+    def _park(self, store: str, manifest: Manifest) -> None:
+        waiting = self._parked.setdefault(store, {})
+        if waiting.get(manifest.name) != manifest:
+            _LOG.warning(
+                "component %s waits for secret store %s, which is not loaded",
+                manifest.log_name,
+                store,
+            )
+        waiting[manifest.name] = manifest
 
     def _entries(self, manifest: Manifest) -> list[Loaded[Component]]:
         tables = self._tables(manifest.category)
@@ -273,6 +307,12 @@ class ComponentProcessor:
 
     def _live_secret_stores(self) -> Mapping[str, object]:
         return self._context.components.secret_stores
+
+    async def _retire(self, entry: Loaded[Component]) -> None:
+        try:
+            await asyncio.sleep(_RETIRE_SECONDS)
+        finally:
+            await self._close(entry)
 
     async def _close(self, entry: Loaded[Component]) -> None:
         _LOG.info("Shutting down component %s", entry.manifest.log_name)

@@ -8,10 +8,10 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
-from dapr_common.kube.resources import Component
+from dapr_common.kube.resources import Component, Configuration
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.runtime.disk import DuplicateResourceError, Resources
-from dapr_sidecar.runtime.processor import ComponentProcessor, InitError
+from dapr_sidecar.runtime.processor import ComponentProcessor, InitError, Retired
 
 _LOG = get_logger("dapr.runtime.hotreload")
 _SETTLE_SECONDS = 0.005
@@ -33,26 +33,39 @@ class HotReload:
         *,
         swap_others: Swap,
         component_changed: Callable[[Component], Awaitable[None]],
+        configuration_changed: Callable[[], None],
+        active_configuration: str,
         interval: float,
     ) -> None:
+        """``interval`` is in seconds; ``active_configuration`` is a Configuration's name."""
         self._read = read
         self._processor = processor
         self._swap_others = swap_others
         self._component_changed = component_changed
+        self._configuration_changed = configuration_changed
+        self._active_configuration = active_configuration
         self._interval = interval
         self._failed: dict[str, Component] = {}
+        self._configurations: list[Configuration] | None = None
 
     async def watch(self, directories: Sequence[str]) -> None:
         """Follow the directories until cancelled; a full read now and then backs the events up."""
+        changed = asyncio.Event()
         with contextlib.ExitStack() as stack:
-            changed = stack.enter_context(_watching(directories))
+            follow = stack.enter_context(_watching(changed))
+            follow(directories)
+            changed.set()  # what changed between the first read and this moment
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._interval):
                         await changed.wait()
                 await asyncio.sleep(_SETTLE_SECONDS)
                 changed.clear()
-                await self.reconcile()
+                follow(directories)
+                try:
+                    await self.reconcile()
+                except Exception:  # noqa: BLE001 - the sidecar outlives a reload that fails
+                    _LOG.exception("resources were not reloaded completely")
 
     async def reconcile(self) -> None:
         """Read everything once and apply the differences: deletes, updates, creates."""
@@ -61,35 +74,59 @@ class HotReload:
         except (OSError, DuplicateResourceError) as error:
             _LOG.error("resources cannot be reloaded, the loaded ones stay: %s", error)
             return
-        wanted = {manifest.name: manifest for manifest in found.components}
-        live = dict(self._processor.manifests)
-        for name in live.keys() - wanted.keys():
-            await self._processor.unload(name)
-            await self._component_changed(live[name])
-            _LOG.info("Component deleted: %s", live[name].log_name)
+        self._compare_configurations(found)
+        processor = self._processor
+        wanted = {
+            manifest.name: manifest
+            for manifest in sorted(found.components, key=secret_stores_first)
+            if not processor.is_denied(manifest)
+        }
+        for name, manifest in list(processor.manifests.items()):
+            if name not in wanted:
+                retired = processor.take_out(name)
+                await self._component_changed(manifest)
+                processor.retire(retired)
+                _LOG.info("Component deleted: %s", manifest.log_name)
+        for name in self._failed.keys() - wanted.keys():
+            del self._failed[name]
+        processor.forget_parked(wanted)
         for name, manifest in wanted.items():
-            if name in live and _same(live[name], manifest):
+            live = processor.manifests.get(name)
+            if live is not None and _same(live, manifest):
                 self._failed.pop(name, None)
             elif (failed := self._failed.get(name)) is None or not _same(failed, manifest):
-                await self._apply(manifest, update=name in live)
+                await self._apply(manifest, live)
         await self._swap_others(found)
 
-    async def _apply(self, manifest: Component, *, update: bool) -> None:
+    def _compare_configurations(self, found: Resources) -> None:
+        relevant = [c for c in found.configurations if c.name == self._active_configuration]
+        before, self._configurations = self._configurations, relevant
+        if before is not None and before != relevant:
+            self._configuration_changed()
+
+    async def _apply(self, manifest: Component, live: Component | None) -> None:
         self._failed.pop(manifest.name, None)
-        if self._processor.is_denied(manifest):
-            return
+        processor = self._processor
         try:
-            if update:
-                await self._processor.replace(manifest)
+            if live is None:
+                loaded, retired = await processor.load(manifest), Retired()
             else:
-                await self._processor.load(manifest)
+                loaded, retired = [manifest], await processor.replace(manifest)
         except InitError as error:
             self._failed[manifest.name] = manifest
-            _LOG.error(
-                "%s; %s", error, "the version before stays in use" if update else "it is not loaded"
-            )
+            after = "it is not loaded" if live is None else "the version before stays in use"
+            _LOG.error("%s; %s", error, after)
             return
-        await self._component_changed(manifest)
+        if live is not None and live.category != manifest.category:
+            await self._component_changed(live)
+        for component in loaded:
+            await self._component_changed(component)
+        processor.retire(retired)
+
+
+def secret_stores_first(manifest: Component) -> int:
+    """A sort key: what others may wait for comes up first."""
+    return 0 if manifest.category == "secretstores" else 1
 
 
 def _same(one: Component, other: Component) -> bool:
@@ -97,14 +134,23 @@ def _same(one: Component, other: Component) -> bool:
 
 
 @contextlib.contextmanager
-def _watching(directories: Sequence[str]) -> Iterator[asyncio.Event]:
+def _watching(changed: asyncio.Event) -> Iterator[Callable[[Sequence[str]], None]]:
+    """Sets the event when a followed directory changes; following one again is harmless."""
     from inotify_simple import INotify, flags
 
-    changed = asyncio.Event()
-    watcher = INotify(nonblocking=True)
+    try:
+        watcher = INotify(nonblocking=True)
+    except OSError as error:
+        _LOG.warning("changes of resources are noticed late, inotify is not available: %s", error)
+        yield lambda _: None
+        return
     mask = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE | flags.CREATE
-    for directory in directories:
-        watcher.add_watch(str(Path(directory)), mask)
+
+    def follow(directories: Sequence[str]) -> None:
+        for directory in directories:
+            # One that went is followed again when it is back.
+            with contextlib.suppress(OSError):
+                watcher.add_watch(str(Path(directory)), mask)
 
     def readable() -> None:
         watcher.read(timeout=0)
@@ -113,7 +159,7 @@ def _watching(directories: Sequence[str]) -> Iterator[asyncio.Event]:
     loop = asyncio.get_running_loop()
     loop.add_reader(watcher.fd, readable)
     try:
-        yield changed
+        yield follow
     finally:
         loop.remove_reader(watcher.fd)
         watcher.close()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 
 from dapr_common.aio.host import NoHostAddressError, host_address
-from dapr_common.kube.resources import Component, Configuration
+from dapr_common.kube.resources import Configuration
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.blocks.access_control import AccessControlError
 from dapr_sidecar.identity import SidecarIdentity
@@ -20,10 +20,14 @@ from dapr_sidecar.options import Options
 from dapr_sidecar.runtime import configuration as configurations
 from dapr_sidecar.runtime.assembly import Sidecar
 from dapr_sidecar.runtime.configuration import ConfigurationError
-from dapr_sidecar.runtime.disk import DuplicateResourceError, Resources, read_directories
+from dapr_sidecar.runtime.disk import (
+    DuplicateResourceError,
+    ResourceDirectories,
+    Resources,
+)
 from dapr_sidecar.runtime.listeners import BindError
 from dapr_sidecar.runtime.processor import InitError
-from dapr_sidecar.runtime.reload import HotReload
+from dapr_sidecar.runtime.reload import HotReload, secret_stores_first
 from dapr_sidecar.telemetry.tracing import TracingError
 
 _LOG = get_logger("dapr.runtime")
@@ -45,6 +49,7 @@ class Runtime:
         self._stopping = asyncio.Event()
         self._signals = 0
         self._restarting = False
+        self._directories = ResourceDirectories((), "", "")
 
     async def run(self) -> int:
         """Serve until asked to stop, starting over on SIGHUP. Returns the exit code."""
@@ -58,6 +63,7 @@ class Runtime:
                 return status
             self._restarting = False
             self._stopping.clear()
+            _LOG.info("Starting over")
             self._started = time.monotonic()
 
     async def _run_once(self) -> int:
@@ -65,6 +71,9 @@ class Runtime:
             sidecar = self._build()
         except (FatalError, *_REFUSALS) as error:
             return _fatal(str(error))
+        except Exception:  # noqa: BLE001 - the process ends with a log line, not a traceback
+            _LOG.critical("Fatal error from runtime", exc_info=True)
+            return 1
         status = 0
         try:
             await self._serve(sidecar)
@@ -73,13 +82,19 @@ class Runtime:
         except ExceptionGroup as group:
             _LOG.error("a part of the runtime failed", exc_info=group)
             status = _fatal(f"Fatal error from runtime: {group.exceptions[0]}")
+        except Exception:  # noqa: BLE001 - the process ends with a log line, not a traceback
+            _LOG.critical("Fatal error from runtime", exc_info=True)
+            status = 1
         return await self._stop(sidecar) or status
 
     # --- start ------------------------------------------------------------------------------
 
     def _build(self) -> Sidecar:
         options = self._options
-        configuration = configurations.load_files(options.config_paths, self._environment)
+        configuration = self._read_configuration()
+        self._directories = ResourceDirectories(
+            options.resources_paths, options.app_id, options.namespace
+        )
         for path in options.resources_paths:
             if not os.path.isdir(path):  # noqa: PTH112 - a name from the command line, as given
                 raise FatalError(f"failed to load resources: {path}: no such file or directory")
@@ -108,7 +123,7 @@ class Runtime:
             await asyncio.gather(stopping, running, return_exceptions=True)
 
     async def _start_and_watch(self, sidecar: Sidecar) -> None:
-        resources = self._read()
+        resources = self._directories.read()
         await self._load(sidecar, resources)
         await sidecar.start_servers()
         gc.collect()
@@ -116,10 +131,12 @@ class Runtime:
         async with asyncio.TaskGroup() as tasks:
             if self._reloads(sidecar.configuration) and self._options.resources_paths:
                 reload = HotReload(
-                    self._read,
+                    self._directories.read,
                     sidecar.processor,
                     swap_others=sidecar.swap_resources,
                     component_changed=sidecar.component_changed,
+                    configuration_changed=self._start_over,
+                    active_configuration=sidecar.configuration.name,
                     interval=self._options.reconcile_interval,
                 )
                 tasks.create_task(reload.watch(self._options.resources_paths), name="hot-reload")
@@ -129,18 +146,18 @@ class Runtime:
         elapsed = round((time.monotonic() - self._started) * 1000)
         _LOG.info("dapr initialized. Status: Running. Init Elapsed %dms", elapsed)
 
-    def _read(self) -> Resources:
-        options = self._options
-        return read_directories(options.resources_paths, options.app_id, options.namespace)
+    def _read_configuration(self) -> Configuration:
+        return configurations.load_files(self._options.config_paths, self._environment)
 
     async def _load(self, sidecar: Sidecar, resources: Resources) -> None:
-        ordered = sorted(resources.components, key=_secret_stores_first)
+        ordered = sorted(resources.components, key=secret_stores_first)
         _LOG.info("Loading components…")
         for manifest in ordered:
             try:
                 await sidecar.processor.load(manifest)
             except InitError as error:
-                raise FatalError(f"process component {manifest.name} error: {error}") from error
+                name = error.manifest.name
+                raise FatalError(f"process component {name} error: {error}") from error
         sidecar.components_loaded()
         await sidecar.swap_resources(resources)
 
@@ -157,11 +174,25 @@ class Runtime:
             _LOG.critical("Received signal '%s' during shutdown; exiting immediately", name)
             os._exit(1)
         _LOG.info("Received signal '%s'; beginning shutdown", name)
-        self._stopping.set()
+        self._end()
 
     def _hung_up(self) -> None:
         _LOG.info("Received signal 'HUP'; starting over with what is configured now")
+        self._start_over()
+
+    def _start_over(self) -> None:
+        if self._stopping.is_set():
+            return  # what is under way ends in a stop, or reads everything anew by itself
+        try:
+            self._read_configuration()
+        except ConfigurationError as error:
+            _LOG.error("not starting over, the running configuration stays: %s", error)
+            return
         self._restarting = True
+        self._stopping.set()
+
+    def _end(self) -> None:
+        self._restarting = False
         self._stopping.set()
 
     def _ask_to_stop(self, forced: bool) -> None:
@@ -169,7 +200,7 @@ class Runtime:
             asyncio.get_running_loop().call_later(_FORCED_EXIT_SECONDS, os._exit, 1)
             return
         # The answer to the shutdown call goes out first.
-        asyncio.get_running_loop().call_soon(self._stopping.set)
+        asyncio.get_running_loop().call_soon(self._end)
 
     async def _block_shutdown(self, sidecar: Sidecar) -> None:
         block = self._options.block_shutdown
@@ -193,10 +224,6 @@ class Runtime:
             os._exit(1)
         _LOG.info("Daprd shutdown gracefully")
         return 0
-
-
-def _secret_stores_first(manifest: Component) -> int:
-    return 0 if manifest.category == "secretstores" else 1
 
 
 def _described(error: BaseException) -> str:
