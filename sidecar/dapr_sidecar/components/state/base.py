@@ -94,9 +94,9 @@ class EtagError(Exception):
     """An optimistic lock failed; ``invalid`` when the etag itself is not one of this store's."""
 
     def __init__(self, message: str = "", *, invalid: bool = False) -> None:
-        word = "invalid etag value" if invalid else "possible etag mismatch"
-        text = f"{word}. error from state store: {message}" if message else word
-        super().__init__(text)
+        known = "invalid etag value" if invalid else "possible etag mismatch"
+        joint = ": " if invalid else ". error from state store: "
+        super().__init__(known + joint + message if message else known)
         self.invalid = invalid
 
 

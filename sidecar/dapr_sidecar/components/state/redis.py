@@ -187,7 +187,10 @@ class RedisStateStore(StateStore):
         return self._has_json and metadata.get("contentType") == _JSON_TYPE
 
     def _expiry(self, metadata: Mapping[str, str]) -> int | None:
-        found = encoding.ttl_seconds(metadata) if metadata else None
+        try:
+            found = encoding.ttl_seconds(metadata) if metadata else None
+        except ValueError as error:
+            raise ValueError(f"failed to parse ttl from metadata: {error}") from error
         return self._ttl if found is None else found
 
     async def _get_string(self, key: str) -> GetResponse:
