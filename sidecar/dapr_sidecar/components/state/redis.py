@@ -21,9 +21,18 @@ from dapr_sidecar.components.state.base import (
     GetRequest,
     GetResponse,
     Json,
+    QueryResult,
     SetRequest,
     StateStore,
     TransactionOperation,
+)
+from dapr_sidecar.components.state.query import QueryError, parse_query
+from dapr_sidecar.components.state.redis_query import (
+    Index,
+    next_token,
+    parse_indexes,
+    read_reply,
+    search,
 )
 
 # Fields: data, version (a counter), first-write (only after such a write). ARGV: the version that
@@ -93,11 +102,17 @@ class RedisStateStore(StateStore):
 
     settings: ClassVar[type[Any]] = RedisStateSettings
     features = frozenset({Feature.ETAG, Feature.TRANSACTIONAL, Feature.TTL, Feature.KEYS_LIKE})
-    feature_order = (Feature.ETAG, Feature.TRANSACTIONAL, Feature.TTL, Feature.KEYS_LIKE)
+    feature_order: ClassVar[tuple[Feature, ...]] = (
+        Feature.ETAG,
+        Feature.TRANSACTIONAL,
+        Feature.TTL,
+        Feature.KEYS_LIKE,
+    )
 
     def __init__(self, settings: RedisStateSettings, context: ComponentContext) -> None:
         super().__init__(settings, context)
         self._ttl = settings.ttl
+        self._indexes = parse_indexes(settings.query_indexes)
         self._client = RedisClient(settings)
         self._has_json = False
         self._replicas = 0
@@ -106,6 +121,11 @@ class RedisStateStore(StateStore):
         await self._client.open()
         self._has_json = await self._probe_json()
         self._replicas = await self._count_replicas()
+        if self._has_json:
+            self.feature_order = (*type(self).feature_order, Feature.QUERY_API)  # type: ignore[misc]
+            self.features = frozenset(self.feature_order)  # type: ignore[misc]
+        for index in self._indexes.values():
+            await self._create_index(index)
 
     async def close(self) -> None:
         await self._client.close()
@@ -171,7 +191,41 @@ class RedisStateStore(StateStore):
                 given = next((etag for etag in etags if etag), None)
                 raise _etag_or(RedisError(str(result)), given)
 
+    async def query(self, query: Mapping[str, object], metadata: Mapping[str, str]) -> QueryResult:
+        """Search one index; its name comes in the metadata. Raises ``QueryError``."""
+        if not self._has_json:
+            raise QueryError("the redis server has no JSON module, which queries need")
+        name = metadata.get("queryIndexName", "")
+        index = self._indexes.get(name)
+        if index is None:
+            raise QueryError(
+                f"query index '{name}' is not found: name one of queryIndexes as "
+                "metadata.queryIndexName"
+            )
+        wanted = parse_query(query)
+        items = read_reply(await self._client.command(*search(index, wanted)))
+        return QueryResult(items, next_token(wanted, len(items)))
+
     # --- parts ------------------------------------------------------------------------------
+
+    async def _create_index(self, index: Index) -> None:
+        """Make an index anew, as it is configured now."""
+        for command in (index.drop(), index.create()):
+            try:
+                await self._client.command(*command)
+            except RedisError as error:
+                text = str(error).lower()
+                if "unknown command" in text:
+                    raise RedisError(
+                        "queryIndexes needs a redis server with the modules RediSearch and JSON"
+                    ) from error
+                # Not there to be dropped, or made by another sidecar at the same moment.
+                if (
+                    "unknown index" not in text
+                    and "no such index" not in text
+                    and ("already exists" not in text)
+                ):
+                    raise
 
     def _set_call(
         self, request: SetRequest, *, json_mode: bool, first_write: bool = True
