@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,11 @@ class Contender:
         ports = Ports(free_port(), free_port())
         command = self._command(f"{self.name}-alone", ports)
         program = self._run(command)
-        wall, cpu = await self._ready(program, ports)
+        try:
+            wall, cpu = await program.ready(ports.http)
+        except BaseException:
+            await program.stop()
+            raise
         return program, wall, cpu
 
     async def start_pair(self) -> Station:
@@ -91,20 +96,21 @@ class Contender:
         app = EchoApp(topic)
         await app.start()
         called_ports, caller_ports = (Ports(free_port(), free_port()) for _ in range(2))
-        called = self._run(self._command(app_id, called_ports, app=app, topic=topic))
-        await self._ready(called, called_ports)
-        caller = self._run(self._command(f"{self.name}-caller", caller_ports, peer=called_ports))
-        await self._ready(caller, caller_ports)
-        station = Station(self.name, app, app_id, topic, called, called_ports, caller, caller_ports)
-        await _settled(station)
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(app.stop)
+            called = self._run(self._command(app_id, called_ports, app=app, topic=topic))
+            undo.push_async_callback(called.stop)
+            await called.ready(called_ports.http)
+            command = self._command(f"{self.name}-caller", caller_ports, peer=called_ports)
+            caller = self._run(command)
+            undo.push_async_callback(caller.stop)
+            await caller.ready(caller_ports.http)
+            station = Station(
+                self.name, app, app_id, topic, called, called_ports, caller, caller_ports
+            )
+            await _settled(station)
+            undo.pop_all()
         return station
-
-    async def _ready(self, program: Program, ports: Ports) -> tuple[float, float]:
-        try:
-            return await program.ready(ports.http)
-        except BaseException:
-            await program.stop()
-            raise
 
     def _run(self, command: Sequence[str]) -> Program:
         self._started += 1

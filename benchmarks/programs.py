@@ -42,7 +42,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
+                env=_environment(environment or {}, log.parent),
             )
 
     @property
@@ -80,6 +80,12 @@ class Program:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 await asyncio.to_thread(self._process.wait)
+
+
+def _environment(extra: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Ours, with bytecode kept between starts as an installed program has it."""
+    kept = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(folder / "bytecode"), **extra}
 
 
 def free_port() -> int:
