@@ -85,7 +85,8 @@ def typed(document: Document) -> Resource | None:
     try:
         return from_body(document.body, document.source)
     except (TypeError, ValueError, AttributeError) as error:
-        name = _mapping(document.body.get("metadata")).get("name", "")
+        metadata = document.body.get("metadata")
+        name = metadata.get("name", "") if isinstance(metadata, Mapping) else ""
         raise ManifestError(
             f"{document.source}: {document.key[1]} '{name}' cannot be read: {error}"
         ) from error
