@@ -47,32 +47,50 @@ def redis_server(*flags: str) -> Iterator[RedisServer]:
             process.wait(10)
 
 
+class DurableRedis:
+    """A server that writes every command to disk, and can be killed and started again."""
+
+    def __init__(self, folder: str, *, durable: bool = True) -> None:
+        self._folder = folder
+        self._flags = ("--appendonly", "yes", "--appendfsync", "always") if durable else ()
+        self._process, self.port = _start(folder, self._flags)
+
+    @property
+    def server(self) -> RedisServer:
+        return RedisServer(self.port)
+
+    def kill(self) -> None:
+        """As if its machine were gone."""
+        self._process.kill()
+        self._process.wait(10)
+
+    def start(self) -> None:
+        """On the same port, with what it had written."""
+        self._process = _launch(self._folder, self._flags, self.port)
+        if not _answers(self._process, self.port):
+            raise RuntimeError("redis-server does not start again")
+
+
 def _start(folder: str, flags: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(5):  # the free port may be taken before the server binds it
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
-        process = subprocess.Popen(
-            [
-                "redis-server",
-                "--port",
-                str(port),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--dir",
-                folder,
-                *flags,
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        process = _launch(folder, flags, port)
         if _answers(process, port):
             return process, port
         process.kill()
         process.wait()
     raise RuntimeError("redis-server does not start")
+
+
+def _launch(folder: str, flags: tuple[str, ...], port: int) -> subprocess.Popen[bytes]:
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1"]
+    return subprocess.Popen(
+        [*command, "--save", "", "--dir", folder, *flags],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -169,11 +170,16 @@ class RedisClient:
             raise RedisConnectionError(f"dial tcp {host}:{port}: i/o timeout") from error
         except OSError as error:
             raise RedisConnectionError(
-                f"error connecting to redis at {host}:{port}: {error.strerror or error}"
+                f"error connecting to redis at {host}:{port}: {_reason(error)}"
             ) from error
         try:
             async with asyncio.timeout(self._settings.dial_timeout.total_seconds()):
                 await self._greet(connection)
+        except TimeoutError as error:
+            connection.abort()
+            raise RedisConnectionError(
+                f"redis at {host}:{port} takes connections but does not answer: i/o timeout"
+            ) from error
         except BaseException:
             connection.abort()
             raise
@@ -191,6 +197,13 @@ class RedisClient:
                 await connection.send("PING")
         except RedisError as error:
             raise RedisError(f"error connecting to redis: {error}") from error
+
+
+def _reason(error: OSError) -> str:
+    # asyncio puts words of its own in place of the system's.
+    if isinstance(error.errno, int) and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 async def close_quietly(connection: RedisConnection | None) -> None:

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from harness.proxy import Proxy
+from harness.proxy import proxy as run_proxy
+from harness.redis_server import DurableRedis, RedisServer, redis_server
+
+
+def _needs_redis() -> None:
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RedisServer]:
+    _needs_redis()
+    with redis_server() as found:
+        yield found
+
+
+@pytest.fixture
+async def proxy(server: RedisServer) -> AsyncIterator[Proxy]:
+    server.call("FLUSHALL")
+    async with run_proxy(server.port) as found:
+        yield found
+
+
+@pytest.fixture
+def durable_redis(tmp_path: Path) -> Iterator[DurableRedis]:
+    _needs_redis()
+    found = DurableRedis(str(tmp_path))
+    yield found
+    found.kill()
+
+
+@pytest.fixture
+def forgetful_redis(tmp_path: Path) -> Iterator[DurableRedis]:
+    _needs_redis()
+    found = DurableRedis(str(tmp_path), durable=False)
+    yield found
+    found.kill()
