@@ -1,0 +1,6 @@
+"""Asks the sidecar to stop, by the official Python SDK."""
+
+from dapr.clients import DaprClient
+
+with DaprClient() as client:
+    client.shutdown()
