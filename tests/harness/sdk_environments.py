@@ -53,19 +53,16 @@ def python_environment(requirements: Path) -> Path:
 
 
 def node_modules(manifest: Path) -> Path:
-    """A folder with the packages that ``package.json`` and its lock file name."""
+    """A folder with the packages that a ``package.json`` names."""
     npm = _need("npm")
-    lock = manifest.with_name("package-lock.json")
-    key = _key([manifest, lock])
 
     def build(folder: Path) -> None:
         folder.mkdir()
-        for file in (manifest, lock):
-            shutil.copy(file, folder)
-        command = (npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
-        _run(*command, index="the npm registry", cwd=folder)
+        shutil.copy(manifest, folder)
+        quiet = ("--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--silent")
+        _run(npm, "install", *quiet, index="the npm registry", cwd=folder)
 
-    return _cached(f"node-{key}", build) / "node_modules"
+    return _cached(f"node-{_key([manifest])}", build) / "node_modules"
 
 
 def go_program(source: Path) -> Path:
