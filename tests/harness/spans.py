@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dapr_common.observe.tracing import Span
+from dapr_common.observe.tracing import RecordedSpan
 
 
-class SpanList(list[Span]):
+class SpanList(list[RecordedSpan]):
     """Implements ``SpanSink``: keeps what was recorded, in the order it ended."""
 
-    def add(self, span: Span) -> None:
+    def add(self, span: RecordedSpan) -> None:
         self.append(span)

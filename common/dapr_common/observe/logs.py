@@ -14,6 +14,17 @@ from typing import Any
 from dapr_common import RUNTIME_VERSION
 
 _PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]+")
+_ESCAPES = {
+    "\\": "\\\\",
+    '"': '\\"',
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+}
 _NAMES = {
     logging.DEBUG: "debug",
     logging.INFO: "info",
@@ -104,7 +115,9 @@ class _JsonFormatter(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time, level, message, others = self.fields(record)
         body = {**others, "time": time, "level": level, "msg": message}
-        return json.dumps(body, sort_keys=True, ensure_ascii=False, default=str)
+        return json.dumps(
+            body, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str
+        )
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -115,6 +128,22 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _quoted(text: str) -> str:
+    """A value as logrus prints it: quoted as Go does where it is more than plain."""
     if not text or _PLAIN.fullmatch(text):
         return text
-    return json.dumps(text, ensure_ascii=False)
+    if text.isprintable():
+        shown = text.replace("\\", "\\\\").replace('"', '\\"')
+    else:
+        shown = "".join(_shown(char) for char in text)
+    return f'"{shown}"'
+
+
+def _shown(char: str) -> str:
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    if char.isprintable():
+        return char
+    number = ord(char)
+    if number < 0x80:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

@@ -8,12 +8,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
-from dapr_common.observe.process import process_values, python_labels, resident_bytes
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
+from dapr_common.observe.process import process_values, python_labels
 
 __all__ = [
     "LATENCY_BUCKETS",
@@ -24,7 +21,6 @@ __all__ = [
     "HistogramSeries",
     "Registry",
     "Series",
-    "resident_bytes",
 ]
 
 LATENCY_BUCKETS: tuple[float, ...] = (
@@ -211,23 +207,12 @@ class Registry:
             if family.series:
                 _head(lines, family.name, family.kind, family.help)
                 lines += [_line(sample) for sample in self._samples(family)]
-        for name, kind, value in process_values():
+        for name, kind, samples in process_values():
             _head(lines, name, kind)
-            lines.append(_line((name, [], value)))
+            lines += [_line((name, labels, value)) for labels, value in samples]
         _head(lines, "python_info", "gauge")
         lines += [_line(("python_info", python_labels(), 1.0)), ""]
         return "\n".join(lines).encode("utf-8", "replace")
-
-    def collect(self) -> Iterator[Metric]:
-        """The same as metrics of ``prometheus_client``, for its registries."""
-        from prometheus_client.core import Metric
-
-        for family in self._families.values():
-            if family.series:
-                metric = Metric(family.name, family.help or family.name, family.kind)
-                for name, labels, value in self._samples(family):
-                    metric.add_sample(name, dict(labels), value)
-                yield metric
 
     def _samples(self, family: Counter | Histogram) -> Iterator[Sample]:
         found: list[tuple[tuple[str, ...], Series | HistogramSeries]] = [*family.series.items()]

@@ -7,12 +7,13 @@ import re
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 Kind = Literal["CLIENT", "SERVER", "PRODUCER", "CONSUMER", "INTERNAL"]
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _ZERO_TRACE, _ZERO_SPAN = "0" * 32, "0" * 16
+_SAMPLED = 1
 _MAX_TRACESTATE = 512
 _MAX_TRACESTATE_MEMBERS = 32
 _TRACESTATE_MEMBER = re.compile(
@@ -39,7 +40,7 @@ class SpanContext:
     @property
     def sampled(self) -> bool:
         """Whether the trace is recorded."""
-        return bool(self.flags & 1)
+        return bool(self.flags & _SAMPLED)
 
     @property
     def valid(self) -> bool:
@@ -75,7 +76,7 @@ def parse_traceparent(text: str, tracestate: str = "") -> SpanContext | None:
     if trace_id == _ZERO_TRACE or span_id == _ZERO_SPAN:
         return None
     state = tracestate if not tracestate or valid_tracestate(tracestate) else ""
-    return SpanContext(trace_id, span_id, int(flags, 16) & 1, state)
+    return SpanContext(trace_id, span_id, int(flags, 16) & _SAMPLED, state)
 
 
 def valid_tracestate(text: str) -> bool:
@@ -100,20 +101,38 @@ def parse_grpc_trace_bin(value: bytes) -> SpanContext | None:
     trace_id, span_id = value[2:18].hex(), value[19:27].hex()
     if trace_id == _ZERO_TRACE or span_id == _ZERO_SPAN:
         return None
-    return SpanContext(trace_id, span_id, value[28] & 1)
-
-
-_NO_ATTRIBUTES: dict[str, str] = {}
-_NO_EVENTS: list[tuple[int, str]] = []
+    return SpanContext(trace_id, span_id, value[28] & _SAMPLED)
 
 
 class Span:
-    """One operation. Attributes are kept only when the span is recorded."""
+    """One operation that is not recorded: it only carries its identity on."""
+
+    __slots__ = ("context",)
+
+    recording: ClassVar[bool] = False
+
+    def __init__(self, context: SpanContext) -> None:
+        self.context = context
+
+    def set(self, key: str, value: str) -> None:
+        """Set an attribute; empty values are dropped."""
+
+    def event(self, name: str) -> None:
+        """Note something that happened during the span."""
+
+    def fail(self, message: str) -> None:
+        """Mark the span as failed."""
+
+    def end(self) -> None:
+        """Finish; a recorded span goes to the exporter."""
+
+
+class RecordedSpan(Span):
+    """One operation that exporters will see. Times are nanoseconds of the Unix epoch."""
 
     __slots__ = (
-        "_tracer",
+        "_sink",
         "attributes",
-        "context",
         "end_ns",
         "error",
         "events",
@@ -121,59 +140,52 @@ class Span:
         "kind",
         "name",
         "parent_id",
-        "recording",
         "start_ns",
     )
 
+    recording: ClassVar[bool] = True
+
     def __init__(
-        self, tracer: Tracer, name: str, kind: Kind, context: SpanContext, parent_id: str
+        self, sink: SpanSink, name: str, kind: Kind, context: SpanContext, parent_id: str
     ) -> None:
-        self._tracer = tracer
+        super().__init__(context)
+        self._sink = sink
         self.name = name
         self.kind = kind
-        self.context = context
         self.parent_id = parent_id
+        self.attributes: dict[str, str] = {}
+        self.events: list[tuple[int, str]] = []
         self.error = ""
         self.failed = False
+        self.start_ns = time.time_ns()
         self.end_ns = 0
-        if context.flags & 1 and tracer.recording:
-            self.recording = True
-            self.attributes: dict[str, str] = {}
-            self.events: list[tuple[int, str]] = []
-            self.start_ns = time.time_ns()
-        else:
-            # Never written to: ``set`` and ``event`` look at ``recording`` first.
-            self.recording = False
-            self.attributes = _NO_ATTRIBUTES
-            self.events = _NO_EVENTS
-            self.start_ns = 0
 
     def set(self, key: str, value: str) -> None:
         """Set an attribute; empty values are dropped."""
-        if self.recording and value:
+        if value:
             self.attributes[key] = value
 
     def event(self, name: str) -> None:
         """Note something that happened during the span."""
-        if self.recording:
-            self.events.append((time.time_ns(), name))
+        self.events.append((time.time_ns(), name))
 
     def fail(self, message: str) -> None:
-        """Mark the span as failed."""
-        self.error = message
-        self.failed = True
+        """Mark the span as failed; the first reason stands."""
+        if not self.failed:
+            self.error = message
+            self.failed = True
 
     def end(self) -> None:
-        """Finish; a recorded span goes to the exporter."""
-        if self.recording and not self.end_ns:
+        """Finish, once, and go to the exporter."""
+        if not self.end_ns:
             self.end_ns = time.time_ns()
-            self._tracer.finished(self)
+            self._sink.add(self)
 
 
 class SpanSink(Protocol):
     """Takes finished spans without ever blocking."""
 
-    def add(self, span: Span) -> None: ...
+    def add(self, span: RecordedSpan) -> None: ...
 
 
 current_span: ContextVar[Span | None] = ContextVar("current_span", default=None)
@@ -190,7 +202,6 @@ class Tracer:
         random_bits: Callable[[int], int] = _IDS.getrandbits,
     ) -> None:
         self.enabled = sampling_rate > 0
-        self.recording = sink is not None
         self._sink = sink
         self._bound = int(min(sampling_rate, 1.0) * (1 << 63))
         self._bits = random_bits
@@ -201,20 +212,22 @@ class Tracer:
         Where nothing takes spans there are none: the parent's context goes on as it came, and
         without one the ids are all zero, as Dapr's callers see it.
         """
-        if self._sink is None:
-            return Span(self, name, kind, parent or NO_CONTEXT, "")
+        sink = self._sink
+        if sink is None:
+            return _NO_SPAN if parent is None else Span(parent)
         span_id = f"{self._bits(64) or 1:016x}"
         if parent is not None:
             context = SpanContext(parent.trace_id, span_id, parent.flags, parent.tracestate)
-            return Span(self, name, kind, context, parent.span_id)
+            if not parent.flags & _SAMPLED:
+                return Span(context)
+            return RecordedSpan(sink, name, kind, context, parent.span_id)
         trace = self._bits(128) or 1
         sampled = ((trace & 0xFFFFFFFFFFFFFFFF) >> 1) < self._bound
-        return Span(self, name, kind, SpanContext(f"{trace:032x}", span_id, int(sampled)), "")
+        context = SpanContext(f"{trace:032x}", span_id, int(sampled))
+        return RecordedSpan(sink, name, kind, context, "") if sampled else Span(context)
 
-    def finished(self, span: Span) -> None:
-        """Hand a recorded span on."""
-        if self._sink is not None:
-            self._sink.add(span)
+
+_NO_SPAN = Span(NO_CONTEXT)
 
 
 _BAGGAGE_KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -233,7 +246,9 @@ def validate_baggage(text: str) -> str | None:
         if not _BAGGAGE_VALUE.fullmatch(value.strip()):
             return f"invalid baggage value: {member.strip()!r}"
         for entry in properties:
-            name = entry.partition("=")[0].strip()
-            if not _BAGGAGE_KEY.fullmatch(name):
+            key, _, value = entry.partition("=")
+            if not _BAGGAGE_KEY.fullmatch(key.strip()) or not _BAGGAGE_VALUE.fullmatch(
+                value.strip()
+            ):
                 return f"invalid baggage property: {entry!r}"
     return None

@@ -40,7 +40,9 @@ class Telemetry:
         tracer = self.tracing.tracer
         registry = self.registry if self.metering else None
         self.http = HttpServerTelemetry(tracer, registry, bounds, http, error_codes=error_codes)
-        self.grpc = GrpcServerTelemetry(tracer, registry, bounds, error_codes=error_codes)
+        self.grpc = GrpcServerTelemetry(
+            tracer, registry, bounds, app_id=options.app_id, error_codes=error_codes
+        )
 
     def resiliency_report(self) -> Report:
         """Where policies count what they do."""

@@ -11,7 +11,7 @@ from dapr_common.grpc.server import Context, Method
 from dapr_common.observe.metrics import SIZE_BUCKETS, HistogramSeries, Registry, Series
 from dapr_common.observe.tracing import (
     Kind,
-    Span,
+    RecordedSpan,
     SpanContext,
     Tracer,
     current_span,
@@ -24,6 +24,8 @@ from dapr_sidecar.telemetry.spans import describe_grpc, describe_grpc_request
 
 _API = "/dapr.proto.runtime.v1.Dapr/"
 _INVOKE = "/dapr.proto.runtime.v1.Dapr/InvokeService"
+_INTERNAL = "/dapr.proto.internals."
+_WORKFLOW = "/TaskHubSidecarService/"
 _LIMIT = 4096
 _Bound = tuple[Series, HistogramSeries, HistogramSeries, HistogramSeries]
 
@@ -37,9 +39,11 @@ class GrpcServerTelemetry:
         registry: Registry | None,
         bounds: tuple[float, ...],
         *,
+        app_id: str = "",
         error_codes: bool = False,
     ) -> None:
         self._tracer = tracer
+        self._app_id = app_id
         self.tracing = tracer.enabled
         self.metering = registry is not None
         self._bound: dict[tuple[str, GrpcCode], _Bound] = {}
@@ -59,17 +63,34 @@ class GrpcServerTelemetry:
             else None
         )
 
-    def start_span(self, context: Context, name: str, kind: Kind) -> Span:
-        """Start the span of a call and make it the current one.
+    def start_span(self, context: Context) -> None:
+        """Start the span of a call on the API's server and make it the current one.
 
         API calls, but for service invocation, tell the caller its identity in the response headers.
         """
-        span = self._tracer.start(name, kind, trace_parent(context))
+        method = context.method
+        span = self._tracer.start(method, self._kind(context), trace_parent(context))
         context.scratch["span"] = span
         current_span.set(span)
-        if name.startswith(_API) and name != _INVOKE:
+        if method.startswith(_API) and method != _INVOKE and span.context.valid:
             context.set_initial_metadata([("grpc-trace-bin", span.context.grpc_trace_bin)])
-        return span
+
+    def start_callee_span(self, context: Context, name: str = "") -> None:
+        """Start the span of a call from another sidecar; without a name, of one that is proxied."""
+        if not name and context.method.startswith(_INTERNAL):
+            return  # Whoever serves it knows a better name.
+        span = self._tracer.start(name or context.method, "SERVER", trace_parent(context))
+        context.scratch["span"] = span
+        current_span.set(span)
+
+    def _kind(self, context: Context) -> Kind:
+        method = context.method
+        if method.startswith(_API):
+            return "CLIENT"
+        if method.startswith(_WORKFLOW):
+            return "SERVER"
+        target = context.get("dapr-callee-app-id") or context.get("dapr-app-id")
+        return "SERVER" if target and target == self._app_id else "CLIENT"
 
     def traced(self, method: Method) -> Method:
         """A method whose span says what was asked for and what went wrong."""
@@ -79,7 +100,7 @@ class GrpcServerTelemetry:
 
         async def handle(request: Any, context: Context) -> Any:
             span = context.scratch.get("span")
-            if not isinstance(span, Span) or not span.recording:
+            if not isinstance(span, RecordedSpan):
                 return await handler(request, context)
             describe_grpc_request(span, method.path, request)
             try:
@@ -98,9 +119,9 @@ class GrpcServerTelemetry:
     ) -> None:
         """Record one call."""
         span = context.scratch.get("span")
-        if isinstance(span, Span) and span.recording:
+        if isinstance(span, RecordedSpan):
             describe_grpc(span, context)
-            if code is not GrpcCode.OK and not span.failed:
+            if code is not GrpcCode.OK:
                 span.fail(code.go_name)
             span.end()
         if self.metering:

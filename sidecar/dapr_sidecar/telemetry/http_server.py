@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any
 
 from dapr_common.errors import DaprError
-from dapr_common.http.messages import Request, Response
+from dapr_common.http.messages import Header, Request, Response
 from dapr_common.observe.metrics import SIZE_BUCKETS, HistogramSeries, Registry, Series
 from dapr_common.observe.tracing import (
+    RecordedSpan,
     Span,
     SpanContext,
     Tracer,
@@ -17,6 +19,7 @@ from dapr_common.observe.tracing import (
     parse_traceparent,
     validate_baggage,
 )
+from dapr_sidecar.telemetry.counted_body import CountedBody
 from dapr_sidecar.telemetry.error_codes import category
 from dapr_sidecar.telemetry.paths import PathLabels
 from dapr_sidecar.telemetry.spans import describe_http
@@ -85,30 +88,41 @@ class HttpServerTelemetry:
     def end_span(self, span: Span, request: Request, response: Response) -> None:
         """Finish the span; the caller learns its identity from the response."""
         headers = response.headers
-        if not any(name.lower() == b"traceparent" for name, _ in headers):
-            headers.append((b"Traceparent", span.context.traceparent.encode()))
-            if span.context.tracestate:
-                headers.append((b"Tracestate", span.context.tracestate.encode("latin-1")))
+        context = span.context
+        if not _has(headers, b"traceparent"):
+            headers.append((b"Traceparent", context.traceparent.encode()))
+            if context.tracestate:
+                headers.append((b"Tracestate", context.tracestate.encode("latin-1")))
         baggage = request.header(b"baggage")
-        if baggage and not any(name.lower() == b"baggage" for name, _ in headers):
+        if baggage and not _has(headers, b"baggage"):
             headers.append((b"Baggage", baggage))
-        if span.recording:
+        if isinstance(span, RecordedSpan):
             describe_http(span, request, response.status)
             if response.status >= 400:
                 span.fail(f"Code({response.status}): {_phrase(response.status)}")
             span.end()
 
-    def count(self, request: Request, response: Response, elapsed_ms: float) -> None:
-        """Record one call."""
-        key = (request.method, self._paths.key(request.path), response.status)
+    def count(self, request: Request, response: Response, started: float) -> None:
+        """Record one call that began at ``started`` (``perf_counter``), streams at their end."""
+        body = response.body
+        if isinstance(body, bytes):
+            self._record(request, response.status, len(body), started)
+            return
+
+        def done(size: int) -> None:
+            self._record(request, response.status, size, started)
+
+        response.body = CountedBody(body, done)
+
+    def _record(self, request: Request, status: int, size: int, started: float) -> None:
+        key = (request.method, self._paths.key(request.path), status)
         bound = self._bound.get(key)
         if bound is None:
             bound = self._bind(key)
         bound[0].value += 1
-        bound[1].observe(elapsed_ms)
+        bound[1].observe((perf_counter() - started) * 1000)
         bound[2].observe(request.content_length or 0)
-        body = response.body
-        bound[3].observe(len(body) if isinstance(body, bytes) else 0)
+        bound[3].observe(size)
         if bound[4] is not None:
             bound[4].value += 1
 
@@ -134,6 +148,14 @@ class HttpServerTelemetry:
             self._responses.at(*labels) if self._responses is not None else None,
         )
         return bound
+
+
+def _has(headers: list[Header], name: bytes) -> bool:
+    size = len(name)
+    for given, _ in headers:  # noqa: SIM110 - a third of the time of any()
+        if len(given) == size and given.lower() == name:
+            return True
+    return False
 
 
 def _phrase(status: int) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from dapr_common.observe.metrics import Rewrite
 
-_GROUP = re.compile(r"\$(?:\{(\w+)\}|(\w+)|(\$))")
+_GROUP = re.compile(r"\$(?:\{(\w+)\}|(\w+)|(\$))", re.ASCII)
+_NAMED = re.compile(r"\(\?<(?![=!])")
 
 
 def rewriter(rules: Sequence[Mapping[str, Any]]) -> Rewrite | None:
@@ -22,7 +23,7 @@ def rewriter(rules: Sequence[Mapping[str, Any]]) -> Rewrite | None:
         name = name if name.startswith("dapr_") else f"dapr_{name}"
         for label in rule.get("labels") or []:
             table[name, str(label.get("name"))] = [
-                (_compiled(name, str(pattern)), _template(str(replacement)))
+                _compiled(name, str(pattern), str(replacement))
                 for replacement, pattern in (label.get("regex") or {}).items()
             ]
     if not table:
@@ -36,19 +37,24 @@ def rewriter(rules: Sequence[Mapping[str, Any]]) -> Rewrite | None:
     return rewrite
 
 
-def _compiled(metric: str, pattern: str) -> re.Pattern[str]:
+def _compiled(metric: str, expression: str, replacement: str) -> tuple[re.Pattern[str], str]:
     try:
-        return re.compile(pattern)
+        pattern = re.compile(_NAMED.sub("(?P<", expression))
     except re.error as error:
         raise ValueError(
-            f'metrics.rules: {metric}: invalid regular expression "{pattern}": {error}'
+            f'metrics.rules: {metric}: invalid regular expression "{expression}": {error}'
         ) from error
+    return pattern, _template(pattern, replacement)
 
 
-def _template(replacement: str) -> str:
-    """Go's ``$1`` and ``${name}`` as Python writes them."""
+def _template(pattern: re.Pattern[str], replacement: str) -> str:
+    """Go's ``$1`` and ``${name}`` as Python writes them; groups there are none of are empty."""
 
     def group(found: re.Match[str]) -> str:
-        return "$" if found[3] else rf"\g<{found[1] or found[2]}>"
+        if found[3]:
+            return "$"
+        name = found[1] or found[2]
+        known = int(name) <= pattern.groups if name.isdecimal() else name in pattern.groupindex
+        return rf"\g<{name}>" if known else ""
 
     return _GROUP.sub(group, replacement.replace("\\", "\\\\"))

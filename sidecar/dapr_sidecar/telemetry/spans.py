@@ -7,9 +7,11 @@ from typing import Any
 from dapr_common.grpc.server import Context
 from dapr_common.http.messages import Request
 from dapr_common.http.url import path_unescape
-from dapr_common.observe.tracing import Span
+from dapr_common.observe.tracing import RecordedSpan
 
 _DB_APIS = frozenset({"state", "secrets", "bindings"})
+_OWN_SERVICES = ("/dapr.proto.", "/TaskHubSidecarService/")
+_TOKEN = b"dapr-api-token"
 _SERVICE_INVOCATION = "ServiceInvocation"
 # The API's methods that say which component they go to, and the field that names it.
 _GRPC_STORES = {
@@ -22,14 +24,12 @@ _GRPC_STORES = {
 _GRPC_PUBLISH = frozenset({"PublishEvent", "BulkPublishEvent", "BulkPublishEventAlpha1"})
 
 
-def describe_http(span: Span, request: Request, status: int) -> None:
+def describe_http(span: RecordedSpan, request: Request, status: int) -> None:
     """Name and describe the span of an HTTP API call."""
     path = _text(request.path)
     verb = request.method
-    given = span.name
-    _describe_path(span, verb, path)
-    # A handler knows better than the path does.
-    span.name = given or span.name or path
+    span.name = path
+    _describe_path(span, request, path)
     span.set("dapr.api", f"{verb} {path}")
     span.set("dapr.protocol", "http")
     span.set("dapr.status_code", str(status))
@@ -41,26 +41,31 @@ def describe_http(span: Span, request: Request, status: int) -> None:
     span.set("server.address", host.strip("[]"))
     span.set("server.port", port)
     for name, value in request.headers:
-        if name.startswith(b"dapr-") and not name.endswith(b"-bin"):
+        if name.startswith(b"dapr-") and not name.endswith(b"-bin") and name != _TOKEN:
             span.set(name.decode("latin-1"), value.decode("latin-1"))
 
 
-def _describe_path(span: Span, method: str, path: str) -> None:
-    segments = path.strip("/").split("/")
+def _describe_path(span: RecordedSpan, request: Request, path: str) -> None:
+    segments = [segment for segment in path.split("/") if segment]
     if len(segments) < 3 or not segments[0].startswith("v1"):
+        if app_id := request.header(b"dapr-app-id"):
+            describe_invoke(span, app_id.decode("latin-1"), path.lstrip("/"))
         return
     api, name = segments[1], segments[2]
-    if api == "invoke" and len(segments) > 4:
-        describe_invoke(span, name, "/".join(segments[4:]))
+    statement = f"{request.method} {path}"
+    if api == "invoke":
+        app_id_or_url, found, method = path.partition("/invoke/")[2].partition("/method/")
+        if found:
+            describe_invoke(span, app_id_or_url, method)
     elif api in _DB_APIS:
-        _database(span, api, name, f"{method} {path}")
+        _database(span, api, name, statement)
     elif api == "publish":
         span.set("messaging.system", "pubsub")
     elif api == "actors" and len(segments) > 4:
-        _describe_actor(span, segments, f"{method} {path}")
+        _describe_actor(span, segments, statement)
 
 
-def _describe_actor(span: Span, segments: list[str], statement: str) -> None:
+def _describe_actor(span: RecordedSpan, segments: list[str], statement: str) -> None:
     actor_type, what = segments[2], segments[4]
     actor = f"{actor_type}.{segments[3]}"
     span.set("dapr.actor", actor)
@@ -72,74 +77,41 @@ def _describe_actor(span: Span, segments: list[str], statement: str) -> None:
         _database(span, "state", "actor", statement)
 
 
-def describe_invoke(span: Span, app_id: str, method: str) -> None:
+def describe_invoke(span: RecordedSpan, app_id: str, method: str) -> None:
     """Name and describe the caller's span of a service invocation."""
     span.name = f"CallLocal/{app_id}/{method}"
     span.set("rpc.service", _SERVICE_INVOCATION)
     span.set("net.peer.name", app_id)
 
 
-def describe_call_local(span: Span, full_method: str, method: str) -> None:
-    """Describe the callee's span of a service invocation (``CallLocal/<own app id>/<method>``)."""
-    span.set("rpc.service", _SERVICE_INVOCATION)
-    span.set("dapr.invoke_method", method)
-    span.set("dapr.api", full_method)
-    span.set("dapr.protocol", "grpc")
-
-
-def describe_call_actor(span: Span, full_method: str, actor_type: str, actor_id: str) -> None:
-    """Describe the callee's span of an actor call (``CallActor/<type>/<method>``)."""
-    span.set("rpc.service", _SERVICE_INVOCATION)
-    span.set("dapr.actor", f"{actor_type}.{actor_id}")
-    span.set("dapr.api", full_method)
-    span.set("dapr.protocol", "grpc")
-
-
-def describe_delivery(span: Span, topic: str) -> None:
-    """Describe the span of a delivery to the app (``pubsub/<topic>``)."""
-    span.set("messaging.system", "pubsub")
-    span.set("messaging.destination.name", topic)
-
-
-def describe_binding(span: Span, name: str, route: str) -> None:
-    """Describe the span of an input binding's event (``bindings/<name>``)."""
-    span.set("rpc.service", "Dapr")
-    span.set("db.name", name)
-    span.set("db.system", "bindings")
-    span.set("db.connection_string", route)
-
-
-def describe_grpc(span: Span, context: Context) -> None:
-    """Describe the span of a gRPC API call by what every call has."""
-    span.set("dapr.api", context.method)
-    span.set("dapr.protocol", "grpc")
+def describe_grpc(span: RecordedSpan, context: Context) -> None:
+    """Describe the span of a gRPC call by what every call has; a proxied one has no more."""
+    if context.method.startswith(_OWN_SERVICES):
+        span.set("dapr.api", context.method)
+        span.set("dapr.protocol", "grpc")
     for name, value in context.metadata:
-        if name.startswith("dapr-") and isinstance(value, str):
+        if name.startswith("dapr-") and isinstance(value, str) and name != "dapr-api-token":
             span.set(name, value)
 
 
-def describe_grpc_request(span: Span, full_method: str, request: Any) -> None:
+def describe_grpc_request(span: RecordedSpan, full_method: str, request: Any) -> None:
     """Name and describe the span of a gRPC API call by what it asks for."""
     method = full_method.rpartition("/")[2]
     if method == "InvokeService":
         describe_invoke(span, request.id, request.message.method)
     elif method in _GRPC_STORES:
         system, field = _GRPC_STORES[method]
-        describe_grpc_store(span, system, getattr(request, field), full_method)
+        span.set("rpc.service", "Dapr")
+        _database(span, system, getattr(request, field), full_method)
     elif method in _GRPC_PUBLISH:
         span.set("rpc.service", "Dapr")
-        describe_delivery(span, request.topic)
+        span.set("messaging.system", "pubsub")
+        span.set("messaging.destination.name", request.topic)
     elif method.startswith("Converse"):
         span.set("rpc.system", request.name)
 
 
-def describe_grpc_store(span: Span, system: str, name: str, method: str) -> None:
-    """Add what is known of the component a gRPC call goes to."""
-    span.set("rpc.service", "Dapr")
-    _database(span, system, name, method)
-
-
-def _database(span: Span, system: str, name: str, statement: str) -> None:
+def _database(span: RecordedSpan, system: str, name: str, statement: str) -> None:
     span.set("db.system", system)
     span.set("db.name", name)
     span.set("db.statement", statement)

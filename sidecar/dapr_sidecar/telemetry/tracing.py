@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,8 +53,7 @@ class Tracing:
 
     async def close(self) -> None:
         """Export what is left; a few seconds at most."""
-        for batch in self._batches:
-            await batch.close()
+        await asyncio.gather(*(batch.close() for batch in self._batches))
 
 
 def build_tracing(spec: Mapping[str, Any], environment: Environment, app_id: str) -> Tracing:

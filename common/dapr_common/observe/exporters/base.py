@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
 
-from dapr_common.observe.tracing import Span
+from dapr_common.observe.tracing import RecordedSpan
 
 SCOPE = "dapr-diagnostics"
-_FIRST_WAIT = 5.0
-_LAST_WAIT = 30.0
 
 
 class ExportError(Exception):
@@ -23,25 +20,20 @@ class ExportError(Exception):
 
 
 class Exporter(Protocol):
-    """Sends spans somewhere. Whoever calls it sets the deadline."""
+    """Sends spans somewhere. Whoever calls it sets the deadline and tries again."""
 
     name: str
+    """What log lines call it; without secrets."""
 
-    async def export(self, spans: Sequence[Span]) -> None:
-        """Send spans. Raises ``ExportError`` or ``OSError``."""
+    async def export(self, spans: Sequence[RecordedSpan]) -> None:
+        """Send spans, once. Raises ``ExportError`` or ``OSError``."""
 
     async def close(self) -> None:
         """Let go of connections."""
 
 
-async def persist(send: Callable[[], Awaitable[None]]) -> None:
-    """Send, again and again while the failure is transient; the caller's deadline ends it."""
-    wait = _FIRST_WAIT
-    while True:
-        try:
-            return await send()
-        except ExportError as error:
-            if not error.transient:
-                raise
-        await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter is no secret
-        wait = min(wait * 1.5, _LAST_WAIT)
+def shown_url(url: str) -> str:
+    """A URL as log lines may show it: without credentials and query."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, place, parts.path, "", ""))

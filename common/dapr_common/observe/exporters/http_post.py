@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from dapr_common.http.client import HttpClient
 from dapr_common.http.messages import Header
-from dapr_common.observe.exporters.base import ExportError
+from dapr_common.observe.exporters.base import ExportError, shown_url
 
 _TRANSIENT = frozenset({429, 502, 503, 504})
 _MAX_SHOWN = 200
@@ -20,7 +20,7 @@ class HttpPost:
         """Raises ``ValueError`` when this is no http or https URL."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f'invalid URL "{url}": expected http://host:port/path')
+            raise ValueError(f'invalid URL "{shown_url(url)}": expected http://host:port/path')
         secure = parts.scheme == "https"
         self._client = HttpClient(
             parts.hostname,

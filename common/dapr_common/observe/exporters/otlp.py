@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dapr_common.observe.exporters.base import SCOPE, ExportError, persist
+from dapr_common.observe.exporters.base import SCOPE, ExportError, shown_url
 from dapr_common.observe.exporters.http_post import HttpPost
-from dapr_common.observe.tracing import Span
+from dapr_common.observe.tracing import RecordedSpan
 
 if TYPE_CHECKING:
     from dapr_common.grpc.client import GrpcChannel
@@ -37,24 +37,19 @@ class OtlpHttpExporter:
     ) -> None:
         """Raises ``ValueError`` for an endpoint that is none."""
         url = http_url(endpoint, secure=secure)
-        self.name = f"otlp {url}"
+        self.name = f"otlp {shown_url(url)}"
         self._resource = dict(resource)
         self._timeout = timeout
         given = [(name.encode(), value.encode()) for name, value in headers]
         self._post = HttpPost(url, [(b"Content-Type", b"application/x-protobuf"), *given])
 
-    async def export(self, spans: Sequence[Span]) -> None:
-        """Send spans, more than once while the collector is overloaded or away."""
-        body = encode(spans, self._resource)
-
-        async def send() -> None:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await self._post.post(body)
-            except TimeoutError:
-                raise ExportError("no answer in time", transient=True) from None
-
-        await persist(send)
+    async def export(self, spans: Sequence[RecordedSpan]) -> None:
+        """Send spans."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._post.post(encode(spans, self._resource))
+        except TimeoutError:
+            raise ExportError("no answer in time", transient=True) from None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -82,29 +77,23 @@ class OtlpGrpcExporter:
         self._metadata = [(name.lower(), value) for name, value in headers]
         self._channel: GrpcChannel | None = None
 
-    async def export(self, spans: Sequence[Span]) -> None:
-        """Send spans, more than once while the collector is overloaded or away."""
+    async def export(self, spans: Sequence[RecordedSpan]) -> None:
+        """Send spans."""
         from dapr_common.grpc.errors import RpcError
 
         body = encode(spans, self._resource)
-        channel = self._connected()
-
-        async def send() -> None:
-            try:
-                await channel.unary(_EXPORT, body, metadata=self._metadata, timeout=self._timeout)
-            except RpcError as error:
-                raise ExportError(str(error), transient=int(error.code) in _TRANSIENT) from error
-
-        await persist(send)
+        try:
+            await self._connected().unary(
+                _EXPORT, body, metadata=self._metadata, timeout=self._timeout
+            )
+        except RpcError as error:
+            raise ExportError(str(error), transient=int(error.code) in _TRANSIENT) from error
 
     def _connected(self) -> GrpcChannel:
         if self._channel is None:
             from dapr_common.grpc.client import GrpcChannel
 
-            context: ssl.SSLContext | None = None
-            if self._secure:
-                context = ssl.create_default_context()
-                context.set_alpn_protocols(["h2"])
+            context = ssl.create_default_context() if self._secure else None
             self._channel = GrpcChannel(self._target, ssl=context)
         return self._channel
 
@@ -130,7 +119,7 @@ def grpc_target(endpoint: str) -> str:
     return f"{host}:{parts.port or _HTTPS_PORT}"
 
 
-def encode(spans: Sequence[Span], resource: Mapping[str, str]) -> bytes:
+def encode(spans: Sequence[RecordedSpan], resource: Mapping[str, str]) -> bytes:
     """Spans as a serialised ``ExportTraceServiceRequest``."""
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     from opentelemetry.proto.trace.v1.trace_pb2 import Status

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from dapr_common.observe.logs import get_logger
-from dapr_common.observe.tracing import Span
+from dapr_common.observe.tracing import RecordedSpan
 
 _LOG = get_logger("dapr.runtime.trace")
 
@@ -16,7 +16,7 @@ class StdoutExporter:
 
     name = "stdout"
 
-    async def export(self, spans: Sequence[Span]) -> None:
+    async def export(self, spans: Sequence[RecordedSpan]) -> None:
         """Write the lines."""
         for span in spans:
             _LOG.info("%s", line(span))
@@ -25,7 +25,7 @@ class StdoutExporter:
         """There is nothing to close."""
 
 
-def line(span: Span) -> str:
+def line(span: RecordedSpan) -> str:
     """One span in Dapr's words."""
     parent = span.parent_id or "0" * 16
     return (

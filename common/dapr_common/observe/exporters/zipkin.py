@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dapr_common.observe.exporters.base import SCOPE
+from dapr_common.observe.exporters.base import SCOPE, shown_url
 from dapr_common.observe.exporters.http_post import HttpPost
-from dapr_common.observe.tracing import Span
+from dapr_common.observe.tracing import RecordedSpan
 
 
 class ZipkinExporter:
@@ -16,12 +16,12 @@ class ZipkinExporter:
 
     def __init__(self, url: str, resource: Mapping[str, str]) -> None:
         """Raises ``ValueError`` for a URL that is none."""
-        self.name = f"zipkin {url}"
+        self.name = f"zipkin {shown_url(url)}"
         self._resource = dict(resource)
         self._post = HttpPost(url, [(b"Content-Type", b"application/json")])
 
-    async def export(self, spans: Sequence[Span]) -> None:
-        """Send spans, once: Zipkin's clients do not repeat."""
+    async def export(self, spans: Sequence[RecordedSpan]) -> None:
+        """Send spans."""
         await self._post.post(encode(spans, self._resource))
 
     async def close(self) -> None:
@@ -29,12 +29,12 @@ class ZipkinExporter:
         await self._post.close()
 
 
-def encode(spans: Sequence[Span], resource: Mapping[str, str]) -> bytes:
+def encode(spans: Sequence[RecordedSpan], resource: Mapping[str, str]) -> bytes:
     """Spans as a JSON array."""
     return json.dumps([_span(span, resource) for span in spans], separators=(",", ":")).encode()
 
 
-def _span(span: Span, resource: Mapping[str, str]) -> dict[str, Any]:
+def _span(span: RecordedSpan, resource: Mapping[str, str]) -> dict[str, Any]:
     tags = {**resource, **span.attributes, "otel.scope.name": SCOPE}
     if span.failed:
         tags["error"] = span.error

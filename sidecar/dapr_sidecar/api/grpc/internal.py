@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, GrpcServer, Method
-from dapr_common.observe.tracing import current_span
+from dapr_common.observe.tracing import RecordedSpan
 from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
 from dapr_sidecar.api.grpc.errors import to_rpc_error
 from dapr_sidecar.blocks.access_control import AccessControl
@@ -19,7 +19,7 @@ from dapr_sidecar.blocks.invocation.methods import normalise
 from dapr_sidecar.messaging import reading, wire
 from dapr_sidecar.messaging.call import Answer, Invocation
 from dapr_sidecar.messaging.remote import SERVICE
-from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry, trace_parent
+from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
 
 _PING_SECONDS, _PING_TIMEOUT = 10.0, 5.0
 _MIN_CLIENT_PING_SECONDS = 8.0
@@ -63,6 +63,7 @@ class InternalApi:
             ping_timeout=_PING_TIMEOUT,
             min_client_ping_interval=_MIN_CLIENT_PING_SECONDS,
             max_idle=_IDLE_SECONDS,
+            enter=telemetry.start_callee_span if telemetry.tracing else None,
             after=telemetry.finish if watch else None,
             map_error=_map_error,
         )
@@ -154,15 +155,12 @@ class InternalApi:
         self._access_control.check(identity, call.method, call.verb or "NONE")
 
     def _start_span(self, call: Invocation, context: Context) -> None:
-        tracer = self._block.context.tracer
         app_id = self._block.context.identity.app_id
-        name = f"CallLocal/{app_id}/{call.method}"
-        span = tracer.start(name, "SERVER", trace_parent(context))
-        if span.recording:
+        self._telemetry.start_callee_span(context, f"CallLocal/{app_id}/{call.method}")
+        span = context.scratch["span"]
+        if isinstance(span, RecordedSpan):
             span.set("rpc.service", "ServiceInvocation")
             span.set("dapr.invoke_method", call.method)
-        context.scratch["span"] = span
-        current_span.set(span)
 
 
 def _sent_headers(answer: Answer) -> list[tuple[bytes, bytes]]:

@@ -58,9 +58,9 @@ class GrpcApi:
             # A unit slip of the original that clients may rely on: the buffer counts in KiB here.
             max_header_list_bytes=settings.read_buffer_bytes * 1024,
             before=self._before if self._token or self._denied or telemetry.tracing else None,
-            enter=self._enter if telemetry.tracing else None,
+            enter=telemetry.start_span if telemetry.tracing else None,
             after=self._after if watch else None,
-            map_error=map_error,
+            map_error=self._map_error,
         )
         for method in methods:
             self.server.add(telemetry.traced(method))
@@ -86,8 +86,10 @@ class GrpcApi:
             raise _unauthenticated("authentication error: api token mismatch")
         context.hide(_TOKEN)
 
-    def _enter(self, context: Context) -> None:
-        self._telemetry.start_span(context, context.method, "CLIENT")
+    def _map_error(self, error: Exception) -> RpcError | None:
+        if isinstance(error, DaprError):
+            self._telemetry.count_error(error)
+        return map_error(error)
 
     def _after(
         self, context: Context, code: GrpcCode, elapsed_ms: float, received: int, sent: int

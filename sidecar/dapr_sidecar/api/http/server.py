@@ -96,7 +96,7 @@ class HttpApi:
         if span is not None:
             telemetry.end_span(span, request, response)
         if telemetry.metering:
-            telemetry.count(request, response, (perf_counter() - started) * 1000)
+            telemetry.count(request, response, started)
         return response
 
     async def _authenticated(self, request: Request) -> Response:
