@@ -291,6 +291,7 @@ class Sidecar:
 
         self._outbound.ready("outbound")
         if self._app is None:
+            await self._blocks.outbox.start()  # its events are not for an app of this sidecar
             initialised()
         else:
             tasks.create_task(self._app.run(initialised), name="app-lifecycle")

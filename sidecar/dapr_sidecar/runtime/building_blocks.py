@@ -27,6 +27,8 @@ from dapr_sidecar.blocks.pubsub.publish import PubSubBlock
 from dapr_sidecar.blocks.pubsub.subscriptions import SubscriptionSet
 from dapr_sidecar.blocks.secrets import SecretsBlock
 from dapr_sidecar.blocks.state.block import StateBlock
+from dapr_sidecar.blocks.state.outbox import TransactionalOutbox
+from dapr_sidecar.blocks.state.outbox_delivery import OutboxDelivery
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.options import Options
 from dapr_sidecar.runtime.app import Feeder
@@ -39,6 +41,8 @@ class BuildingBlocks:
     def __init__(self, context: SidecarContext, options: Options) -> None:
         self.state = StateBlock(context)
         self.pubsub = PubSubBlock(context)
+        self.state.outbox = TransactionalOutbox(self.pubsub)
+        self.outbox = OutboxDelivery(self.pubsub, self.state.outbox)
         self.subscriptions = SubscriptionSet(
             self.pubsub, ask_app=not options.disable_init_subscribe
         )
@@ -78,10 +82,12 @@ class BuildingBlocks:
 
     def feeders(self) -> list[Feeder]:
         """What delivers to the app while it is healthy, in the order it is started."""
-        return [self.subscriptions, self.inputs]
+        return [self.subscriptions, self.inputs, self.outbox]
 
     async def component_changed(self, manifest: Component) -> None:
         """A component came, changed or went."""
+        if manifest.category in ("pubsub", "state"):
+            await self.outbox.component_changed(manifest)
         if manifest.category == "pubsub":
             await self.subscriptions.component_changed(manifest.name)
         elif manifest.category == "bindings":
@@ -91,7 +97,7 @@ class BuildingBlocks:
 
     async def drain(self) -> None:
         """End deliveries for good; those that run may finish."""
-        await asyncio.gather(self.subscriptions.drain(), self.inputs.stop())
+        await asyncio.gather(self.subscriptions.drain(), self.inputs.stop(), self.outbox.stop())
 
     async def close(self) -> None:
         """End what clients still follow, so that their streams end and the servers can drain."""

@@ -12,7 +12,8 @@ from dapr_common.grpc.server import Context, Method
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.runtime.v1 import state_pb2
 from dapr_sidecar.blocks.state import errors
-from dapr_sidecar.blocks.state.block import DeleteItem, SaveItem, StateBlock
+from dapr_sidecar.blocks.state.block import StateBlock
+from dapr_sidecar.blocks.state.items import DeleteItem, SaveItem
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import BulkGetItem, Json, StateValue
 

@@ -25,7 +25,8 @@ from dapr_sidecar.api.http.responses import (
 )
 from dapr_sidecar.api.http.routing import Route
 from dapr_sidecar.blocks.state import errors
-from dapr_sidecar.blocks.state.block import DeleteItem, SaveItem, StateBlock
+from dapr_sidecar.blocks.state.block import StateBlock
+from dapr_sidecar.blocks.state.items import DeleteItem, SaveItem
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import BulkGetItem, Json
 
@@ -179,6 +180,7 @@ def _save_item(entry: object, extra: Mapping[str, str]) -> SaveItem:
         {**metadata, **extra} if extra else metadata,
         concurrency,
         consistency,
+        _typed(body, "contenttype", str) or "",
     )
 
 

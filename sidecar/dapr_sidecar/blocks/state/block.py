@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from dapr_common.kube import resources
 from dapr_sidecar.blocks.state import errors
-from dapr_sidecar.blocks.state.rules import SEPARATOR, StoreRules, store_rules, strip_prefix
+from dapr_sidecar.blocks.state.bulk import BulkWrite
+from dapr_sidecar.blocks.state.items import DeleteItem, Item, SaveItem, check_options
+from dapr_sidecar.blocks.state.outbox import TransactionalOutbox
+from dapr_sidecar.blocks.state.rules import StoreRules, store_rules, strip_prefix
+from dapr_sidecar.blocks.state.view import View
 from dapr_sidecar.components.state.base import (
-    BulkError,
     BulkGetItem,
     DeleteRequest,
     EtagError,
@@ -20,77 +23,15 @@ from dapr_sidecar.components.state.base import (
     Queryable,
     QueryResult,
     SetRequest,
-    StateStore,
-    StateValue,
     Transactional,
     TransactionLimited,
     TransactionOperation,
 )
 from dapr_sidecar.context import SidecarContext
-from dapr_sidecar.loaded import Loaded
+from dapr_sidecar.resiliency.base import PermanentError
 
 T = TypeVar("T")
 _KIND = "Statestore"
-_CONCURRENCY = frozenset({"", "first-write", "last-write"})
-_CONSISTENCY = frozenset({"", "strong", "eventual"})
-_EMPTY: Mapping[str, str] = {}
-
-
-class View:
-    """One store as one call sees it. ``http`` selects the transport's wording of errors."""
-
-    __slots__ = ("http", "name", "rules", "store")
-
-    def __init__(self, name: str, loaded: Loaded[StateStore], http: bool) -> None:
-        self.name = name
-        self.store = loaded.component
-        rules = loaded.extra
-        assert isinstance(rules, StoreRules)
-        self.rules = rules
-        self.http = http
-
-    def key(self, key: str, *, named: bool = True) -> str:
-        """The stored form of a user's key. Raises ``DaprError``."""
-        if SEPARATOR in key:
-            raise errors.illegal_key(self.name, key, field=key if named else "", http=self.http)
-        return self.rules.prefix + key
-
-
-@dataclass(slots=True)
-class SaveItem:
-    """One item to save."""
-
-    key: str
-    value: StateValue
-    etag: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
-    concurrency: str = ""
-    consistency: str = ""
-
-
-@dataclass(slots=True)
-class DeleteItem:
-    """One item to delete."""
-
-    key: str
-    etag: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
-    concurrency: str = ""
-    consistency: str = ""
-
-
-class Outbox(Protocol):
-    """Publishes what a transaction writes."""
-
-    async def publish(
-        self,
-        view: View,
-        operations: list[TransactionOperation],
-        items: Sequence[SaveItem | DeleteItem],
-        metadata: Mapping[str, str],
-    ) -> list[TransactionOperation]:
-        """Publish, and return the operations to execute. Raises ``DaprError``."""
-        ...
 
 
 class StateBlock:
@@ -98,7 +39,7 @@ class StateBlock:
 
     def __init__(self, context: SidecarContext) -> None:
         self.context = context
-        self.outbox: Outbox | None = None
+        self.outbox: TransactionalOutbox | None = None
 
     def prepare(self, manifest: resources.Component, properties: dict[str, str]) -> StoreRules:
         """Prefix, encryption and outbox of a component. Raises ``SettingsError``."""
@@ -136,12 +77,13 @@ class StateBlock:
         requests = [self._set_request(view, item) for item in items]
         try:
             for item in items:
-                _check_options(item)
+                check_options(item)
             if len(requests) == 1:
                 request = requests[0]
                 await self._run(view, "set", lambda: view.store.set(request))
             else:
-                await self._run(view, "bulk_set", lambda: self._bulk_set(view.store, requests))
+                write = BulkWrite(view.store.bulk_set, requests)
+                await self._run(view, "bulk_set", write.attempt)
         except Exception as error:
             raise errors.save_failed(view.name, error) from error
 
@@ -149,7 +91,7 @@ class StateBlock:
         """Delete one key; an absent one is fine. Raises ``DaprError``."""
         request = _delete_request(view, item)
         try:
-            _check_options(item)
+            check_options(item)
             await self._run(view, "delete", lambda: view.store.delete(request))
         except Exception as error:
             raise errors.delete_failed(item.key, error) from error
@@ -184,7 +126,8 @@ class StateBlock:
         if not requests:
             return
         try:
-            await self._run(view, "bulk_delete", lambda: _bulk_delete(view.store, requests))
+            write = BulkWrite(view.store.bulk_delete, requests)
+            await self._run(view, "bulk_delete", write.attempt)
         except Exception as error:
             raise errors.bulk_delete_failed(view.name, error) from error
 
@@ -199,12 +142,12 @@ class StateBlock:
     async def transact(
         self,
         view: View,
-        items: Sequence[SaveItem | DeleteItem],
+        items: Sequence[Item],
         metadata: Mapping[str, str],
     ) -> None:
         """Apply operations as one. Raises ``DaprError``."""
         store = self.transactional(view)
-        operations: list[TransactionOperation] = [
+        operations: Sequence[TransactionOperation] = [
             self._set_request(view, item, named=False)
             if isinstance(item, SaveItem)
             else _delete_request(view, item, named=False)
@@ -212,14 +155,25 @@ class StateBlock:
         ]
         if not operations:
             return
+        outbox = self.outbox if view.rules.outbox is not None else None
+        batch = None
+        if outbox is not None:
+            batch = outbox.plan(view, operations, items, metadata)
+            operations = batch.operations
         if isinstance(store, TransactionLimited) and len(operations) > store.max_operations:
             raise errors.too_many_operations(view.name, len(operations), store.max_operations)
-        if view.rules.outbox is not None and self.outbox is not None:
-            operations = await self.outbox.publish(view, operations, items, metadata)
+        call = partial(store.transact, operations, metadata)
+        if outbox is not None and batch is not None:
+            await outbox.publish(batch)
+            call = partial(outbox.execute, batch, call)
         try:
-            await self._run(view, "transaction", lambda: store.transact(operations, metadata))
-        except Exception as error:
-            raise errors.transaction_failed(error) from error
+            await self._run(view, "transaction", call)
+        except BaseException as error:
+            if outbox is not None and batch is not None:
+                await outbox.failed(batch, error)
+            if isinstance(error, Exception):
+                raise errors.transaction_failed(error) from error
+            raise
 
     async def query(
         self, view: View, query: Mapping[str, object], metadata: Mapping[str, str]
@@ -255,38 +209,20 @@ class StateBlock:
         success = False
         runner = context.policies.component_outbound(view.name, _KIND)
         try:
-            result = await (call() if runner is None else runner.run(call))
+            result = await (call() if runner is None else runner.run(lambda: _final(call)))
             success = True
         finally:
             elapsed = (perf_counter() - started) * 1000
             context.metrics.component("state", view.name, operation, success, elapsed)
         return result
 
-    @staticmethod
-    async def _bulk_set(store: StateStore, requests: list[SetRequest]) -> None:
-        try:
-            await store.bulk_set(requests)
-        except BulkError as error:
-            # A retry repeats only what can succeed: etag failures are final.
-            failed = [requests[i] for i, e in error.errors.items() if not isinstance(e, EtagError)]
-            if failed:
-                requests[:] = failed
-            raise _joined(error) from error
 
-
-async def _bulk_delete(store: StateStore, requests: Sequence[DeleteRequest]) -> None:
+async def _final(call: Callable[[], Awaitable[T]]) -> T:
+    """A call whose etag failures no policy repeats."""
     try:
-        await store.bulk_delete(requests)
-    except BulkError as error:
-        raise _joined(error) from error
-
-
-def _joined(error: BulkError) -> Exception:
-    causes = list(error.errors.values())
-    if all(isinstance(cause, EtagError) for cause in causes):
-        invalid = any(isinstance(c, EtagError) and c.invalid for c in causes)
-        return EtagError(str(error), invalid=invalid)
-    return error
+        return await call()
+    except EtagError as error:
+        raise PermanentError(str(error)) from error
 
 
 def _delete_request(view: View, item: DeleteItem, *, named: bool = True) -> DeleteRequest:
@@ -297,10 +233,3 @@ def _delete_request(view: View, item: DeleteItem, *, named: bool = True) -> Dele
         item.concurrency,
         item.consistency,
     )
-
-
-def _check_options(item: SaveItem | DeleteItem) -> None:
-    if item.concurrency not in _CONCURRENCY:
-        raise ValueError(f"unrecognized concurrency model '{item.concurrency}'")
-    if item.consistency not in _CONSISTENCY:
-        raise ValueError(f"unrecognized consistency model '{item.consistency}'")
