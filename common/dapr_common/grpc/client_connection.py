@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.call import Call
-from dapr_common.grpc.connection import Http2Connection, tick_interval
 from dapr_common.grpc.errors import RpcError
 from dapr_common.http2 import session as h2
+from dapr_common.http2.connection import Http2Connection, tick_interval
 
 if TYPE_CHECKING:
     from dapr_common.grpc.client import GrpcChannel
@@ -94,36 +94,30 @@ class ClientConnection(Http2Connection):
             text = f"closing transport due to: {text}, received prior goaway: {self._goaway}"
         return RpcError(GrpcCode.UNAVAILABLE, text)
 
-    def data_received(self, data: bytes) -> None:
-        session = self.session
+    def _dispatch(self, events: list[Any]) -> None:
         streams = self.streams
-        try:
-            session.receive_data(data)
-            events: list[Any] = session.events()
-            for event in events:
-                kind = type(event)
-                if kind is h2.DataReceived:
-                    call = streams.get(event.stream_id)
-                    if call is None:
-                        self.acknowledge(len(event.data), event.stream_id)
-                    else:
-                        call.take_data(event.data, event.end_stream)
-                elif kind is h2.ResponseReceived:
-                    call = streams.get(event.stream_id)
-                    if call is not None:
-                        call.take_headers(event.headers, event.end_stream)
-                elif kind is h2.TrailersReceived:
-                    call = streams.get(event.stream_id)
-                    if call is not None:
-                        call.take_trailers(event.headers)
+        for event in events:
+            kind = type(event)
+            if kind is h2.DataReceived:
+                call = streams.get(event.stream_id)
+                if call is None:
+                    self.acknowledge(len(event.data), event.stream_id)
                 else:
-                    self._other(kind, event)
-        except h2.SessionError as error:
-            self._end(f"error reading from server: {error}")
-            self.abort()
-            return
-        self.last_activity = self.loop.time()
-        self.flush_soon()
+                    call.take_data(event.data, event.end_stream)
+            elif kind is h2.ResponseReceived:
+                call = streams.get(event.stream_id)
+                if call is not None:
+                    call.take_headers(event.headers, event.end_stream)
+            elif kind is h2.TrailersReceived:
+                call = streams.get(event.stream_id)
+                if call is not None:
+                    call.take_trailers(event.headers)
+            else:
+                self._other(kind, event)
+
+    def _broken(self, reason: str) -> None:
+        self._end(f"error reading from server: {reason}")
+        self.abort()
 
     def _other(self, kind: type, event: Any) -> None:
         if kind is h2.StreamClosed or kind is h2.StreamReset:
@@ -142,6 +136,9 @@ class ClientConnection(Http2Connection):
             self._going_away(event)
         elif kind is h2.PingAcknowledged:
             self._ping_sent = None
+        elif kind is h2.ConnectionClosed:
+            self._end(f"error reading from server: {_shown(event)}")
+            self._transport.close()
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -224,6 +221,10 @@ class ClientConnection(Http2Connection):
             and now - self.last_activity > channel.ping_interval
         ):
             self._ping(now)
+
+
+def _shown(event: Any) -> str:
+    return event.debug_data.decode("latin-1") or _error_name(event.error_code)
 
 
 def _error_name(code: int) -> str:

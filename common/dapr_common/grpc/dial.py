@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.client_connection import ClientConnection
 from dapr_common.grpc.errors import RpcError
-from dapr_common.http.client import dial_text
+from dapr_common.http.response import dial_text
 
 Make = Callable[[], ClientConnection]
 _UNIX = "unix:"

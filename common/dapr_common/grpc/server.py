@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from dapr_common.errors import GrpcCode
-from dapr_common.grpc.connection import tick_interval
 from dapr_common.grpc.context import Context, Kind, Metadata, Method
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server_connection import Identify, ServerConnection
-from dapr_common.http.server import bind_tcp
+from dapr_common.http.sockets import bind_tcp
 from dapr_common.http2 import session as h2
+from dapr_common.http2.connection import tick_interval
 
 __all__ = [
     "After",

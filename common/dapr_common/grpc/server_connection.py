@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dapr_common.errors import GrpcCode
-from dapr_common.grpc.connection import Http2Connection
 from dapr_common.grpc.context import Context, Method
 from dapr_common.grpc.errors import RpcError, encode_message
 from dapr_common.grpc.server_stream import ServerStream
 from dapr_common.grpc.wire import ACCEPTED_ENCODINGS, no_decompressor
 from dapr_common.http2 import session as h2
+from dapr_common.http2.serving import ServingConnection
 from dapr_common.observe.logs import get_logger
 
 if TYPE_CHECKING:
@@ -24,15 +24,13 @@ Identify = Callable[[tls.SSLObject], object]
 
 _LOG = get_logger("dapr.grpc.server")
 _PING_STRIKES = 2
-_DRAIN_PING = b"draining"
-_DRAIN_SECONDS = 1.0
 _HANDSHAKE_SECONDS = 30.0
 _ENCODINGS = frozenset({b"identity", b"gzip", b"deflate"})
 _CONTENT_TYPE = b"application/grpc"
 _CONTENT_TYPES = (b"application/grpc+", b"application/grpc;")
 
 
-class ServerConnection(Http2Connection):
+class ServerConnection(ServingConnection):
     """One connection: its calls, its pings, its end."""
 
     def __init__(
@@ -49,15 +47,14 @@ class ServerConnection(Http2Connection):
         self._identify = identify
         self._peer = ""
         self._identity: object = None
-        self._greeted = False
         self._idle_since = self.last_activity
         self._last_ping = -1e9
         self._strikes = 0
         self._answered = False
-        # Answered before the client had sent everything: reset once the answer has left.
-        self._lingering: set[int] = set()
-        self._shutting_down = False
-        self._last_call: asyncio.TimerHandle | None = None
+
+    @property
+    def open_streams(self) -> int:
+        return len(self.streams)
 
     # --- the socket -------------------------------------------------------------------------
 
@@ -82,32 +79,25 @@ class ServerConnection(Http2Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server.forget(self)
-        if self._last_call is not None:
-            self._last_call.cancel()
+        self._stop_drain_timer()
         streams = list(self.streams.values())
         self.streams.clear()
         for stream in streams:
             stream.abandon()
 
-    def data_received(self, data: bytes) -> None:
-        session = self.session
-        try:
-            session.receive_data(data)
-            events: list[Any] = session.events()
-            for event in events:
-                kind = type(event)
-                if kind is h2.RequestReceived:
-                    self._request(event)
-                elif kind is h2.DataReceived:
-                    self._data(event)
-                else:
-                    self._other(kind, event)
-        except h2.SessionError as error:
-            _LOG.debug("connection of %s broke the protocol: %s", self._peer, error)
-            self._close()
-            return
-        self.last_activity = self.loop.time()
-        self.flush_soon()
+    def _dispatch(self, events: list[Any]) -> None:
+        for event in events:
+            kind = type(event)
+            if kind is h2.RequestReceived:
+                self._request(event)
+            elif kind is h2.DataReceived:
+                self._data(event)
+            else:
+                self._other(kind, event)
+
+    def _broken(self, reason: str) -> None:
+        _LOG.debug("connection of %s broke the protocol: %s", self._peer, reason)
+        self._close()
 
     def _data(self, event: Any) -> None:
         stream = self.streams.get(event.stream_id)
@@ -141,9 +131,9 @@ class ServerConnection(Http2Connection):
         elif kind is h2.PingReceived:
             self._pinged()
         elif kind is h2.PingAcknowledged:
-            self._ping_sent = None
-            if event.opaque_data == _DRAIN_PING:
-                self._last_goaway()
+            self._ping_answered(event.opaque_data)
+        elif kind is h2.ConnectionClosed:
+            self._transport.close()
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -229,54 +219,7 @@ class ServerConnection(Http2Connection):
             self._flushing = True
             self.loop.call_soon(self.flush)
 
-    def flush(self, *, at_once: bool = False) -> None:
-        super().flush(at_once=at_once)
-        if (self._lingering or self._shutting_down) and not self._paused:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Reset what is answered and sent; close when that was all."""
-        session = self.session
-        sent = [number for number in self._lingering if not session.queued_body_size(number)]
-        if sent:
-            self._lingering.difference_update(sent)
-            for number in sent:
-                with contextlib.suppress(h2.SessionError):
-                    session.reset_stream(number, h2.NO_ERROR)
-            super().flush()
-        if self._shutting_down and self._last_call is None and self._settled():
-            self._transport.close()
-
-    def _settled(self) -> bool:
-        return not self.streams and not self._lingering and not self.session.queued_body_size()
-
     # --- life -------------------------------------------------------------------------------
-
-    def shut_down(self) -> None:
-        """Send GOAWAY; close once the open calls are answered.
-
-        Calls on their way are still served: the first GOAWAY names no last stream, the second
-        follows when the client has answered a ping, so that it has seen the first.
-        """
-        if self._shutting_down:
-            return
-        self._shutting_down = True
-        if not self._greeted:
-            self._transport.close()
-            return
-        self._last_call = self.loop.call_later(_DRAIN_SECONDS, self._last_goaway)
-        with contextlib.suppress(h2.SessionError):
-            self.session.send_shutdown_notice()
-            self.session.ping(_DRAIN_PING)
-        self.flush()
-
-    def _last_goaway(self) -> None:
-        if self._last_call is not None:
-            self._last_call.cancel()
-            self._last_call = None
-            with contextlib.suppress(h2.SessionError):
-                self.session.send_goaway()
-            self.flush(at_once=True)
 
     def _check_idle(self) -> None:
         if not self.streams:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from dapr_common.grpc.connection import Http2Connection
 from dapr_common.grpc.wire import Deframer, Packed
+from dapr_common.http2.connection import Http2Connection
 
 SEND_HIGH_WATER = 256 << 10
 """Queued bytes from which a sender waits."""

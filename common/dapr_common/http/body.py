@@ -26,9 +26,11 @@ class BodyReader:
         "_size",
         "_total",
         "_waiter",
+        "_waiting_since",
         "discarding",
         "done",
         "on_first_read",
+        "patient",
     )
 
     def __init__(
@@ -42,9 +44,12 @@ class BodyReader:
         self._total = 0
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
+        self._waiting_since = 0.0
         self._error: Exception | None = None
         self.done = False
         self.discarding = False
+        self.patient = False
+        """Whether a silent peer is left alone."""
         self.on_first_read: Callable[[], None] | None = None
 
     @property
@@ -56,6 +61,12 @@ class BodyReader:
     def received(self) -> int:
         """Bytes that arrived so far."""
         return self._total
+
+    def stalled_since(self, now: float) -> float:
+        """For how many seconds somebody has waited for the peer's next byte."""
+        if self._waiter is None or self.patient:
+            return 0.0
+        return now - self._waiting_since
 
     def feed(self, data: bytes) -> None:
         """Add bytes from the peer."""
@@ -117,7 +128,9 @@ class BodyReader:
             elif self.done:
                 return
             else:
-                self._waiter = asyncio.get_running_loop().create_future()
+                loop = asyncio.get_running_loop()
+                self._waiting_since = loop.time()
+                self._waiter = loop.create_future()
                 try:
                     await self._waiter
                 finally:

@@ -1,4 +1,4 @@
-"""What both ends of a gRPC connection share: writing, back-pressure, the life of the socket."""
+"""What all HTTP/2 connections share: writing, back-pressure, the life of the socket."""
 
 from __future__ import annotations
 
@@ -29,8 +29,33 @@ class Http2Connection(asyncio.Protocol):
         self.last_activity = loop.time()
         self._transport: Any = None
         self._flushing = False
+        self._dispatching = False
         self._paused = False
         self._ping_sent: float | None = None
+
+    # --- receiving --------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        session = self.session
+        self._dispatching = True
+        try:
+            session.receive_data(data)
+            self._dispatch(session.events())
+        except h2.SessionError as error:
+            self._broken(str(error))
+            return
+        finally:
+            self._dispatching = False
+        self.last_activity = self.loop.time()
+        self.flush_soon()
+
+    def _dispatch(self, events: list[Any]) -> None:
+        """Act on what happened."""
+        raise NotImplementedError
+
+    def _broken(self, reason: str) -> None:
+        """The session is of no further use."""
+        raise NotImplementedError
 
     # --- sending ----------------------------------------------------------------------------
 
@@ -54,6 +79,18 @@ class Http2Connection(asyncio.Protocol):
             self._transport.write(data)
             if self.blocked:
                 self._wake_writers()
+        if not self._dispatching and (events := self.session.events()):
+            # Streams end by what is sent as well: without this they would wait for the peer.
+            self._dispatch_sent(events)
+
+    def _dispatch_sent(self, events: list[Any]) -> None:
+        self._dispatching = True
+        try:
+            self._dispatch(events)
+        except h2.SessionError as error:
+            self._broken(str(error))
+        finally:
+            self._dispatching = False
 
     def acknowledge(self, amount: int, stream_id: int) -> None:
         """Give receive window back; also for streams that have ended."""

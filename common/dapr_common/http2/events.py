@@ -93,5 +93,13 @@ class GoAwayReceived:
     debug_data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """Nothing more comes or goes, for instance because the peer broke the protocol."""
+
+    error_code: int
+    debug_data: bytes
+
+
 class SessionError(Exception):
     """The connection, or the stream named in the call, cannot be used that way."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import time
+from base64 import urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,6 +17,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 import h2.settings
+import hyperframe.exceptions
 
 from dapr_common.http2 import session as base
 from dapr_common.http2.session import Header, SessionError
@@ -46,14 +48,19 @@ class _Stream:
 class H2Session:
     """Implements ``Session``."""
 
-    def __init__(self, settings: dict[int, int], *, client: bool) -> None:
+    def __init__(
+        self, settings: dict[int, int], *, client: bool, upgrade: bytes | None = None
+    ) -> None:
         config = h2.config.H2Configuration(client_side=client, header_encoding=False)
         connection = h2.connection.H2Connection(config)
         values = {h2.settings.SettingCodes(code): value for code, value in settings.items()}
         connection.local_settings = h2.settings.Settings(client=client, initial_values=values)
         limit = settings[base.MAX_HEADER_LIST_SIZE]
         connection.decoder.max_header_list_size = limit
-        connection.initiate_connection()
+        if upgrade is None:
+            connection.initiate_connection()
+        else:
+            _upgrade(connection, upgrade)
         connection.increment_flow_control_window(base.CONNECTION_WINDOW - 65_535)
         self._connection = connection
         self._client = client
@@ -66,6 +73,10 @@ class H2Session:
         self._refusing = False
         self._last_served = _MAX_STREAM_ID
         self._highest_seen = 0
+        if upgrade is not None:
+            self._highest_seen = 1
+            self._streams[1] = _Stream()
+            self._streams[1].remote_done = True
         self._resets = float(base.RESET_BURST)
         self._reset_clock = time.monotonic()
         self._settled = False
@@ -326,6 +337,13 @@ class H2Session:
             self._forget(stream_id, base.NO_ERROR)
 
 
+def _upgrade(connection: Any, peer_settings: bytes) -> None:
+    try:
+        connection.initiate_upgrade_connection(urlsafe_b64encode(peer_settings))
+    except (h2.exceptions.ProtocolError, hyperframe.exceptions.HyperframeError) as error:
+        raise SessionError(str(error)) from error
+
+
 class _GoAwayFilter:
     """Takes GOAWAY frames out of a byte stream; the rest passes as it came."""
 
@@ -346,8 +364,10 @@ class _GoAwayFilter:
             if len(data) - position < _FRAME_HEAD:
                 break
             length = int.from_bytes(data[position : position + 3], "big")
+            if length > _MAX_FRAME:
+                raise SessionError("too large frame size")
             end = position + _FRAME_HEAD + length
-            if data[position + 3] != _GOAWAY or length > _MAX_FRAME:
+            if data[position + 3] != _GOAWAY:
                 self._left = max(end - len(data), 0)
                 position = min(end, len(data))
                 continue

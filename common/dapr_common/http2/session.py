@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from dapr_common.http2.events import (
+        ConnectionClosed,
         DataReceived,
         GoAwayReceived,
         Header,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 else:
     try:
         from ngh2 import (
+            ConnectionClosed,
             DataReceived,
             GoAwayReceived,
             Header,
@@ -43,6 +45,7 @@ else:
         from ngh2 import NGH2Error as SessionError
     except ImportError:
         from dapr_common.http2.events import (
+            ConnectionClosed,
             DataReceived,
             GoAwayReceived,
             Header,
@@ -87,6 +90,7 @@ __all__ = [
     "RESETS_PER_SECOND",
     "RESET_BURST",
     "STREAM_WINDOW",
+    "ConnectionClosed",
     "DataReceived",
     "Engine",
     "GoAwayReceived",
@@ -103,6 +107,7 @@ __all__ = [
     "TrailersReceived",
     "client_session",
     "server_session",
+    "upgraded_session",
 ]
 
 
@@ -117,7 +122,7 @@ class Session(Protocol):
         """Take bytes of the peer. After an error the session is of no further use."""
 
     def events(self) -> list[Any]:
-        """What happened since the last call, in order."""
+        """What happened since the last call, in order; sending makes events, too."""
 
     def data_to_send(self) -> bytes:
         """All bytes that may go out now."""
@@ -169,12 +174,33 @@ def server_session(
     *, max_streams: int, max_header_list: int, engine: Engine | None = None
 ) -> Session:
     """A server's session with its settings queued for sending."""
-    settings = {
+    settings = _server_settings(max_streams, max_header_list)
+    return _session(settings, max_header_list, engine, client=False)
+
+
+def upgraded_session(
+    peer_settings: bytes,
+    *,
+    head: bool,
+    max_streams: int,
+    max_header_list: int,
+    engine: Engine | None = None,
+) -> Session:
+    """A server's session after an HTTP/1.1 upgrade: the request is stream 1, without an event.
+
+    ``peer_settings`` is the decoded ``HTTP2-Settings``. Raises ``SessionError`` or ``ValueError``.
+    """
+    settings = _server_settings(max_streams, max_header_list)
+    upgrade = (peer_settings, head)
+    return _session(settings, max_header_list, engine, client=False, upgrade=upgrade)
+
+
+def _server_settings(max_streams: int, max_header_list: int) -> dict[int, int]:
+    return {
         MAX_CONCURRENT_STREAMS: max_streams,
         INITIAL_WINDOW_SIZE: STREAM_WINDOW,
         MAX_HEADER_LIST_SIZE: max_header_list,
     }
-    return _session(settings, max_header_list, engine, client=False)
 
 
 def client_session(*, max_header_list: int, engine: Engine | None = None) -> Session:
@@ -188,12 +214,17 @@ def client_session(*, max_header_list: int, engine: Engine | None = None) -> Ses
 
 
 def _session(
-    settings: dict[int, int], max_header_list: int, engine: Engine | None, *, client: bool
+    settings: dict[int, int],
+    max_header_list: int,
+    engine: Engine | None,
+    *,
+    client: bool,
+    upgrade: tuple[bytes, bool] | None = None,
 ) -> Session:
     if (engine or _ENGINE) == "h2":
         from dapr_common.http2.h2_session import H2Session
 
-        return H2Session(settings, client=client)
+        return H2Session(settings, client=client, upgrade=None if upgrade is None else upgrade[0])
     from ngh2 import Configuration, Connection, Role
 
     configuration = Configuration(
@@ -203,7 +234,11 @@ def _session(
         stream_reset_rate_limit=(RESET_BURST, RESETS_PER_SECOND),
     )
     session = Connection(Role.CLIENT if client else Role.SERVER, configuration)
-    session.initiate_connection(settings)
+    if upgrade is None:
+        session.initiate_connection(settings)
+    else:
+        payload, head = upgrade
+        session.initiate_upgrade(payload, local_settings=settings, head_request=head)
     session.set_local_window_size(CONNECTION_WINDOW)
     return session
 

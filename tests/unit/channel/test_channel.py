@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Literal
@@ -70,16 +69,7 @@ def self_signed() -> ssl.SSLContext:
 # --- http ---------------------------------------------------------------------------------------
 
 
-H2C = pytest.param(
-    "h2c",
-    marks=pytest.mark.skipif(
-        importlib.util.find_spec("dapr_common.http.h2_client") is None,
-        reason="the HTTP client does not speak HTTP/2 yet",
-    ),
-)
-
-
-@pytest.mark.parametrize("protocol", ["http", "https", H2C])
+@pytest.mark.parametrize("protocol", ["http", "https", "h2c"])
 async def test_protocols_and_token(serve: Any, protocol: Literal["http", "https", "h2c"]) -> None:
     port = await serve(ok, self_signed() if protocol == "https" else None)
     channel = http_channel(port, protocol, token="secret")

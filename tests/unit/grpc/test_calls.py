@@ -224,6 +224,7 @@ async def test_hooks_see_every_call(stage: Any) -> None:
 
 async def test_deadline_ends_both_sides(stage: Any) -> None:
     channel = await stage.pair()
+    await channel.unary("/test.Echo/Unary", b"connect")
     with pytest.raises(RpcError, match="context deadline exceeded") as caught:
         await channel.unary("/test.Echo/Unary", b"hang", timeout=0.1)
     assert caught.value.code is GrpcCode.DEADLINE_EXCEEDED

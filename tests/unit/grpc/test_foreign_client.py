@@ -121,6 +121,7 @@ async def test_statuses(
 async def test_deadline_and_cancel_reach_the_handler(stage: Any) -> None:
     target = await stage.listen()
     async with grpc.aio.insecure_channel(target) as channel:
+        await channel.unary_unary("/test.Echo/Unary")(b"connect")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await channel.unary_unary("/test.Echo/Unary")(b"hang", timeout=0.1)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

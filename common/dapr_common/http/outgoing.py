@@ -1,0 +1,96 @@
+"""Response heads and whole responses as bytes of HTTP/1.1."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+
+from dapr_common.http.headers import safe_value
+from dapr_common.http.messages import Response
+
+_STATUS_LINES: dict[int, bytes] = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+_STATUS_LINES[413] = b"HTTP/1.1 413 Request Entity Too Large\r\n"
+NO_BODY = frozenset({204, 304})
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class _Date:
+    """The current date as headers show it, made once a second."""
+
+    __slots__ = ("_line", "_second", "_value")
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._value = b""
+        self._line = b""
+
+    def line(self) -> bytes:
+        """The whole header line."""
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            self._value = formatdate(now, usegmt=True).encode()
+            self._line = b"Date: " + self._value + b"\r\n"
+        return self._line
+
+    def value(self) -> bytes:
+        """The value alone."""
+        self.line()
+        return self._value
+
+
+DATE = _Date()
+
+
+def head(
+    response: Response, version: str, framing: bytes, *, close: bool, body: bytes = b""
+) -> bytes:
+    """A response's head, and its body when that is short of nothing."""
+    parts = [_STATUS_LINES.get(response.status) or _unknown_status(response.status)]
+    for name, value in response.headers:
+        parts.append(b"%b: %b\r\n" % (name, safe_value(value)))
+    if framing:
+        parts.append(framing)
+    if close:
+        parts.append(b"Connection: close\r\n")
+    elif version == "1.0":
+        parts.append(b"Connection: keep-alive\r\n")
+    parts.append(DATE.line())
+    parts.append(b"\r\n")
+    if body:
+        parts.append(body)
+    return b"".join(parts)
+
+
+def whole(response: Response, body: bytes, method: str, version: str, *, close: bool) -> bytes:
+    """A complete response; without its body where none may follow."""
+    framing = b"Content-Length: %d\r\n" % len(body)
+    if response.status in NO_BODY:
+        framing = body = b""
+    elif method == "HEAD":
+        body = b""
+        if declared_length(response) is not None:
+            framing = b""
+    return head(response, version, framing, close=close, body=body)
+
+
+def declared_length(response: Response) -> int | None:
+    """The ``Content-Length`` a handler gave of its own accord."""
+    for name, value in response.headers:
+        if name.lower() == b"content-length" and value.isdigit():
+            return int(value)
+    return None
+
+
+def chunk(data: bytes) -> bytes:
+    """One piece of a chunked body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _unknown_status(status: int) -> bytes:
+    return b"HTTP/1.1 %d status code %d\r\n" % (status, status)
