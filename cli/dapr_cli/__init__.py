@@ -1,1 +1,1 @@
-"""The dapr command line."""
+"""``dapr``: the command line of a Dapr runtime on this machine."""

@@ -1,0 +1,145 @@
+"""``dapr init``: directories, the launcher of ``daprd``, a configuration and components."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from dapr_cli import launcher, manifests
+from dapr_cli.console import Console
+from dapr_cli.errors import CliError
+from dapr_cli.install import Install
+from dapr_cli.redis_check import check_redis
+from dapr_cli.session import Verb, kubernetes_option, session
+from dapr_common import RUNTIME_VERSION
+
+_ZIPKIN_SECONDS = 0.3
+_CONTAINER_FLAGS = (
+    "--container-runtime",
+    "--from-dir",
+    "--image-registry",
+    "--image-variant",
+    "--network",
+    "--scheduler-volume",
+)
+
+
+def _ignored(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        session().console.warning(f"{parameter.opts[0]} has no effect: no containers are used")
+
+
+def _container_flags(function: Callable[..., None]) -> Callable[..., None]:
+    for flag in _CONTAINER_FLAGS:
+        option = click.option(flag, expose_value=False, hidden=True, callback=_ignored)
+        function = option(function)
+    return function
+
+
+@click.command("init", cls=Verb)
+@click.option("-s", "--slim", is_flag=True, help="Only daprd and an empty configuration.")
+@click.option("--redis", is_flag=True, help="Components on a Redis server, which must be running.")
+@click.option(
+    "--redis-host",
+    metavar="HOST:PORT",
+    default="localhost:6379",
+    show_default=True,
+    help="Where --redis looks for it.",
+)
+@click.option(
+    "--runtime-version",
+    metavar="VERSION",
+    help=f"Only {RUNTIME_VERSION} or latest: the runtime comes with this CLI.",
+)
+@_container_flags
+@kubernetes_option
+def init_command(slim: bool, redis: bool, redis_host: str, runtime_version: str | None) -> None:
+    """Set Dapr up on this machine: no Docker, no network, no root.
+
+    Writes bin/daprd, config.yaml and the components statestore, pubsub and secretstore. The
+    embedded ones keep their data in .dapr/data. It may be run again at any time: files that
+    you changed stay as they are.
+    """
+    if slim and redis:
+        raise click.UsageError("--slim writes no components, --redis writes some: choose one")
+    console, install = session().console, session().install
+    _check_version(runtime_version, console)
+    if redis:
+        check_redis(redis_host)
+    console.pending(f"Setting Dapr up in {install.root}")
+    _directories(install)
+    _report(console, "bin/daprd", "written" if launcher.write(install.daprd) else "is up to date")
+    zipkin = not slim and _listens(*manifests.ZIPKIN)
+    _write(install.config, manifests.configuration(zipkin=zipkin), "", install, console)
+    if zipkin:
+        console.info("Zipkin answers on port 9411: every request will be traced to it")
+    if not slim:
+        _components(install, redis_host if redis else "", console)
+    console.success(f"Dapr runtime {RUNTIME_VERSION} is set up")
+    console.info("Next: dapr run --app-id myapp --app-port 8000 -- python app.py")
+
+
+def _check_version(version: str | None, console: Console) -> None:
+    if version and version.removeprefix("v") not in ("latest", RUNTIME_VERSION):
+        console.warning(f"--runtime-version {version}: this CLI brings {RUNTIME_VERSION} instead")
+
+
+def _directories(install: Install) -> None:
+    try:
+        for directory in (install.root, install.bin, install.components, install.data):
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CliError(
+            f"{install.root} cannot be written: {error}", "Choose another place: --runtime-path DIR"
+        ) from error
+
+
+def _components(install: Install, redis_host: str, console: Console) -> None:
+    embedded = manifests.embedded(install)
+    wanted = manifests.redis(redis_host) if redis_host else embedded
+    for name, text in {**wanted, **manifests.secrets(install)}.items():
+        # What an earlier init wrote and nobody changed makes way for Redis.
+        _write(install.components / name, text, embedded.get(name, ""), install, console)
+    if not install.secrets.exists():
+        install.secrets.touch(mode=0o600)
+        install.secrets.write_text("{}\n")
+
+
+def _write(file: Path, text: str, replaced: str, install: Install, console: Console) -> None:
+    name = str(file.relative_to(install.root))
+    if not file.exists():
+        file.write_text(text, encoding="utf-8")
+        file.chmod(0o644)
+        _report(console, name, "written" + _type(text))
+        return
+    existing = file.read_text(encoding="utf-8", errors="replace")
+    if existing == text:
+        _report(console, name, "is up to date" + _type(text))
+    elif existing == replaced:
+        file.write_text(text, encoding="utf-8")
+        _report(console, name, f"written{_type(text)}, in place of{_type(replaced)}")
+    else:
+        _report(console, name, f"kept as it is{_type(existing)}")
+
+
+def _type(text: str) -> str:
+    """`` (state.sqlite)`` for a component's manifest."""
+    for line in text.splitlines():
+        if line.strip().startswith("type:"):
+            return f" ({line.partition(':')[2].strip()})"
+    return ""
+
+
+def _report(console: Console, name: str, what: str) -> None:
+    console.success(f"{name} {what}")
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), _ZIPKIN_SECONDS):
+            return True
+    except OSError:
+        return False

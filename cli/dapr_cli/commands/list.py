@@ -1,0 +1,85 @@
+"""``dapr list``: the running apps, however their sidecars were started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import click
+
+from dapr_cli import instances, render
+from dapr_cli.instances import Instance
+from dapr_cli.session import Verb, kubernetes_option, session
+
+_FORMATS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
+    "json": render.as_json,
+    "yaml": render.as_yaml,
+}
+
+
+@click.command("list", cls=Verb)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="How to print them.",
+)
+@kubernetes_option
+def list_command(output: str) -> None:
+    """List the running apps and their sidecars.
+
+    Every daprd process of this machine with an app id is found, also those that the official
+    CLI, a service manager or you yourself started.
+    """
+    found = instances.running()
+    now = datetime.now()  # noqa: DTZ005 - compared with local times
+    if output != "table":
+        click.echo(_FORMATS[output]([_record(each, now) for each in found]), nl=output == "yaml")
+    elif found:
+        click.echo(render.table([_row(each, now) for each in found]))
+    else:
+        session().console.info("No Dapr instances found.")
+
+
+def _row(instance: Instance, now: datetime) -> dict[str, object]:
+    return {
+        "APP_ID": instance.app_id,
+        "HTTP_PORT": instance.http_port,
+        "GRPC_PORT": instance.grpc_port,
+        "APP_PORT": instance.app_port,
+        "COMMAND": render.cut(instance.command),
+        "AGE": render.age((now - instance.created).total_seconds()),
+        "CREATED": render.created(instance.created),
+        "DAPRD_PID": instance.daprd_pid,
+        "CLI_PID": instance.cli_pid,
+        "APP_PID": instance.app_pid,
+        "RUN_TEMPLATE_PATH": instance.run_template_path,
+        "APP_LOG_PATH": instance.app_log_path,
+        "DAPRD_LOG_PATH": instance.daprd_log_path,
+        "RUNTEMPLATENAME": instance.run_template_name,
+    }
+
+
+def _record(instance: Instance, now: datetime) -> dict[str, Any]:
+    return {
+        "appId": instance.app_id,
+        "httpPort": instance.http_port,
+        "grpcPort": instance.grpc_port,
+        "appPort": instance.app_port,
+        "metricsEnabled": instance.metrics_enabled,
+        "command": instance.command,
+        "age": render.age((now - instance.created).total_seconds()),
+        "created": render.created(instance.created),
+        "daprdPid": instance.daprd_pid,
+        "cliPid": instance.cli_pid,
+        "appPid": instance.app_pid,
+        "maxRequestBodySize": instance.max_body_bytes,
+        "httpReadBufferSize": instance.read_buffer_bytes,
+        "runTemplatePath": instance.run_template_path,
+        "appLogPath": instance.app_log_path,
+        "daprdLogPath": instance.daprd_log_path,
+        "runTemplateName": instance.run_template_name,
+    }

@@ -1,0 +1,49 @@
+"""Status lines: a sign, two blanks and the text, or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+
+import click
+
+_SIGNS = {"success": "✅", "failure": "❌", "warning": "⚠", "pending": "⌛", "info": "ℹ️"}  # noqa: RUF001 - the sign Dapr prints
+_COLORS = {"success": "green", "failure": "red", "warning": "yellow"}
+
+
+class Console:
+    """Writes what a command has to say; failures and warnings go to the error output."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+
+    def success(self, text: str) -> None:
+        """Something was done."""
+        self._say("success", text)
+
+    def failure(self, text: str) -> None:
+        """Something could not be done."""
+        self._say("failure", text)
+
+    def warning(self, text: str) -> None:
+        """Something went on, but not as one may think."""
+        self._say("warning", text)
+
+    def pending(self, text: str) -> None:
+        """Something has begun."""
+        self._say("pending", text)
+
+    def info(self, text: str) -> None:
+        """Something to know."""
+        self._say("info", text)
+
+    def _say(self, status: str, text: str) -> None:
+        error = status in ("failure", "warning")
+        if self.as_json:
+            time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            record = {"time": time, "status": status, "msg": text}
+            click.echo(json.dumps(record, ensure_ascii=False), err=error)
+            return
+        sign = "" if sys.platform == "win32" else f"{_SIGNS[status]}  "
+        click.secho(f"{sign}{text}", fg=_COLORS.get(status), err=error)

@@ -1,0 +1,58 @@
+"""The program ``bin/daprd``: starts the sidecar that was installed with this CLI.
+
+The kernel calls a script after its file, so the process is named ``daprd``, as tools expect.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from dapr_cli.errors import CliError
+
+_MARK = "Starts the Dapr sidecar that was installed with the 'dapr' command."
+_LONGEST_SHEBANG = 127  # what every kernel reads of the first line
+
+
+def text(python: str = sys.executable) -> str:
+    """The launcher's content for a Python interpreter."""
+    body = (
+        f'"""{_MARK}"""\nimport sys\n\nfrom dapr_sidecar.__main__ import main\n\nsys.exit(main())\n'
+    )
+    if len(python) + 2 <= _LONGEST_SHEBANG and not any(c.isspace() for c in python):
+        return f"#!{python}\n{body}"
+    # Both a shell script that runs Python on itself and a Python file with a string in front.
+    return f"#!/bin/sh\n'''exec' {shlex.quote(python)} \"$0\" \"$@\"\n' '''\n{body}"
+
+
+def write(file: Path) -> bool:
+    """Write the launcher unless it is there already; whether something changed.
+
+    Raises ``CliError`` when another program is in its place or there is no sidecar to start.
+    """
+    if find_spec("dapr_sidecar") is None:
+        raise CliError("this installation has no sidecar: the package dapr_sidecar is missing")
+    wanted = text()
+    if file.exists() or file.is_symlink():
+        if not is_ours(file):
+            raise CliError(
+                f"{file} is another program", "'dapr uninstall' removes it; then init again."
+            )
+        if file.read_text() == wanted and os.access(file, os.X_OK):
+            return False
+        file.unlink()
+    file.write_text(wanted)
+    file.chmod(0o755)
+    return True
+
+
+def is_ours(file: Path) -> bool:
+    """Whether the file is a launcher written here."""
+    try:
+        with file.open("rb") as content:
+            return _MARK.encode() in content.read(2000)
+    except OSError:
+        return False

@@ -1,0 +1,265 @@
+"""The multi-app run file: YAML → settings of every application in it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dapr_cli.errors import CliError
+from dapr_cli.install import Install, locate
+from dapr_cli.settings import DESTINATIONS, RunSettings
+
+DEFAULT_NAME = "dapr.yaml"
+
+# Key in the file → (field of RunSettings, type).
+_SHARED: dict[str, tuple[str, type]] = {
+    "appProtocol": ("app_protocol", str),
+    "apiListenAddresses": ("listen_addresses", str),
+    "enableProfiling": ("enable_profiling", bool),
+    "logLevel": ("log_level", str),
+    "appMaxConcurrency": ("app_max_concurrency", int),
+    "placementHostAddress": ("placement_host_address", str),
+    "schedulerHostAddress": ("scheduler_host_address", str),
+    "appSSL": ("app_ssl", bool),
+    "maxBodySize": ("max_body_size", str),
+    "readBufferSize": ("read_buffer_size", str),
+    "enableAppHealthCheck": ("enable_app_health_check", bool),
+    "appHealthCheckPath": ("app_health_check_path", str),
+    "appHealthProbeInterval": ("app_health_probe_interval", int),
+    "appHealthProbeTimeout": ("app_health_probe_timeout", int),
+    "appHealthThreshold": ("app_health_threshold", int),
+    "enableApiLogging": ("enable_api_logging", bool),
+    "daprdLogDestination": ("daprd_log_destination", str),
+    "appLogDestination": ("app_log_destination", str),
+}
+_APP_ONLY: dict[str, tuple[str, type]] = {
+    "appChannelAddress": ("app_channel_address", str),
+    "appPort": ("app_port", int),
+    "daprHTTPPort": ("http_port", int),
+    "daprGRPCPort": ("grpc_port", int),
+    "daprInternalGRPCPort": ("internal_grpc_port", int),
+    "profilePort": ("profile_port", int),
+    "metricsPort": ("metrics_port", int),
+}
+_PATHS = {"configFilePath", "resourcesPath", "resourcesPaths", "runtimePath", "unixDomainSocket"}
+_COMMON_KEYS = _SHARED.keys() | _PATHS - {"unixDomainSocket"} | {"env"}
+_KUBERNETES_KEYS = {"containerImage", "containerImagePullPolicy", "createService"}
+_APP_KEYS = (
+    _COMMON_KEYS
+    | _APP_ONLY.keys()
+    | _KUBERNETES_KEYS
+    | {"appDirPath", "appID", "command", "unixDomainSocket"}
+)
+_WORDS = {str: "text", int: "a whole number", bool: "true or false"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A run file, read; ``path`` is absolute, and empty for standard input."""
+
+    path: str
+    name: str
+    apps: tuple[RunSettings, ...]
+    warnings: tuple[str, ...]
+
+
+def run_file_path(given: str) -> Path:
+    """The file meant by ``-f``: a directory stands for its ``dapr.yaml``. Raises ``CliError``."""
+    path = Path(given).expanduser().absolute()
+    if path.is_dir():
+        path /= DEFAULT_NAME
+    if not path.is_file():
+        raise CliError(f"the run file {path} does not exist")
+    return path.resolve()
+
+
+def parse(text: str, path: Path | None, runtime_path: str = "") -> RunFile:
+    """Read a run file's text; its paths start at the file. Raises ``CliError``."""
+    import yaml
+
+    from dapr_common.kube.yaml_text import load_yaml
+
+    source = str(path or "standard input")
+    try:
+        body = load_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise CliError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(body, Mapping):
+        raise CliError(f"{source} must hold a mapping with 'version' and 'apps'")
+    reader = _Reader(source, path.parent if path else Path.cwd(), runtime_path)
+    return RunFile(
+        path=str(path or ""),
+        name=str(body.get("name") or ""),
+        apps=reader.apps(body),
+        warnings=tuple(reader.warnings),
+    )
+
+
+class _Reader:
+    def __init__(self, source: str, base: Path, runtime_path: str) -> None:
+        self._source = source
+        self._base = base
+        self._runtime_path = runtime_path
+        self.warnings: list[str] = []
+
+    def apps(self, body: Mapping[str, Any]) -> tuple[RunSettings, ...]:
+        if not body.get("version"):
+            raise CliError(f"{self._source}: 'version' is required, use 'version: 1'")
+        self._check_keys(body, {"version", "name", "common", "apps"}, "")
+        common = self._mapping(body.get("common"), "common")
+        self._check_keys(common, _COMMON_KEYS, "common: ")
+        entries = body.get("apps")
+        if not isinstance(entries, list) or not entries:
+            raise CliError(f"{self._source}: 'apps' must list at least one application")
+        apps = tuple(
+            self._app(self._mapping(entry, f"apps[{i}]"), common, f"apps[{i}]")
+            for i, entry in enumerate(entries)
+        )
+        names = [app.app_id for app in apps]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise CliError(f"{self._source}: the appID {twice[0]} is used more than once")
+        return apps
+
+    def _app(self, entry: Mapping[str, Any], common: Mapping[str, Any], where: str) -> RunSettings:
+        if not entry.get("appDirPath"):
+            raise CliError(f"{self._source}: {where}: 'appDirPath' is required")
+        app_dir = self._existing(str(entry["appDirPath"]), self._base, where, "appDirPath")
+        if not app_dir.is_dir():
+            raise CliError(f"{self._source}: {where}: appDirPath {app_dir} is not a directory")
+        app_id = str(entry.get("appID") or app_dir.name)
+        where = f"app {app_id}"
+        self._check_keys(entry, _APP_KEYS, f"{where}: ")
+        values: dict[str, Any] = {}
+        for key, (name, kind) in (_SHARED | _APP_ONLY).items():
+            # Zero, false and "" count as not set, as in Dapr.
+            value = entry.get(key) or (common.get(key) if key in _SHARED else None)
+            if value:
+                values[name] = self._typed(value, kind, f"{where}: {key}")
+        for key in ("daprdLogDestination", "appLogDestination"):
+            self._check_destination(values.get(_SHARED[key][0]), f"{where}: {key}")
+        runtime_path = self._runtime_path_of(entry, common, app_dir, where)
+        install = locate(runtime_path)
+        return RunSettings(
+            app_id=app_id,
+            app_dir=app_dir,
+            command=self._command(entry.get("command"), where),
+            env=self._env(common, "common") | self._env(entry, where),
+            runtime_path=runtime_path,
+            unix_domain_socket=self._socket_dir(entry, app_dir),
+            config=self._config(entry, common, app_dir, install, where),
+            resources=self._resources(entry, common, app_dir, install, where),
+            **values,
+        )
+
+    def _runtime_path_of(
+        self, entry: Mapping[str, Any], common: Mapping[str, Any], app_dir: Path, where: str
+    ) -> str:
+        if entry.get("runtimePath"):
+            return str(self._existing(str(entry["runtimePath"]), app_dir, where, "runtimePath"))
+        if common.get("runtimePath"):
+            found = self._existing(str(common["runtimePath"]), self._base, "common", "runtimePath")
+            return str(found)
+        return self._runtime_path
+
+    def _resources(
+        self,
+        entry: Mapping[str, Any],
+        common: Mapping[str, Any],
+        app_dir: Path,
+        install: Install,
+        where: str,
+    ) -> tuple[str, ...]:
+        for values, base, place in ((entry, app_dir, where), (common, self._base, "common")):
+            if paths := self._paths(values, place):
+                found = [self._existing(path, base, place, "resourcesPaths") for path in paths]
+                return tuple(map(str, found))
+            own = app_dir / ".dapr" / "resources"
+            if values is entry and own.is_dir():
+                return (str(own),)
+        return (str(install.components),)
+
+    def _paths(self, values: Mapping[str, Any], where: str) -> list[str]:
+        paths = values.get("resourcesPaths") or []
+        if isinstance(paths, str) or not isinstance(paths, Sequence):
+            raise CliError(f"{self._source}: {where}: resourcesPaths must be a list")
+        if not paths and values.get("resourcesPath"):
+            paths = [values["resourcesPath"]]
+        return [str(path) for path in paths]
+
+    def _config(
+        self,
+        entry: Mapping[str, Any],
+        common: Mapping[str, Any],
+        app_dir: Path,
+        install: Install,
+        where: str,
+    ) -> str:
+        key = "configFilePath"
+        if entry.get(key):
+            return str(self._existing(str(entry[key]), app_dir, where, key))
+        if (own := app_dir / ".dapr" / "config.yaml").is_file():
+            return str(own)
+        if common.get(key):
+            return str(self._existing(str(common[key]), self._base, "common", key))
+        return str(install.config) if install.config.is_file() else ""
+
+    def _socket_dir(self, entry: Mapping[str, Any], app_dir: Path) -> str:
+        given = entry.get("unixDomainSocket")
+        return str(_absolute(str(given), app_dir)) if given else ""
+
+    def _command(self, value: object, where: str) -> tuple[str, ...]:
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise CliError(
+                f'{self._source}: {where}: command must be a list such as ["python", "app.py"]'
+            )
+        return tuple(_text(part) for part in value)
+
+    def _env(self, values: Mapping[str, Any], where: str) -> dict[str, str]:
+        env = self._mapping(values.get("env"), f"{where}: env")
+        return {str(name): _text(value) for name, value in env.items()}
+
+    def _existing(self, given: str, base: Path, where: str, key: str) -> Path:
+        path = _absolute(given, base)
+        if not path.exists():
+            raise CliError(f"{self._source}: {where}: {key} {path} does not exist")
+        return path
+
+    def _check_destination(self, value: object, where: str) -> None:
+        if value is not None and value not in DESTINATIONS:
+            raise CliError(f"{self._source}: {where} must be one of {', '.join(DESTINATIONS)}")
+
+    def _check_keys(self, values: Mapping[str, Any], known: set[str], where: str) -> None:
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, 1)
+                hint = f", did you mean '{near[0]}'?" if near else ""
+                self.warnings.append(f"{self._source}: {where}unknown key '{key}'{hint}")
+
+    def _mapping(self, value: object, where: str) -> Mapping[str, Any]:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise CliError(f"{self._source}: {where} must be a mapping")
+        return value
+
+    def _typed(self, value: object, kind: type, where: str) -> object:
+        if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise CliError(f"{self._source}: {where} must be {_WORDS[kind]}")
+        return value
+
+
+def _absolute(given: str, base: Path) -> Path:
+    return Path(base, Path(given).expanduser()).resolve()
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,118 @@
+"""What every command knows: the global flags, the install directory, where messages go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from dapr_cli.console import Console
+from dapr_cli.errors import CliError
+from dapr_cli.install import Install, locate
+
+_TRUE = frozenset({"true", "t", "1", "TRUE", "True", "T"})
+_FALSE = frozenset({"false", "f", "0", "FALSE", "False", "F"})
+
+
+@dataclass(slots=True)
+class Session:
+    """The global flags, which may stand before or after the verb."""
+
+    runtime_path: str = ""
+    log_as_json: bool = False
+
+    @property
+    def install(self) -> Install:
+        return locate(self.runtime_path)
+
+    @property
+    def console(self) -> Console:
+        return Console(as_json=self.log_as_json)
+
+
+def session() -> Session:
+    """The session of the command that runs."""
+    return click.get_current_context().ensure_object(Session)
+
+
+def global_options() -> list[click.Parameter]:
+    """The options of the root command that every verb takes as well."""
+    return [
+        click.Option(
+            ["--log-as-json"],
+            is_flag=True,
+            expose_value=False,
+            callback=_remember("log_as_json"),
+            help="Write every status line as one JSON object.",
+        ),
+        click.Option(
+            ["--runtime-path"],
+            metavar="DIR",
+            expose_value=False,
+            callback=_remember("runtime_path"),
+            help="Where the .dapr directory lies.  [default: $DAPR_RUNTIME_PATH, else your home]",
+        ),
+    ]
+
+
+class Verb(click.Command):
+    """A command with the global flags; ``--flag=true`` and ``--flag=false`` are understood."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        named["params"] = [*named.get("params", []), *global_options()]
+        named.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        super().__init__(*args, **named)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._plain_switches(args))
+
+    def _plain_switches(self, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        plain = []
+        for argument in args[:end]:
+            name, equals, value = argument.partition("=")
+            if not equals or name not in self._switches():
+                plain.append(argument)
+            elif value in _TRUE:
+                plain.append(name)
+            elif value not in _FALSE:
+                raise click.UsageError(f"invalid argument '{value}' for {name}: use true or false")
+        return plain + args[end:]
+
+    def _switches(self) -> set[str]:
+        return {
+            name
+            for parameter in self.params
+            if isinstance(parameter, click.Option) and parameter.is_flag
+            for name in parameter.opts
+        }
+
+
+def no_kubernetes(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    """Callback of ``-k``: say that it is not there instead of doing something else."""
+    if value:
+        raise CliError(
+            f"dapr {ctx.info_name} -k: Kubernetes mode is not available in this version",
+            "Without -k the command works on this machine.",
+        )
+    return value
+
+
+kubernetes_option = click.option(
+    "-k",
+    "--kubernetes",
+    is_flag=True,
+    expose_value=False,
+    callback=no_kubernetes,
+    help="Work on a Kubernetes cluster (not available in this version).",
+)
+
+
+def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value:
+            setattr(ctx.ensure_object(Session), name, value)
+
+    return remember

@@ -1,0 +1,49 @@
+"""What one application and its sidecar are to be started with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DESTINATIONS = ("console", "file", "fileAndConsole")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """Settings of ``dapr run``. A port of 0 or less is not chosen yet; "" means not given."""
+
+    app_id: str
+    command: tuple[str, ...] = ()
+    app_port: int = 0
+    app_protocol: str = "http"
+    app_channel_address: str = "127.0.0.1"
+    app_max_concurrency: int = -1
+    app_ssl: bool = False
+    config: str = ""
+    resources: tuple[str, ...] = ()
+    http_port: int = -1
+    grpc_port: int = -1
+    internal_grpc_port: int = -1
+    metrics_port: int = -1
+    profile_port: int = -1
+    enable_profiling: bool = False
+    listen_addresses: str = ""
+    unix_domain_socket: str = ""
+    log_level: str = "info"
+    log_as_json: bool = False
+    enable_api_logging: bool = False
+    max_body_size: str = "4Mi"
+    read_buffer_size: str = "4Ki"
+    enable_app_health_check: bool = False
+    app_health_check_path: str = ""
+    app_health_probe_interval: int = 0
+    app_health_probe_timeout: int = 0
+    app_health_threshold: int = 0
+    placement_host_address: str = "localhost"
+    scheduler_host_address: str = "localhost"
+    runtime_path: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    app_dir: Path | None = None
+    daprd_log_destination: str = "file"
+    app_log_destination: str = "fileAndConsole"

@@ -1,0 +1,116 @@
+"""HTTP to a sidecar of this machine, over its port or its Unix socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+DEFAULT_SECONDS = 5.0
+
+
+class SidecarError(Exception):
+    """The sidecar could not be reached, or broke the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One whole response."""
+
+    status: int
+    reason: str
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 400
+
+    @property
+    def status_line(self) -> str:
+        return f"{self.status} {self.reason}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarClient:
+    """Talks to one sidecar; every call opens a connection of its own."""
+
+    http_port: int
+    socket_path: str = ""
+    token: str = field(default_factory=lambda: os.environ.get("DAPR_API_TOKEN", ""), repr=False)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = DEFAULT_SECONDS,
+    ) -> Answer:
+        """Send a request and read the answer. Raises ``SidecarError``."""
+        sent = dict(headers or {})
+        if self.token:
+            sent["dapr-api-token"] = self.token
+        connection = self._connect(seconds)
+        try:
+            connection.request(method, path, body=body, headers=sent)
+            response = connection.getresponse()
+            return Answer(response.status, response.reason, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise SidecarError(f"{self.target}: {error or type(error).__name__}") from error
+        finally:
+            connection.close()
+
+    @property
+    def target(self) -> str:
+        """What messages call the sidecar's address."""
+        return self.socket_path or f"127.0.0.1:{self.http_port}"
+
+    def metadata(self, seconds: float = 2.0) -> dict[str, Any]:
+        """The body of ``GET /v1.0/metadata``. Raises ``SidecarError``."""
+        answer = self.call("GET", "/v1.0/metadata", seconds=seconds)
+        if answer.status != 200:
+            raise SidecarError(f"{self.target}: metadata answered {answer.status_line}")
+        try:
+            body = json.loads(answer.body)
+        except ValueError as error:
+            raise SidecarError(f"{self.target}: metadata is no JSON") from error
+        return body if isinstance(body, dict) else {}
+
+    def set_metadata(self, key: str, value: str) -> None:
+        """Add an entry to the ``extended`` map. Raises ``SidecarError``."""
+        headers = {"Content-Type": "text/plain"}
+        answer = self.call("PUT", f"/v1.0/metadata/{key}", value.encode(), headers)
+        if not answer.ok:
+            raise SidecarError(f"{self.target}: metadata answered {answer.status_line}")
+
+    def is_ready(self) -> bool:
+        """Whether the APIs serve; that an app listens is not asked."""
+        try:
+            return self.call("GET", "/v1.0/healthz/outbound", seconds=1.0).ok
+        except SidecarError:
+            return False
+
+    def _connect(self, seconds: float) -> http.client.HTTPConnection:
+        if self.socket_path:
+            return _UnixConnection(self.socket_path, seconds)
+        return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=seconds)
+
+
+def socket_path(directory: str, app_id: str, protocol: str = "http") -> str:
+    """The Unix socket of a sidecar's API; "" when there is no such directory."""
+    return f"{directory}/dapr-{app_id}-{protocol}.socket" if directory else ""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

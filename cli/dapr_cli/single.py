@@ -1,0 +1,55 @@
+"""``dapr run`` of one application: until it, its sidecar or the user ends it."""
+
+from __future__ import annotations
+
+from dapr_cli.child import ending
+from dapr_cli.console import Console
+from dapr_cli.install import find_daprd, locate
+from dapr_cli.output import Output
+from dapr_cli.pair import Pair
+from dapr_cli.settings import RunSettings
+from dapr_cli.stop_signals import StopSignals
+
+
+async def run_one(settings: RunSettings, console: Console) -> int:
+    """Run an app and its sidecar, both on this terminal; the exit code."""
+    pair = Pair(
+        settings,
+        find_daprd(locate(settings.runtime_path)),
+        console,
+        app_output=Output(),
+        daprd_output=Output(),
+    )
+    announce(settings, console)
+    with StopSignals() as signals:
+        try:
+            if await signals.unless_stopped(_start(pair, console)):
+                await signals.unless_stopped(pair.first_end())
+            _say_ended(pair, console)
+        finally:
+            await pair.stop(signals.hurry)
+    if not pair.failed:
+        console.success("Exited Dapr and the app successfully" if pair.app else "Exited Dapr")
+    return 1 if pair.failed else 0
+
+
+def announce(settings: RunSettings, console: Console) -> None:
+    """Say what is being started, and where it will listen."""
+    console.info(
+        f"Starting Dapr with id {settings.app_id}. HTTP Port: {settings.http_port}. "
+        f"gRPC Port: {settings.grpc_port}"
+    )
+
+
+async def _start(pair: Pair, console: Console) -> None:
+    await pair.start({})
+    await pair.tell_sidecar({})
+    logs = "Both Dapr and your app logs" if pair.app else "Dapr logs"
+    console.success(f"You're up and running! {logs} will appear here.")
+
+
+def _say_ended(pair: Pair, console: Console) -> None:
+    for child in (pair.app, pair.sidecar):
+        if child is not None and child.exit_code is not None:
+            say = console.info if child.exit_code == 0 else console.failure
+            say(f"{child.title} ended with {ending(child.exit_code)}")
