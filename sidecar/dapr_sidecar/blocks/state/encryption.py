@@ -97,6 +97,12 @@ def _key(
                 f"'{entry.secret_key_ref.name}' was not found in '{manifest.secret_store}'"
             )
         return None  # no secret store at all: Dapr leaves encryption off
+    name = entry.secret_key_ref.name.encode()
+    if _SEPARATOR in name:
+        raise SettingsError(
+            f"invalid metadata field '{field_name}': the name of the secret can't contain '||': "
+            "what it encrypts could not be decrypted"
+        )
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     try:
@@ -106,4 +112,4 @@ def _key(
             f"invalid metadata field '{field_name}': expected a key of 128, 192 or 256 bits in "
             "hexadecimal"
         ) from None
-    return _Key(entry.secret_key_ref.name.encode(), cipher)
+    return _Key(name, cipher)
