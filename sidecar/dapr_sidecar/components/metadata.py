@@ -90,6 +90,42 @@ def setting_names(kind: type[Any]) -> dict[str, tuple[str, ...]]:
     return {attribute: spec.names for attribute, spec, _, _ in _fields(kind)}
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class SettingInfo:
+    """One metadata field, as documentation shows it."""
+
+    names: tuple[str, ...]
+    """The canonical name, then its aliases."""
+    type: Any
+    required: bool
+    default: Any
+    secret: bool
+    duration_unit: float
+    help: str
+
+
+def describe_settings(kind: type[Any]) -> list[SettingInfo]:
+    """Every field of a settings class, in order."""
+    defaults = {
+        field.name: field.default
+        if field.default_factory is dataclasses.MISSING
+        else field.default_factory()
+        for field in dataclasses.fields(kind)
+    }
+    return [
+        SettingInfo(
+            spec.names,
+            hint,
+            required,
+            None if required else defaults[attribute],
+            spec.secret,
+            spec.duration_unit,
+            spec.help,
+        )
+        for attribute, spec, hint, required in _fields(kind)
+    ]
+
+
 def decode_settings(kind: type[S], properties: Mapping[str, str]) -> S:
     """Decode a manifest's metadata. Raises ``SettingsError`` naming the field.
 

@@ -56,12 +56,24 @@ class HttpBindingSettings:
     root_ca: str = setting("MTLSRootCA", default="", help="PEM or path")
     client_cert: str = setting("MTLSClientCert", default="", help="PEM or path")
     client_key: str = setting("MTLSClientKey", default="", secret=True, help="PEM or path")
-    renegotiation: Renegotiation = setting("MTLSRenegotiation", default=Renegotiation.NEVER)
-    token: str = setting("securityToken", default="", secret=True)
-    token_header: str = setting("securityTokenHeader", default="")
-    response_timeout: timedelta | None = setting("responseTimeout", default=None)
-    error_if_not_2xx: bool = setting("errorIfNot2XX", default=True)
-    max_body_bytes: int = setting("maxResponseBodySize", default=100 << 20, parse=bytesize)
+    renegotiation: Renegotiation = setting(
+        "MTLSRenegotiation",
+        default=Renegotiation.NEVER,
+        help="whether a server may ask for a new handshake",
+    )
+    token: str = setting("securityToken", default="", secret=True, help="sent with requests")
+    token_header: str = setting(
+        "securityTokenHeader", default="", help="name of the header with the token"
+    )
+    response_timeout: timedelta | None = setting(
+        "responseTimeout", default=None, help="how long a request may take"
+    )
+    error_if_not_2xx: bool = setting(
+        "errorIfNot2XX", default=True, help="whether other statuses are failures"
+    )
+    max_body_bytes: int = setting(
+        "maxResponseBodySize", default=100 << 20, parse=bytesize, help="such as 100Mi"
+    )
 
 
 class HttpBinding(OutputBinding):

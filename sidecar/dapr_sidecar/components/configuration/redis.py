@@ -30,6 +30,7 @@ class RedisConfigurationSettings(RedisSettings):
         aliases=("maxRetryBackoff",),
         default=timedelta(seconds=2),
         duration_unit=0.001,
+        help="longest pause between attempts to connect",
     )
 
 

@@ -38,6 +38,7 @@ class RedisLockSettings(RedisSettings):
         aliases=("maxRetryBackoff",),
         default=timedelta(seconds=2),
         duration_unit=0.001,
+        help="longest pause between attempts to connect",
     )
 
 

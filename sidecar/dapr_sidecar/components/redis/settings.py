@@ -17,31 +17,54 @@ class RedisSettings:
 
     host: str = setting("redisHost", help="host:port, comma separated for a cluster")
     port: str = setting("redisPort", default="", help="port when redisHost has none")
-    username: str = setting("redisUsername", default="")
-    password: str = setting("redisPassword", default="", secret=True)
-    database: int = setting("redisDB", default=0)
+    username: str = setting("redisUsername", default="", help="ACL user; empty for the default")
+    password: str = setting("redisPassword", default="", secret=True, help="password")
+    database: int = setting("redisDB", default=0, help="number of the database")
     type: str = setting("redisType", default="node", help="node or cluster")
-    enable_tls: bool = setting("enableTLS", default=False)
-    insecure_skip_verify: bool = setting("insecureSkipTLSVerify", default=False)
-    client_cert: str = setting("clientCert", default="", help="PEM")
-    client_key: str = setting("clientKey", default="", secret=True, help="PEM")
+    enable_tls: bool = setting("enableTLS", default=False, help="connect with TLS")
+    insecure_skip_verify: bool = setting(
+        "insecureSkipTLSVerify", default=False, help="take any certificate of the server"
+    )
+    client_cert: str = setting("clientCert", default="", help="certificate of this client, PEM")
+    client_key: str = setting("clientKey", default="", secret=True, help="its key, PEM")
     failover: bool = setting("failover", default=False, help="use sentinels")
-    sentinel_master_name: str = setting("sentinelMasterName", default="")
-    sentinel_username: str = setting("sentinelUsername", default="")
-    sentinel_password: str = setting("sentinelPassword", default="", secret=True)
-    max_retries: int = setting("redisMaxRetries", aliases=("maxRetries",), default=3)
+    sentinel_master_name: str = setting(
+        "sentinelMasterName", default="", help="what the sentinels call the server"
+    )
+    sentinel_username: str = setting("sentinelUsername", default="", help="user at the sentinels")
+    sentinel_password: str = setting(
+        "sentinelPassword", default="", secret=True, help="password at the sentinels"
+    )
+    max_retries: int = setting(
+        "redisMaxRetries",
+        aliases=("maxRetries",),
+        default=3,
+        help="further attempts to connect",
+    )
     min_retry_interval: timedelta = setting(
-        "redisMinRetryInterval", default=timedelta(milliseconds=8), duration_unit=_MILLISECONDS
+        "redisMinRetryInterval",
+        default=timedelta(milliseconds=8),
+        duration_unit=_MILLISECONDS,
+        help="first pause between attempts to connect",
     )
     max_retry_interval: timedelta = setting(
         "redisMaxRetryInterval",
         aliases=("maxRetryBackoff",),
         default=timedelta(milliseconds=512),
         duration_unit=_MILLISECONDS,
+        help="longest pause between attempts to connect",
     )
-    dial_timeout: timedelta = setting("dialTimeout", default=timedelta(seconds=5))
-    read_timeout: timedelta = setting("readTimeout", default=timedelta(seconds=3))
-    write_timeout: timedelta = setting("writeTimeout", default=timedelta(seconds=3))
+    dial_timeout: timedelta = setting(
+        "dialTimeout", default=timedelta(seconds=5), help="how long connecting may take"
+    )
+    read_timeout: timedelta = setting(
+        "readTimeout", default=timedelta(seconds=3), help="how long to wait for an answer"
+    )
+    write_timeout: timedelta = setting(
+        "writeTimeout",
+        default=timedelta(seconds=3),
+        help="accepted; readTimeout covers sending, too",
+    )
 
     def address(self) -> tuple[str, int]:
         """Host and port. Raises ``SettingsError``."""

@@ -31,6 +31,7 @@ from dapr_sidecar.components.state.base import (
 )
 
 _LOG = get_logger("dapr.contrib.state.sqlite")
+_DEFAULT_SECONDS = 20.0
 _MAX_TTL = 2_147_483_647
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LIVE = "(expiration_time IS NULL OR expiration_time > CURRENT_TIMESTAMP)"
@@ -43,13 +44,29 @@ class SqliteStateSettings:
     connection_string: str = setting(
         "connectionString", aliases=("url",), help="path of the database file, or a file: URI"
     )
-    table: str = setting("tableName", default="state")
-    metadata_table: str = setting("metadataTableName", default="metadata")
-    timeout: timedelta = setting("timeout", aliases=("timeoutInSeconds",), default=timedelta(0))
-    busy_timeout: timedelta = setting("busyTimeout", default=timedelta(seconds=2))
-    disable_wal: bool = setting("disableWAL", default=False)
+    table: str = setting("tableName", default="state", help="table of the data")
+    metadata_table: str = setting(
+        "metadataTableName", default="metadata", help="table of the layout's version"
+    )
+    timeout: timedelta = setting(
+        "timeout",
+        aliases=("timeoutInSeconds",),
+        default=timedelta(seconds=20),
+        help="how long one operation may take",
+    )
+    busy_timeout: timedelta = setting(
+        "busyTimeout",
+        default=timedelta(seconds=2),
+        help="how long to wait while another process writes",
+    )
+    disable_wal: bool = setting(
+        "disableWAL", default=False, help="no write-ahead log: for network file systems"
+    )
     cleanup_interval: timedelta = setting(
-        "cleanupInterval", aliases=("cleanupIntervalInSeconds",), default=timedelta(0)
+        "cleanupInterval",
+        aliases=("cleanupIntervalInSeconds",),
+        default=timedelta(0),
+        help="how often expired rows are deleted; 0 never",
     )
 
 
@@ -76,7 +93,7 @@ class SqliteStateStore(StateStore):
         self._database = Database(
             settings.connection_string,
             busy_timeout=settings.busy_timeout.total_seconds(),
-            timeout=settings.timeout.total_seconds() or 20.0,
+            timeout=settings.timeout.total_seconds() or _DEFAULT_SECONDS,
             wal=not settings.disable_wal,
         )
         self._cleaner: asyncio.Task[None] | None = None
