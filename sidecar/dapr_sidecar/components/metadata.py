@@ -101,6 +101,8 @@ class SettingInfo:
     default: Any
     secret: bool
     duration_unit: float
+    is_size: bool
+    """Whether byte units such as ``Mi`` are allowed."""
     help: str
 
 
@@ -120,6 +122,7 @@ def describe_settings(kind: type[Any]) -> list[SettingInfo]:
             None if required else defaults[attribute],
             spec.secret,
             spec.duration_unit,
+            spec.parse is bytesize,
             spec.help,
         )
         for attribute, spec, hint, required in _fields(kind)

@@ -72,7 +72,10 @@ class HttpBindingSettings:
         "errorIfNot2XX", default=True, help="whether other statuses are failures"
     )
     max_body_bytes: int = setting(
-        "maxResponseBodySize", default=100 << 20, parse=bytesize, help="such as 100Mi"
+        "maxResponseBodySize",
+        default=100 << 20,
+        parse=bytesize,
+        help="the rest is cut off; 0 no limit",
     )
 
 

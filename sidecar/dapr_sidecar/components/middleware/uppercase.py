@@ -25,7 +25,9 @@ def _direction(text: str) -> str:
 class UppercaseSettings:
     """Settings of the middleware."""
 
-    direction: str = setting("direction", default="request", parse=_direction)
+    direction: str = setting(
+        "direction", default="request", parse=_direction, help="request, response or both"
+    )
 
 
 class UppercaseMiddleware(HttpMiddleware):

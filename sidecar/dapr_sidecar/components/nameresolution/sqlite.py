@@ -31,19 +31,36 @@ class SqliteResolverSettings:
     """Settings of the resolver."""
 
     connection_string: str = setting("connectionString", help="path or file: URI")
-    table: str = setting("tableName", default="hosts")
-    metadata_table: str = setting("metadataTableName", default="metadata")
-    update_interval: timedelta = setting("updateInterval", default=timedelta(seconds=5))
+    table: str = setting("tableName", default="hosts", help="table of the addresses")
+    metadata_table: str = setting(
+        "metadataTableName", default="metadata", help="table of the layout's version"
+    )
+    update_interval: timedelta = setting(
+        "updateInterval",
+        default=timedelta(seconds=5),
+        help="how often an address is renewed",
+    )
     cleanup_interval: timedelta = setting(
-        "cleanupInterval", aliases=["cleanupIntervalInSeconds"], default=timedelta(hours=1)
+        "cleanupInterval",
+        aliases=["cleanupIntervalInSeconds"],
+        default=timedelta(hours=1),
+        help="how often old addresses are deleted",
     )
     timeout: timedelta = setting(
-        "timeout", aliases=["timeoutInSeconds"], default=timedelta(seconds=1)
+        "timeout",
+        aliases=["timeoutInSeconds"],
+        default=timedelta(seconds=1),
+        help="how long one operation may take",
     )
     busy_timeout: timedelta = setting(
-        "busyTimeout", default=timedelta(milliseconds=800), duration_unit=0.001
+        "busyTimeout",
+        default=timedelta(milliseconds=800),
+        duration_unit=0.001,
+        help="how long to wait while another process writes",
     )
-    disable_wal: bool = setting("disableWAL", default=False)
+    disable_wal: bool = setting(
+        "disableWAL", default=False, help="no write-ahead log: for network file systems"
+    )
 
     def check(self) -> None:
         """Refuse what cannot work. Raises ``ValueError``."""

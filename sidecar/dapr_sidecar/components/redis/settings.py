@@ -15,19 +15,19 @@ _MILLISECONDS = 0.001
 class RedisSettings:
     """Names as in Dapr's Redis components; bare numbers of durations are seconds."""
 
-    host: str = setting("redisHost", help="host:port, comma separated for a cluster")
+    host: str = setting("redisHost", help="host:port")
     port: str = setting("redisPort", default="", help="port when redisHost has none")
     username: str = setting("redisUsername", default="", help="ACL user; empty for the default")
     password: str = setting("redisPassword", default="", secret=True, help="password")
     database: int = setting("redisDB", default=0, help="number of the database")
-    type: str = setting("redisType", default="node", help="node or cluster")
+    type: str = setting("redisType", default="node", help="node; cluster is not available yet")
     enable_tls: bool = setting("enableTLS", default=False, help="connect with TLS")
     insecure_skip_verify: bool = setting(
         "insecureSkipTLSVerify", default=False, help="take any certificate of the server"
     )
     client_cert: str = setting("clientCert", default="", help="certificate of this client, PEM")
     client_key: str = setting("clientKey", default="", secret=True, help="its key, PEM")
-    failover: bool = setting("failover", default=False, help="use sentinels")
+    failover: bool = setting("failover", default=False, help="not available yet")
     sentinel_master_name: str = setting(
         "sentinelMasterName", default="", help="what the sentinels call the server"
     )

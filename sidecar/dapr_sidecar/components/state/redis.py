@@ -94,7 +94,9 @@ class RedisStateSettings(RedisSettings):
     """The shared connection settings and this store's own."""
 
     ttl: int | None = setting("ttlInSeconds", default=None, help="expiry of writes without one")
-    query_indexes: str = setting("queryIndexes", default="", help="JSON list of query indexes")
+    query_indexes: str = setting(
+        "queryIndexes", default="", help="accepted; queries are not available yet"
+    )
 
 
 class RedisStateStore(StateStore):
