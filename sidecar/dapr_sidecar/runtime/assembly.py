@@ -289,9 +289,9 @@ class Sidecar:
             self.readiness.ready("runtime")
             announce()
 
+        await self._blocks.outbox.start()
         self._outbound.ready("outbound")
         if self._app is None:
-            await self._blocks.outbox.start()  # its events are not for an app of this sidecar
             initialised()
         else:
             tasks.create_task(self._app.run(initialised), name="app-lifecycle")

@@ -82,7 +82,7 @@ class BuildingBlocks:
 
     def feeders(self) -> list[Feeder]:
         """What delivers to the app while it is healthy, in the order it is started."""
-        return [self.subscriptions, self.inputs, self.outbox]
+        return [self.subscriptions, self.inputs]
 
     async def component_changed(self, manifest: Component) -> None:
         """A component came, changed or went."""

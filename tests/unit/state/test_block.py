@@ -285,14 +285,18 @@ async def test_etags_over_grpc(channel: GrpcChannel, scripted: Scripted) -> None
         (
             {"a": EtagError("1"), "b": EtagError("2")},
             409,
-            "possible etag mismatch. error from state store: possible etag mismatch. "
-            "error from state store: 1\npossible etag mismatch. error from state store: 2",
+            (
+                "possible etag mismatch. error from state store: possible etag mismatch. "
+                "error from state store: 1\npossible etag mismatch. error from state store: 2"
+            ),
         ),
         (
             {"a": EtagError("1"), "b": EtagError("2", invalid=True)},
             400,
-            "invalid etag value: possible etag mismatch. error from state store: 1\n"
-            "invalid etag value: 2",
+            (
+                "invalid etag value: possible etag mismatch. error from state store: 1\n"
+                "invalid etag value: 2"
+            ),
         ),
         ({"a": EtagError("1"), "b": OSError("2")}, 500, None),
         ({"b": OSError("2")}, 500, "2"),

@@ -57,6 +57,10 @@ class Outcome(enum.Enum):
     """Only the store can tell."""
 
 
+Place = tuple[str, str]
+"""An internal pubsub and topic."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A store with an outbox, and where its events go."""
@@ -111,6 +115,11 @@ class TransactionalOutbox:
     def __init__(self, pubsub: PubSubBlock) -> None:
         self._pubsub = pubsub
         self.outcomes = Outcomes()
+        self._subscribed: dict[Place, asyncio.Event] = {}
+
+    def subscribed(self, place: Place) -> asyncio.Event:
+        """Set once the place has a subscription: many brokers keep nothing for anyone before."""
+        return self._subscribed.setdefault(place, asyncio.Event())
 
     def plan(
         self,
@@ -142,18 +151,24 @@ class TransactionalOutbox:
     async def publish(self, batch: Batch) -> None:
         """Send the events to where they wait. Raises ``DaprError``; nothing may be written then."""
         self.outcomes.remember(batch)
-        pubsub = batch.target.settings.internal_pubsub
         try:
             async with asyncio.timeout(_PUBLISH_SECONDS):
-                for marker, event in batch.events.items():
-                    batch.published.append(marker)
-                    await self._pubsub.publish_stored(pubsub, batch.topic, event, None)
+                await self._publish(batch)
         except BaseException as error:
             await self._give_up(batch, Outcome.FAILED)
             if isinstance(error, Exception):
                 reason = str(error) or "the message broker did not answer in time"
                 raise errors.outbox_failed(self._pubsub.context.identity.app_id, reason) from error
             raise
+
+    async def _publish(self, batch: Batch) -> None:
+        pubsub = batch.target.settings.internal_pubsub
+        self._pubsub.find(pubsub, batch.topic, None)
+        if batch.events:
+            await self.subscribed((pubsub, batch.topic)).wait()
+        for marker, event in batch.events.items():
+            batch.published.append(marker)
+            await self._pubsub.publish_stored(pubsub, batch.topic, event, None)
 
     async def execute(self, batch: Batch, transact: Callable[[], Awaitable[None]]) -> None:
         """Run the transaction; a policy may do so more than once."""

@@ -1,15 +1,18 @@
-"""The relays of every outbox of this sidecar: subscribed and ended with the app's health."""
+"""The relays of every outbox of this sidecar.
+
+They live as long as the sidecar serves, whether the app is healthy or not: what they publish is
+not for the app alone, and a broker may keep events only for who has subscribed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Mapping
 
 from dapr_common.kube.resources import Component
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.blocks.pubsub.publish import Prepared, PubSubBlock
-from dapr_sidecar.blocks.state.outbox import Target, TransactionalOutbox
+from dapr_sidecar.blocks.state.outbox import Place, Target, TransactionalOutbox
 from dapr_sidecar.blocks.state.outbox_event import internal_topic
 from dapr_sidecar.blocks.state.outbox_relay import OutboxRelay, Waits
 from dapr_sidecar.blocks.state.rules import StoreRules
@@ -17,31 +20,27 @@ from dapr_sidecar.components.pubsub.base import Subscription
 
 _LOG = get_logger("dapr.runtime.outbox")
 _FIRST_WAIT, _WAIT_FACTOR, _LONGEST_WAIT = 0.5, 1.5, 60.0
-_START_SECONDS, _CLOSE_SECONDS = 5.0, 30.0
-
-Place = tuple[str, str]
-"""An internal pubsub and topic."""
+_CLOSE_SECONDS = 30.0
 
 
 class _Subscribed:
     """One internal topic, subscribed for as long as this lives; tried until it works."""
 
     def __init__(
-        self, block: PubSubBlock, place: Place, targets: tuple[Target, ...], relay: OutboxRelay
+        self,
+        block: PubSubBlock,
+        place: Place,
+        targets: tuple[Target, ...],
+        relay: OutboxRelay,
+        subscribed: asyncio.Event,
     ) -> None:
         self.targets = targets
         self._block = block
         self._place = place
         self._relay = relay
         self._live: Subscription | None = None
-        self._tried = asyncio.Event()
+        self._subscribed = subscribed
         self._task = asyncio.get_running_loop().create_task(self._keep_trying())
-
-    async def tried(self) -> None:
-        """Return after the first attempt, or when that takes too long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_START_SECONDS):
-                await self._tried.wait()
 
     async def close(self) -> None:
         """Stop; running deliveries finish, the rest stays at the broker."""
@@ -63,8 +62,8 @@ class _Subscribed:
                 self._live = await self._subscribe()
             except Exception as error:  # noqa: BLE001 - tried again for ever, and said each time
                 _LOG.error("failed to subscribe to outbox topic %s: %s", *self._shown(error))
-            self._tried.set()
-            if self._live is not None:
+            else:
+                self._subscribed.set()
                 return
             await asyncio.sleep(wait)
             wait = min(wait * _WAIT_FACTOR, _LONGEST_WAIT)
@@ -112,7 +111,10 @@ class OutboxDelivery:
         """A state store or pubsub component came, changed or went."""
         async with self._turn:
             if manifest.category == "pubsub":
-                await self._close(place for place in self._live if place[0] == manifest.name)
+                places = [place for place in self._live if place[0] == manifest.name]
+                for place in places:
+                    self._outbox.subscribed(place).clear()  # it may be another broker now
+                await self._close(places)
             await self._reconcile()
 
     async def _reconcile(self) -> None:
@@ -120,12 +122,11 @@ class OutboxDelivery:
         await self._close(
             place for place, live in self._live.items() if wanted.get(place) != live.targets
         )
-        new = [place for place in wanted if place not in self._live]
-        for place in new:
-            targets = wanted[place]
-            relay = OutboxRelay(self._block, self._outbox.outcomes, targets, self._waits)
-            self._live[place] = _Subscribed(self._block, place, targets, relay)
-        await asyncio.gather(*(self._live[place].tried() for place in new))
+        for place, targets in wanted.items():
+            if place not in self._live:
+                relay = OutboxRelay(self._block, self._outbox.outcomes, targets, self._waits)
+                subscribed = self._outbox.subscribed(place)
+                self._live[place] = _Subscribed(self._block, place, targets, relay, subscribed)
 
     async def _close(self, places: Iterable[Place]) -> None:
         await asyncio.gather(*[self._live.pop(place).close() for place in list(places)])
