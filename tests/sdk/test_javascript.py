@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from harness.app import AppProcess
 from harness.programs import Program, free_port
 from harness.sdk_environments import node_modules
-from harness.sidecar import Manifest, Sidecar, component
+from harness.sidecar import Manifest, Sidecar
 
 pytestmark = pytest.mark.sdk
 
@@ -29,12 +29,13 @@ class World:
 
 
 @pytest.fixture(scope="module", params=["http", "grpc"])
-def world(request: pytest.FixtureRequest, components: list[Manifest]) -> Iterator[World]:
+def world(
+    request: pytest.FixtureRequest, fresh_components: Callable[[], list[Manifest]]
+) -> Iterator[World]:
     protocol: str = request.param
     modules = {"NODE_PATH": str(node_modules(HERE / "package.json"))}
-    manifests = [*components, component("tick", "bindings.cron", schedule="@every 1s")]
     port = free_port()
-    sidecar = Sidecar(resources=manifests, app_port=port, app_protocol=protocol)
+    sidecar = Sidecar(resources=fresh_components(), app_port=port, app_protocol=protocol)
     env = {**modules, **sidecar.sdk_environment()}
     with (
         AppProcess(["node", str(HERE / "server.cjs"), protocol], env=env, port=port) as app,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from harness.app import AppProcess, RecordingApp
 from harness.programs import Program
 from harness.sdk_environments import python_environment
-from harness.sidecar import Manifest, Sidecar, component
+from harness.sidecar import Manifest, Sidecar
 
 pytestmark = pytest.mark.sdk
 
@@ -38,14 +38,13 @@ def python() -> str:
 
 
 @pytest.fixture(scope="module")
-def world(python: str, components: list[Manifest]) -> Iterator[World]:
-    manifests = [*components, component("tick", "bindings.cron", schedule="@every 1s")]
+def world(python: str, fresh_components: Callable[[], list[Manifest]]) -> Iterator[World]:
     with (
         RecordingApp(HTTP_ROUTES) as http_app,
         AppProcess([python, str(HERE / "grpc_app.py")]) as app,
         Sidecar(app_port=http_app.port) as http_sidecar,
         Sidecar(
-            resources=manifests,
+            resources=fresh_components(),
             app_port=app.port,
             app_protocol="grpc",
             flags=["--enable-app-health-check", "--app-health-probe-interval=1"],

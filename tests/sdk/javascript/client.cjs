@@ -18,7 +18,7 @@ async function errorOf(call) {
     const answer = await call();
     return answer && answer.error ? String(answer.error.message ?? answer.error) : "none";
   } catch (error) {
-    return String(error.message);
+    return String((error.error ?? error).message); // over gRPC some calls throw { error }
   }
 }
 

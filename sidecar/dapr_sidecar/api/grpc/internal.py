@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from dapr_common.errors import DaprError, GrpcCode
+from dapr_common.grpc import reflection
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, GrpcServer, Method
 from dapr_common.observe.tracing import RecordedSpan
@@ -67,7 +68,7 @@ class InternalApi:
             after=telemetry.finish if watch else None,
             map_error=_map_error,
         )
-        for method in self.methods():
+        for method in (*self.methods(), *reflection.methods(lambda: self.server.services)):
             self.server.add(method)
         self.server.fallback = proxy
 

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from google.rpc import error_details_pb2
 
 from dapr_common.errors import DaprError, GrpcCode
+from dapr_common.grpc import reflection
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, GrpcServer, Method
 from dapr_common.observe.logs import get_logger
@@ -62,7 +63,7 @@ class GrpcApi:
             after=self._after if watch else None,
             map_error=self._map_error,
         )
-        for method in methods:
+        for method in (*methods, *reflection.methods(lambda: self.server.services)):
             self.server.add(telemetry.traced(method))
         self.server.fallback = proxy
 
