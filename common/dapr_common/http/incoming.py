@@ -50,6 +50,8 @@ class Incoming(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._error: Response | None = None
         self._upgrade: tuple[Request, bytes] | None = None
+        self._body_later: BodyReader | None = None
+        self._resuming = False
         self._reading_paused = False
         self._ended = False
         self._since = loop.time()
@@ -124,18 +126,21 @@ class Incoming(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
-        if self._error is not None:
+        if self._resuming or self._error is not None:
             return
-        server = self._server
-        if self._header_size > server.max_header_bytes:
+        if self._header_size > self._server.max_header_bytes:
             self._refuse(431, "Request Header Fields Too Large")
-            return
+        else:
+            self._begin(self._headers)
+
+    def _begin(self, headers: list[Header]) -> None:
+        """The headers of a request are there."""
         parser = self._parser
         version = parser.get_http_version()
-        headers = self._headers
         length: int | None = 0
         hosts = 0
         expects: bytes | None = None
+        coding: bytes | None = None
         upgrades = False
         for name, value in headers:
             if name == b"content-length":
@@ -143,23 +148,28 @@ class Incoming(asyncio.Protocol):
             elif name == b"host":
                 hosts += 1
             elif name == b"transfer-encoding":
-                length = None
+                length, coding = None, value.lower()
             elif name == b"expect":
                 expects = value.lower()
             elif name == b"upgrade":
                 upgrades = True
-        if version != "1.1" or hosts != 1 or (expects and expects != b"100-continue"):
-            refusal = _refusal(version, hosts, expects, length)
+        if version != "1.1" or hosts != 1 or expects or coding not in (None, b"chunked"):
+            refusal = _refusal(version, hosts, expects, coding)
             if refusal is not None:
                 self._refuse(*refusal)
                 return
         request = self._request(length, version)
-        if upgrades and self._takes_upgrade(request):
-            return
         reader = None
         if length != 0:
             reader = self._body_reader(length, expects is not None and version == "1.1")
-        self._reader = reader
+        if not upgrades:
+            self._reader = reader
+        elif self._takes_upgrade(request):
+            return
+        elif parser.should_upgrade():
+            self._body_later = reader
+        else:
+            self._reader = reader
         self._queue.append(Received(request, reader, parser.should_keep_alive()))
         if len(self._queue) > _READ_AHEAD:
             self._pause()
@@ -235,7 +245,22 @@ class Incoming(asyncio.Protocol):
             self._parser = None
             return b""
         self._parser = httptools.HttpRequestParser(self)
+        if self._body_later is not None:
+            self._resume_body(self._body_later)
+            self._body_later = None
         return rest
+
+    def _resume_body(self, reader: BodyReader) -> None:
+        # The parser takes what follows an upgrade for another protocol, a body included: a new
+        # one learns from a head made up here how this body ends.
+        length = self._queue[-1].request.content_length
+        framing = (
+            b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+        )
+        self._resuming = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+        self._resuming = False
+        self._reader = reader
 
     def _refuse(self, status: int, text: str) -> None:
         """End the connection with this answer, after those to earlier requests."""
@@ -274,17 +299,20 @@ class Incoming(asyncio.Protocol):
 
 
 def _refusal(
-    version: str, hosts: int, expects: bytes | None, length: int | None
+    version: str, hosts: int, expects: bytes | None, coding: bytes | None
 ) -> tuple[int, str] | None:
+    """What speaks against a request, in Go's words."""
     if version not in ("1.0", "1.1"):
         return 505, "HTTP Version Not Supported: unsupported protocol version"
     if hosts > 1:
         return 400, "Bad Request: too many Host headers"
     if version == "1.0":
         # Before 1.1 there were no chunks: such a length is a guess somebody else may not share.
-        return (400, "Bad Request") if length is None else None
+        return None if coding is None else (400, "Bad Request")
     if hosts == 0:
         return 400, "Bad Request: missing required Host header"
+    if coding not in (None, b"chunked"):
+        return 501, "Not Implemented: Unsupported transfer encoding"
     if expects not in (None, b"", b"100-continue"):
         return 417, "Expectation Failed"
     return None

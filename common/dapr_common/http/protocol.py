@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LOG = get_logger("dapr.http.server")
 _DRAIN_LIMIT = 256 << 10
 _LINGER_SECONDS = 0.5
+_HALF_CLOSED_SECONDS = 1.0
 _TEXT: Header = (b"Content-Type", b"text/plain; charset=utf-8")
 
 
@@ -63,8 +64,12 @@ class HttpProtocol(Incoming):
         self._ended = True
         if self._reader is not None:
             self._reader.connection_lost()
-        # A half-closed peer still gets the answers to what it sent; TLS has no half.
-        return self._task is not None and self._transport.can_write_eof()
+        if self._task is None or not self._transport.can_write_eof():
+            return False
+        # Gone, or half closed and waiting for its answer: nobody can tell. Handlers that take
+        # longer than this are cancelled, as for any client that goes away.
+        self._lingering = self._loop.call_later(_HALF_CLOSED_SECONDS, self._transport.abort)
+        return True
 
     @property
     def running(self) -> Collection[asyncio.Task[None]]:
