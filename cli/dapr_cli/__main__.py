@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CliError as error:
         session.console.failure(error.message)
         if error.hint:
-            session.console.info(error.hint)
+            session.console.hint(error.hint)
         return 1
     except (click.Abort, KeyboardInterrupt):
         return 130

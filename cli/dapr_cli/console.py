@@ -38,8 +38,12 @@ class Console:
         """Something to know."""
         self._say("info", text)
 
-    def _say(self, status: str, text: str) -> None:
-        error = status in ("failure", "warning")
+    def hint(self, text: str) -> None:
+        """What to do about a failure."""
+        self._say("info", text, error=True)
+
+    def _say(self, status: str, text: str, *, error: bool = False) -> None:
+        error = error or status in ("failure", "warning")
         if self.as_json:
             time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             record = {"time": time, "status": status, "msg": text}

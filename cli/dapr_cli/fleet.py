@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from dapr_cli import output
 from dapr_cli.child import Child, ending
@@ -41,7 +41,7 @@ class Fleet:
         self._console = console
         self._pairs: list[Pair] = []
         self._watchers: list[asyncio.Task[None]] = []
-        self._stamp = output.log_stamp(datetime.now())  # noqa: DTZ005 - local, for who reads it
+        self._stamp = output.log_stamp(datetime.now(UTC).astimezone())
 
     @property
     def failed(self) -> bool:

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -100,7 +100,7 @@ def _read(entry: Path, boot: float) -> Process | None:
     if not is_daprd(name, arguments) or (stat := _stat(entry)) is None:
         return None
     started = boot + int(stat[19]) / os.sysconf("SC_CLK_TCK")
-    return Process(int(entry.name), int(stat[1]), arguments, datetime.fromtimestamp(started))  # noqa: DTZ006 - shown in local time
+    return Process(int(entry.name), int(stat[1]), arguments, _local(started))
 
 
 def _stat(entry: Path) -> list[str] | None:
@@ -137,9 +137,13 @@ def parse_ps(output: str, now: float) -> list[Process]:
     for line in output.splitlines():
         pid, parent, elapsed, *arguments = line.split()
         if is_daprd("", arguments):
-            started = datetime.fromtimestamp(now - _seconds(elapsed))  # noqa: DTZ006
+            started = _local(now - _seconds(elapsed))
             found.append(Process(int(pid), int(parent), tuple(arguments), started))
     return found
+
+
+def _local(timestamp: float) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC).astimezone()
 
 
 def _seconds(elapsed: str) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dapr_cli import plain_yaml
 from dapr_cli.errors import CliError
 from dapr_cli.install import Install, locate
 from dapr_cli.settings import DESTINATIONS, RunSettings
@@ -53,6 +54,11 @@ _APP_KEYS = (
     | _KUBERNETES_KEYS
     | {"appDirPath", "appID", "command", "unixDomainSocket"}
 )
+_CONVERT: dict[type, Callable[[str], str | int | bool]] = {
+    str: str,
+    int: plain_yaml.to_int,
+    bool: plain_yaml.to_bool,
+}
 _WORDS = {str: "text", int: "a whole number", bool: "true or false"}
 
 
@@ -78,15 +84,11 @@ def run_file_path(given: str) -> Path:
 
 def parse(text: str, path: Path | None, runtime_path: str = "") -> RunFile:
     """Read a run file's text; its paths start at the file. Raises ``CliError``."""
-    import yaml
-
-    from dapr_common.kube.yaml_text import load_yaml
-
     source = str(path or "standard input")
     try:
-        body = load_yaml(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise CliError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
+        body = plain_yaml.load(text)
+    except ValueError as error:
+        raise CliError(f"{source} is no valid YAML: {error}") from error
     if not isinstance(body, Mapping):
         raise CliError(f"{source} must hold a mapping with 'version' and 'apps'")
     reader = _Reader(source, path.parent if path else Path.cwd(), runtime_path)
@@ -106,7 +108,7 @@ class _Reader:
         self.warnings: list[str] = []
 
     def apps(self, body: Mapping[str, Any]) -> tuple[RunSettings, ...]:
-        if not body.get("version"):
+        if body.get("version") in (None, "", "0"):
             raise CliError(f"{self._source}: 'version' is required, use 'version: 1'")
         self._check_keys(body, {"version", "name", "common", "apps"}, "")
         common = self._mapping(body.get("common"), "common")
@@ -135,9 +137,11 @@ class _Reader:
         values: dict[str, Any] = {}
         for key, (name, kind) in (_SHARED | _APP_ONLY).items():
             # Zero, false and "" count as not set, as in Dapr.
-            value = entry.get(key) or (common.get(key) if key in _SHARED else None)
+            value = self._typed(entry.get(key), kind, f"{where}: {key}")
+            if not value and key in _SHARED:
+                value = self._typed(common.get(key), kind, f"common: {key}")
             if value:
-                values[name] = self._typed(value, kind, f"{where}: {key}")
+                values[name] = value
         for key in ("daprdLogDestination", "appLogDestination"):
             self._check_destination(values.get(_SHARED[key][0]), f"{where}: {key}")
         runtime_path = self._runtime_path_of(entry, common, app_dir, where)
@@ -217,11 +221,14 @@ class _Reader:
             raise CliError(
                 f'{self._source}: {where}: command must be a list such as ["python", "app.py"]'
             )
-        return tuple(_text(part) for part in value)
+        return tuple(str(self._typed(part, str, f"{where}: command")) for part in value)
 
     def _env(self, values: Mapping[str, Any], where: str) -> dict[str, str]:
         env = self._mapping(values.get("env"), f"{where}: env")
-        return {str(name): _text(value) for name, value in env.items()}
+        return {
+            str(name): str(self._typed(value, str, f"{where}: env: {name}") or "")
+            for name, value in env.items()
+        }
 
     def _existing(self, given: str, base: Path, where: str, key: str) -> Path:
         path = _absolute(given, base)
@@ -247,19 +254,16 @@ class _Reader:
             raise CliError(f"{self._source}: {where} must be a mapping")
         return value
 
-    def _typed(self, value: object, kind: type, where: str) -> object:
-        if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
-            return str(value)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise CliError(f"{self._source}: {where} must be {_WORDS[kind]}")
-        return value
+    def _typed(self, value: object, kind: type, where: str) -> str | int | bool | None:
+        if value is None:
+            return None
+        try:
+            if not isinstance(value, str):
+                raise ValueError
+            return _CONVERT[kind](value)
+        except ValueError:
+            raise CliError(f"{self._source}: {where} must be {_WORDS[kind]}") from None
 
 
 def _absolute(given: str, base: Path) -> Path:
     return Path(base, Path(given).expanduser()).resolve()
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -35,7 +35,7 @@ def list_command(output: str) -> None:
     CLI, a service manager or you yourself started.
     """
     found = instances.running()
-    now = datetime.now()  # noqa: DTZ005 - compared with local times
+    now = datetime.now(UTC)
     if output != "table":
         click.echo(_FORMATS[output]([_record(each, now) for each in found]), nl=output == "yaml")
     elif found:

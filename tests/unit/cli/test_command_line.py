@@ -1,0 +1,154 @@
+"""Verbs, global flags, exit codes and messages of ``dapr`` itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import pytest
+
+from dapr_cli.__main__ import VERBS, root
+from dapr_cli.session import Session
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb(verb: str, dapr) -> None:
+    outcome = dapr(verb, "--help")
+    assert outcome.code == 0
+    assert f"Usage: dapr {verb}" in outcome.out
+    assert "--runtime-path" in outcome.out
+    module = import_module(f"dapr_cli.commands.{verb.replace('-', '_')}")
+    command = getattr(module, f"{verb.replace('-', '_')}_command")
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    assert [p.name for p in options if not (p.help or p.hidden)] == []
+    # The line in the list of commands says what the command says of itself.
+    assert VERBS[verb].rstrip(".").split(":")[0] in command.help.replace("\n", " ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_root_help_lists_the_verbs(arguments: list[str], dapr) -> None:
+    outcome = dapr(*arguments)
+    assert outcome.code == 0
+    for verb, text in VERBS.items():
+        assert f"{verb} " in outcome.out
+        assert text in outcome.out
+
+
+def test_root_help_imports_no_verb() -> None:
+    program = (
+        "import sys; from dapr_cli.__main__ import main; main(['--help']);"
+        "heavy = {'asyncio', 'yaml', 'http.client', 'aiohttp', 'rich', 'dapr_common.kube'};"
+        "verbs = [m for m in sys.modules if m.startswith('dapr_cli.commands')];"
+        "print('LOADED', sorted(heavy & sys.modules.keys()), verbs)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.splitlines()[-1] == "LOADED [] []"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lst"], "unknown command 'lst' for 'dapr', did you mean 'list'?"),
+        (["dashboard"], "unknown command 'dashboard' for 'dapr'"),
+        (["--nope"], "No such option '--nope'"),
+        (["run", "--nope"], "No such option '--nope'"),
+        (["run", "--app-port", "x"], "'x' is not a valid integer"),
+        (["run", "--enable-profiling=maybe"], "invalid argument 'maybe' for --enable-profiling"),
+        (["invoke", "-m", "x"], "Missing option '-a' / '--app-id'"),
+        (["list", "-o", "xml"], "'xml' is not one of 'table', 'json', 'yaml'"),
+        (["stop"], "say what to stop"),
+        (["init", "--slim", "--redis"], "choose one"),
+        (["publish", "-i", "a", "-p", "p", "-t", "t", "-d", "1", "-f", "x"], "only one of --data"),
+    ],
+)
+def test_wrong_usage_ends_with_255(arguments: list[str], message: str, dapr) -> None:
+    outcome = dapr(*arguments)
+    assert outcome.code == 255
+    assert message in outcome.err
+    assert outcome.out == ""
+
+
+@pytest.mark.parametrize("verb", ["init", "list", "run", "stop", "uninstall"])
+def test_kubernetes_mode_is_refused(verb: str, dapr) -> None:
+    outcome = dapr(verb, "-k")
+    assert outcome.code == 1
+    assert f"❌  dapr {verb} -k: Kubernetes mode is not available in this version" in outcome.err
+    assert outcome.out == ""
+
+
+def test_status_lines_as_json(dapr, home: Path) -> None:
+    outcome = dapr("--log-as-json", "init", "--slim")
+    assert outcome.code == 0
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert {record["status"] for record in records} == {"pending", "success", "info"}
+    assert all(list(record) == ["time", "status", "msg"] for record in records)
+    assert records[0]["msg"] == f"Setting Dapr up in {home / '.dapr'}"
+    assert records[0]["time"].endswith("Z")
+
+
+def test_global_flags_stand_before_or_after_the_verb(dapr, tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    assert dapr("--runtime-path", str(before), "init", "--slim").code == 0
+    assert dapr("init", "--slim", f"--runtime-path={after}", "--log-as-json=false").code == 0
+    assert (before / ".dapr" / "bin" / "daprd").exists()
+    assert (after / ".dapr" / "bin" / "daprd").exists()
+
+
+def test_switches_take_true_and_false() -> None:
+    command = root().get_command(None, "init")
+    context = command.make_context("init", ["--slim=false", "--redis=true"], obj=Session())
+    assert context.params["slim"] is False
+    assert context.params["redis"] is True
+
+
+def test_version(dapr, home: Path) -> None:
+    ours = version("dapr-runtime")
+    dapr("init", "--slim")
+    for arguments in (["version"], ["--version"], ["-v"]):
+        outcome = dapr(*arguments)
+        assert outcome.code == 0
+        assert outcome.out == f"CLI version: {ours} \nRuntime version: 1.18.3\n"
+    outcome = dapr("version", "-o", "json")
+    assert outcome.out == f'{{"Cli version":"{ours}","Runtime version":"1.18.3"}}\n'
+
+
+def test_version_without_a_runtime(
+    dapr, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    outcome = dapr("version")
+    assert outcome.code == 0
+    assert outcome.out.endswith("\nRuntime version: n/a\n")
+
+
+def test_build_info(dapr, home: Path) -> None:
+    outcome = dapr("build-info")
+    assert outcome.code == 0
+    assert "\tVersion: 1.18.3\n\tGit Commit: n/a\n\tGit Version: n/a\n" in outcome.out
+    assert outcome.out.startswith(f"CLI:\n\tVersion: {version('dapr-runtime')}\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str, dapr) -> None:
+    outcome = dapr("completion", shell)
+    assert outcome.code == 0
+    assert "_DAPR_COMPLETE" in outcome.out
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    script = Path(sys.executable).with_name("dapr")
+    done = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", f"'{script}' run --help | true; true"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stderr == ""
