@@ -1,14 +1,18 @@
-"""A test that waits for ever fails, by name, instead of blocking the run."""
+"""A test that waits for ever fails, by name, instead of blocking the run.
+
+A failed test shows the last lines of the programs that were running.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
+from harness import programs
 
 LIMIT_SECONDS = 30
 
@@ -34,3 +38,14 @@ def _limited(
             raise
 
     return run
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and call.when == "call":
+        for program in programs.running:
+            report.sections.append((program.name, program.tail()))
+    return report

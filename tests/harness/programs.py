@@ -20,6 +20,7 @@ _PORTS = range(12_000, 32_000)  # below those the system gives to outgoing conne
 _TAIL = 60  # lines shown in a failure
 T = TypeVar("T")
 _claims: dict[int, socket.socket] = {}
+running: list[Program] = []  # started and not ended: whose lines a failed test shows
 
 
 class ProgramError(AssertionError):
@@ -119,6 +120,7 @@ class Program:
         ]
         for reader in self._readers:
             reader.start()
+        running.append(self)
 
     def _read(self, stream: IO[str], targets: tuple[list[str], ...]) -> None:
         with stream:
@@ -177,6 +179,8 @@ class Program:
         self._join()
 
     def _join(self) -> None:
+        if self in running:
+            running.remove(self)
         for reader in self._readers:  # a grandchild may hold the pipe
             reader.join(1.0)
 

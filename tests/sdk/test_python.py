@@ -207,6 +207,10 @@ def test_metadata(world: World) -> None:
     assert ["pubsub", "pubsub.redis", "v1"] in seen["components"]
 
 
+def test_asyncio_client(world: World) -> None:
+    assert world.seen["asyncio_client"] == ["awaited", "event"]
+
+
 def test_errors_carry_rich_details(world: World) -> None:
     seen = world.seen["errors"]
     publish = seen["publish"]
@@ -217,6 +221,15 @@ def test_errors_carry_rich_details(world: World) -> None:
     assert seen["state_key"]["error_code"] == "DAPR_STATE_ILLEGAL_KEY"
     assert seen["state_key"]["resource_info"]["resource_type"] == "state"
     assert seen["configuration"]["kind"] == "RpcError"
+
+
+def test_api_token_is_asked_for_and_sent(python: str) -> None:
+    with Sidecar(env={"DAPR_API_TOKEN": "right"}) as sidecar:
+        for token, status in (("right", "OK"), ("wrong", "UNAUTHENTICATED")):
+            env = {**sidecar.sdk_environment(), "DAPR_API_TOKEN": token}
+            with Program([python, str(HERE / "with_token.py")], env=env) as client:
+                client.wait_exit(20)
+            assert client.stdout_lines == [status]
 
 
 def test_shutdown_ends_the_sidecar(python: str) -> None:

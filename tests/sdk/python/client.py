@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 from typing import Any
 
+from dapr.aio.clients import DaprClient as AsyncDaprClient
 from dapr.clients import DaprClient
 from dapr.clients.exceptions import DaprGrpcError
 from dapr.clients.grpc._request import TransactionalStateOperation, TransactionOperationType
@@ -246,6 +248,22 @@ def metadata(client: DaprClient) -> Any:
         "extended": found.extended_metadata,
         "components": sorted([c.name, c.type, c.version] for c in found.registered_components),
     }
+
+
+@section
+def asyncio_client(_: DaprClient) -> Any:
+    async def use() -> Any:
+        async with AsyncDaprClient() as client:
+            await client.save_state(STORE, "a1", "awaited")
+            found = (await client.get_state(STORE, "a1")).text()
+            subscription = await client.subscribe(PUBSUB, "awaited")
+            await client.publish_event(PUBSUB, "awaited", "event", data_content_type="text/plain")
+            message = await subscription.next_message()
+            await subscription.respond_success(message)
+            await subscription.close()
+            return [found, message.data()]
+
+    return asyncio.run(asyncio.wait_for(use(), SECONDS))
 
 
 @section
