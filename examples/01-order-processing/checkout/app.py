@@ -14,7 +14,6 @@ CART = [("1", "tea", 2), ("2", "kettle", 1), ("3", "cups", 4)]
 def main() -> int:
     """Place every order of the cart."""
     with DaprClient() as sidecar:
-        sidecar.wait(30)
         for order_id, item, quantity in CART:
             order = {"id": order_id, "item": item, "quantity": quantity}
             place(sidecar, order)
