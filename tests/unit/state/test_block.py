@@ -336,10 +336,10 @@ async def test_a_retry_repeats_only_what_can_succeed(
     assert (await api.call("POST", "/v1.0/state/bad", body)).status == 204
     assert sorted(scripted.seen) == [f"app1||{key}" for key in "abbbc"]
     scripted.seen.clear()
-    scripted.failures = {"app1||a": [EtagError("x")], "app1||b": [OSError("1")]}
+    scripted.failures = {"app1||a": [EtagError("x")], "app1||b": [OSError("1"), OSError("2")]}
     answer = await api.call("POST", "/v1.0/state/bad", body)
     assert answer.error[:2] == (409, "ERR_STATE_SAVE")  # the failure before the retry is not lost
-    assert sorted(scripted.seen) == [f"app1||{key}" for key in "abbc"]
+    assert sorted(scripted.seen) == [f"app1||{key}" for key in "abbbc"]
 
 
 async def test_etag_failures_are_never_retried(
