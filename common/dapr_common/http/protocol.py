@@ -134,7 +134,7 @@ class HttpProtocol(Incoming):
         unread = False
         body = response.body
         if isinstance(body, bytes):
-            if reader is not None and not reader.done:
+            if reader is not None and (not reader.done or reader.failed):
                 unread = _leave_body(request, reader)
                 close = close or unread
             self._transport.write(

@@ -35,9 +35,13 @@ class HotReload:
         component_changed: Callable[[Component], Awaitable[None]],
         configuration_changed: Callable[[], None],
         active_configuration: str,
+        loaded: Resources,
         interval: float,
     ) -> None:
-        """``interval`` is in seconds; ``active_configuration`` is a Configuration's name."""
+        """``loaded`` is what the sidecar started with, ``active_configuration`` a name.
+
+        ``interval`` is in seconds.
+        """
         self._read = read
         self._processor = processor
         self._swap_others = swap_others
@@ -46,7 +50,7 @@ class HotReload:
         self._active_configuration = active_configuration
         self._interval = interval
         self._failed: dict[str, Component] = {}
-        self._configurations: list[Configuration] | None = None
+        self._configurations = self._relevant(loaded)
 
     async def watch(self, directories: Sequence[str]) -> None:
         """Follow the directories until cancelled; a full read now and then backs the events up."""
@@ -99,10 +103,12 @@ class HotReload:
         await self._swap_others(found)
 
     def _compare_configurations(self, found: Resources) -> None:
-        relevant = [c for c in found.configurations if c.name == self._active_configuration]
-        before, self._configurations = self._configurations, relevant
-        if before is not None and before != relevant:
+        before, self._configurations = self._configurations, self._relevant(found)
+        if before != self._configurations:
             self._configuration_changed()
+
+    def _relevant(self, resources: Resources) -> list[Configuration]:
+        return [c for c in resources.configurations if c.name == self._active_configuration]
 
     async def _apply(self, manifest: Component, live: Component | None) -> None:
         self._failed.pop(manifest.name, None)

@@ -137,6 +137,7 @@ class Runtime:
                     component_changed=sidecar.component_changed,
                     configuration_changed=self._start_over,
                     active_configuration=sidecar.configuration.name,
+                    loaded=resources,
                     interval=self._options.reconcile_interval,
                 )
                 tasks.create_task(reload.watch(self._options.resources_paths), name="hot-reload")

@@ -1,0 +1,29 @@
+"""A runtime of its own for every test; nothing of what a test started may be left."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness.cli import Dapr
+
+
+@pytest.fixture
+def dapr(tmp_path: Path) -> Iterator[Dapr]:
+    cli = Dapr(tmp_path)
+    done = cli("init")
+    assert done.returncode == 0, done.stderr
+    yield cli
+    left = cli.sidecars()
+    for process in left:
+        os.kill(process.pid, signal.SIGKILL)
+    assert left == []
+
+
+@pytest.fixture
+def app_id() -> str:
+    return f"app-{secrets.token_hex(4)}"
