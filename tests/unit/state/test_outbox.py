@@ -460,6 +460,19 @@ async def test_a_message_that_is_no_event_is_dropped(
     await until_said(caplog, "is no outbox event and is dropped")
 
 
+async def test_what_is_remembered_of_transactions_is_bounded_and_holds_no_values(
+    sidecars: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dapr_sidecar.blocks.state.outbox._REMEMBERED", 3)
+    sidecar = await sidecars()
+    await sidecar.prepare_group()
+    for number in range(5):
+        await sidecar.transact({"key": f"k{number}", "value": "large"})
+    kept = list(sidecar.block.outbox.outcomes._batches.values())
+    assert len(kept) == 3
+    assert not any(batch.events or batch.operations for batch in kept)
+
+
 # --- configuration ------------------------------------------------------------------------------
 
 

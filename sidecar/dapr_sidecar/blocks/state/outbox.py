@@ -87,6 +87,12 @@ class Batch:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
+    def settle(self, outcome: Outcome) -> None:
+        """The transaction is over; its values are not kept for as long as its outcome."""
+        self.outcome.set_result(outcome)
+        self.operations = []
+        self.events = {}
+
 
 class Outcomes:
     """The latest transactions of this process, by marker: their events need not ask the store."""
@@ -175,7 +181,7 @@ class TransactionalOutbox:
         batch.attempts += 1
         await transact()
         if not batch.outcome.done():
-            batch.outcome.set_result(Outcome.DONE)
+            batch.settle(Outcome.DONE)
 
     async def failed(self, batch: Batch, error: BaseException) -> None:
         """The transaction was not, or perhaps not, executed."""
@@ -192,9 +198,9 @@ class TransactionalOutbox:
         been executed. Where it certainly was not, they are removed: Redis keeps what a failed
         transaction wrote.
         """
-        batch.outcome.set_result(outcome)
+        batch.settle(outcome)
         if outcome is Outcome.UNKNOWN:
-            for marker in batch.events:
+            for marker in batch.published:
                 self.outcomes.forget(marker)
         store = batch.component
         kept = _FAILURES_KEPT if Feature.TTL in store.features else {}
