@@ -49,6 +49,8 @@ async def run(plan: Plan, cores: Cores) -> list[Case]:
         redis, port = await start_redis(cores.load, folder)
         try:
             contenders = _contenders(plan, folder, port, cores)
+            for contender in contenders:
+                await _warm(contender)
             cases = await _startup(plan, contenders) if plan.wants(STARTUP) else []
             wanted = [scenario for scenario in SCENARIOS if plan.wants(scenario.name)]
             if wanted:
@@ -82,14 +84,17 @@ async def _stations(contenders: Sequence[Contender]) -> AsyncIterator[list[Stati
         yield stations
 
 
+async def _warm(contender: Contender) -> None:
+    """One start that is not counted: it compiles, and brings files into the page cache."""
+    program, _, _ = await contender.start_alone()
+    await program.stop()
+
+
 # --- start --------------------------------------------------------------------------------------
 
 
 async def _startup(plan: Plan, contenders: Sequence[Contender]) -> list[Case]:
     case = Case(STARTUP, "", "start to the first healthz, then idle")
-    for contender in contenders:  # brings files into the page cache; not counted
-        program, _, _ = await contender.start_alone()
-        await program.stop()
     for number in range(plan.rounds):
         for contender in _turn(contenders, number):
             program, wall, cpu = await contender.start_alone()
