@@ -20,7 +20,7 @@ from dapr_sidecar.components.registry import (
 )
 
 # Kinds whose components are tested elsewhere: each is a thing of its own.
-WITHOUT_A_SUITE = {"nameresolution", "middleware", "crypto"}
+WITHOUT_A_SUITE = {"nameresolution", "middleware"}
 KINDS = sorted({location.partition(".")[0] for location in TYPES.values()})
 
 

