@@ -40,10 +40,9 @@ async def test_what_was_changed_is_not_the_key(maker: Maker, provider: CryptoPro
     key = os.urandom(32)
     wrapped = bytearray(await provider.wrap_key(key, algorithm, name))
     wrapped[0] ^= 1
-    try:
-        assert await provider.unwrap_key(bytes(wrapped), algorithm, name) != key
-    except Exception as error:  # noqa: BLE001 - algorithms that notice say so
-        assert str(error)
+    unwrapping = provider.unwrap_key(bytes(wrapped), algorithm, name)
+    found = await asyncio.gather(unwrapping, return_exceptions=True)
+    assert found != [key]  # algorithms that notice raise, the others give something else
 
 
 async def test_missing_keys_and_unknown_algorithms(maker: Maker, provider: CryptoProvider) -> None:
