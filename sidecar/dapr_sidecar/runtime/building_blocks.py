@@ -8,12 +8,14 @@ from dapr_common.grpc.server import Method
 from dapr_common.kube.resources import Component
 from dapr_sidecar.api.grpc import bindings as grpc_bindings
 from dapr_sidecar.api.grpc import configuration as grpc_configuration
+from dapr_sidecar.api.grpc import crypto as grpc_crypto
 from dapr_sidecar.api.grpc import lock as grpc_lock
 from dapr_sidecar.api.grpc import pubsub as grpc_pubsub
 from dapr_sidecar.api.grpc import secrets as grpc_secrets
 from dapr_sidecar.api.grpc import state as grpc_state
 from dapr_sidecar.api.http import bindings as http_bindings
 from dapr_sidecar.api.http import configuration as http_configuration
+from dapr_sidecar.api.http import crypto as http_crypto
 from dapr_sidecar.api.http import lock as http_lock
 from dapr_sidecar.api.http import pubsub as http_pubsub
 from dapr_sidecar.api.http import secrets as http_secrets
@@ -22,6 +24,7 @@ from dapr_sidecar.api.http.routing import Route
 from dapr_sidecar.blocks.bindings.input import InputBindingSet
 from dapr_sidecar.blocks.bindings.output import BindingsBlock
 from dapr_sidecar.blocks.configuration import ConfigurationBlock
+from dapr_sidecar.blocks.crypto.block import CryptoBlock
 from dapr_sidecar.blocks.lock import LockBlock
 from dapr_sidecar.blocks.pubsub.publish import PubSubBlock
 from dapr_sidecar.blocks.pubsub.subscriptions import SubscriptionSet
@@ -52,6 +55,7 @@ class BuildingBlocks:
         )
         self.secrets = SecretsBlock(context)
         self.configuration = ConfigurationBlock(context)
+        self.crypto = CryptoBlock(context)
         self.lock = LockBlock(context)
 
     def preparers(self) -> dict[str, Preparer]:
@@ -66,6 +70,7 @@ class BuildingBlocks:
             *http_bindings.routes(self.bindings),
             *http_secrets.routes(self.secrets),
             *http_configuration.routes(self.configuration),
+            *http_crypto.routes(self.crypto),
             *http_lock.routes(self.lock),
         ]
 
@@ -77,6 +82,7 @@ class BuildingBlocks:
             *grpc_bindings.methods(self.bindings),
             *grpc_secrets.methods(self.secrets),
             *grpc_configuration.methods(self.configuration),
+            *grpc_crypto.methods(self.crypto),
             *grpc_lock.methods(self.lock),
         ]
 
