@@ -36,10 +36,10 @@ def is_available() -> bool:
 
 
 @contextlib.contextmanager
-def redis_server(*flags: str) -> Iterator[RedisServer]:
-    """Start one, wait until it answers, and end it afterwards."""
+def redis_server(*flags: str, port: int = 0) -> Iterator[RedisServer]:
+    """Start one, wait until it answers, and end it afterwards; ``port`` instead of any."""
     with tempfile.TemporaryDirectory() as folder:
-        process, port = _start(folder, flags)
+        process, port = _start(folder, flags, port)
         try:
             yield RedisServer(port)
         finally:
@@ -71,10 +71,11 @@ class DurableRedis:
             raise RuntimeError("redis-server does not start again")
 
 
-def _start(folder: str, flags: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], int]:
+def _start(folder: str, flags: tuple[str, ...], wanted: int) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(5):  # the free port may be taken before the server binds it
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", wanted))
             port = int(probe.getsockname()[1])
         process = _launch(folder, flags, port)
         if _answers(process, port):

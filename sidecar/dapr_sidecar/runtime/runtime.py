@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 from dapr_common.aio.host import NoHostAddressError, host_address
 from dapr_common.kube.resources import Configuration
@@ -42,7 +42,7 @@ class FatalError(Exception):
 class Runtime:
     """Runs one sidecar in this process."""
 
-    def __init__(self, options: Options, environment: Mapping[str, str]) -> None:
+    def __init__(self, options: Options, environment: MutableMapping[str, str]) -> None:
         self._options = options
         self._environment = environment
         self._started = time.monotonic()
@@ -106,6 +106,7 @@ class Runtime:
             hostname=socket.gethostname(),
             app_port=options.app_port,
         )
+        self._environment.update(_described_by_variables(options, identity.host_address))
         return Sidecar(options, identity, configuration, self._environment, self._ask_to_stop)
 
     async def _serve(self, sidecar: Sidecar) -> None:
@@ -225,6 +226,19 @@ class Runtime:
             os._exit(1)
         _LOG.info("Daprd shutdown gracefully")
         return 0
+
+
+def _described_by_variables(options: Options, host_address: str) -> Mapping[str, str]:
+    """What components may read of this sidecar in the environment, as they can in Dapr."""
+    return {
+        "APP_ID": options.app_id,
+        "APP_PORT": str(options.app_port or ""),
+        "HOST_ADDRESS": host_address,
+        "DAPR_PORT": str(options.internal_port or ""),
+        "DAPR_GRPC_PORT": str(options.grpc_port),
+        "DAPR_HTTP_PORT": str(options.http_port),
+        "DAPR_METRICS_PORT": str(options.metrics_port),
+    }
 
 
 def _described(error: BaseException) -> str:

@@ -223,6 +223,16 @@ def test_resources_are_filtered_and_filled_in(tmp_path: Path) -> None:
         assert answer.code == "ERR_INVOKE_OUTPUT_BINDING"
 
 
+def test_components_can_read_what_the_sidecar_is_from_the_environment() -> None:
+    resources = [component("env", "secretstores.local.env")]
+    with Sidecar("me", resources=resources) as sidecar:
+        for name, value in (("APP_ID", "me"), ("HOST_ADDRESS", "127.0.0.1"), ("APP_PORT", "")):
+            found = call(sidecar.http_port, "GET", f"/v1.0/secrets/env/{name}")
+            assert found.json == {name: value}
+        hidden = call(sidecar.http_port, "GET", "/v1.0/secrets/env/DAPR_HTTP_PORT")
+        assert hidden.json == {"DAPR_HTTP_PORT": ""}
+
+
 def test_files_that_are_wrong_do_not_keep_the_others_from_loading() -> None:
     sidecar = Sidecar(resources=[component("good", "state.in-memory")], ready="healthz")
     folder = sidecar.resources_path
