@@ -65,10 +65,13 @@ def progress(case: Case, number: int, rounds: int) -> str:
 
 def _machine(machine: Mapping[str, object]) -> str:
     pinned = "program under test alone on one core" if machine["pinned"] else "NOT PINNED: one core"
+    load = machine["load_average"]
+    assert isinstance(load, list)
+    busy = " (BUSY: run again on a quiet machine)" if load[0] > 1 else ""
     return (
         f"{machine['date']}, {machine['cores']} cores ({machine['processor']}), "
         f"{machine['memory_gib']} GiB, Python {machine['python']}, {pinned}, "
-        f"load before the run {machine['load_average']}"
+        f"load before the run {load}{busy}"
     )
 
 
@@ -132,7 +135,8 @@ def _legend(cases: Sequence[Case]) -> str:
     lines.append("load: connections with one call each; AxB is A connections with B calls each")
     lines.append("of R, of peer: CPU per call as a part of the other's, median of each round's")
     lines.append(
-        "busy: CPU of the measured programs per wall time; below 100 the load was the limit"
+        "busy: CPU of the measured programs per wall time; where it is low, the load, or others"
+    lines.append("      on the machine, set calls/s and latencies, and only CPU per call tells much")
     )
     return "\n".join(lines)
 
