@@ -134,10 +134,8 @@ def _legend(cases: Sequence[Case]) -> str:
     lines = [f"{name}: {explained}" for name, explained in texts]
     lines.append("load: connections with one call each; AxB is A connections with B calls each")
     lines.append("of R, of peer: CPU per call as a part of the other's, median of each round's")
-    lines.append(
-        "busy: CPU of the measured programs per wall time; where it is low, the load, or others"
-    lines.append("      on the machine, set calls/s and latencies, and only CPU per call tells much")
-    )
+    lines.append("busy: CPU of the measured programs per wall time; where it is low, the load or")
+    lines.append("      others on the machine set calls/s and latencies: trust only CPU per call")
     return "\n".join(lines)
 
 
