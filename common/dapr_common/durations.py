@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_UP, Decimal
 
 _UNIT_SECONDS = {
     "ns": Decimal("1e-9"),
@@ -16,7 +16,9 @@ _UNIT_SECONDS = {
     "m": Decimal(60),
     "h": Decimal(3600),
 }
-_TERM = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_TERM = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_MAX_SECONDS = Decimal((1 << 63) - 1) / 10**9
+_MAX_QUANTITY = (1 << 63) - 1
 _QUANTITY_SUFFIX = {
     "": 1,
     "Ki": 2**10,
@@ -32,7 +34,7 @@ _QUANTITY_SUFFIX = {
     "P": 10**15,
     "E": 10**18,
 }
-_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([A-Za-z]*)")
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)([A-Za-z]*)")
 
 
 def parse_go_duration(text: str) -> timedelta:
@@ -50,12 +52,15 @@ def parse_go_duration(text: str) -> timedelta:
         raise ValueError(
             f'invalid duration "{text}": expected a Go duration such as 500ms or 1m30s'
         )
-    return timedelta(seconds=float(-total if text.startswith("-") else total))
+    if total > _MAX_SECONDS:
+        raise ValueError(f'invalid duration "{text}": more than 292 years')
+    micros = int((total * 1_000_000).to_integral_value())
+    return timedelta(microseconds=-micros if text.startswith("-") else micros)
 
 
 def format_go_duration(duration: timedelta) -> str:
     """Print a duration as Go's ``Duration.String`` does (``1m30s``, ``500ms``, ``0s``)."""
-    micros = round(duration.total_seconds() * 1_000_000)
+    micros = duration // timedelta(microseconds=1)
     if micros == 0:
         return "0s"
     sign, micros = ("-", -micros) if micros < 0 else ("", micros)
@@ -82,7 +87,8 @@ def parse_quantity(text: str) -> int:
     match = _QUANTITY.fullmatch(text.strip())
     if match is None or match[2] not in _QUANTITY_SUFFIX:
         raise ValueError(f'invalid quantity "{text}": expected a number with a unit such as 4Mi')
-    try:
-        return int(Decimal(match[1]) * _QUANTITY_SUFFIX[match[2]])
-    except InvalidOperation as error:
-        raise ValueError(f'invalid quantity "{text}"') from error
+    amount = Decimal(match[1]) * _QUANTITY_SUFFIX[match[2]]
+    if abs(amount) > _MAX_QUANTITY:
+        raise ValueError(f'invalid quantity "{text}": more than 8 EiB')
+    # Kubernetes rounds away from zero.
+    return int(amount.to_integral_value(ROUND_UP))

@@ -53,6 +53,7 @@ class Document:
 
     body: Mapping[str, Any]
     source: str
+    number: int = 1
 
     @property
     def key(self) -> tuple[str, str]:
@@ -75,7 +76,7 @@ def parse_documents(text: str, source: str) -> Iterator[Document | ManifestError
             yield ManifestError(f"{where}: yaml cannot be parsed: {_one_line(error)}")
             continue
         if isinstance(body, Mapping):
-            yield Document(body, source)
+            yield Document(body, source, number)
 
 
 def typed(document: Document) -> Resource | None:
@@ -84,11 +85,12 @@ def typed(document: Document) -> Resource | None:
         return None
     try:
         return from_body(document.body, document.source)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         metadata = document.body.get("metadata")
         name = metadata.get("name", "") if isinstance(metadata, Mapping) else ""
         raise ManifestError(
-            f"{document.source}: {document.key[1]} '{name}' cannot be read: {error}"
+            f"{document.source} (document {document.number}): {document.key[1]} '{name}' "
+            f"cannot be read: {_one_line(error)}"
         ) from error
 
 
