@@ -12,6 +12,7 @@ from dapr_common.observe.logs import get_logger
 
 _LOG = get_logger("dapr.runtime.listeners")
 _TOTAL_SECONDS = 10.0
+_PROBE_SECONDS = 1.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 0.5
 
 Bind = Callable[[str | None, int], Awaitable[int]]
@@ -39,7 +40,9 @@ async def bind_all(what: str, bind: Bind, addresses: Sequence[str], port: int) -
 
 
 async def bind_unix(what: str, bind: Callable[[str], Awaitable[None]], path: str) -> None:
-    """Bind a Unix socket; a stale file is removed first."""
+    """Bind a Unix socket; a stale file is removed first, one that somebody serves is not."""
+    if await _is_served(path):
+        raise BindError(f"{what} could not listen on {path}: another process listens there")
     with contextlib.suppress(FileNotFoundError):
         Path(path).unlink()  # noqa: ASYNC240 - once, at start
     try:
@@ -47,6 +50,16 @@ async def bind_unix(what: str, bind: Callable[[str], Awaitable[None]], path: str
     except OSError as error:
         raise BindError(f"{what} could not listen on {path}: {error.strerror or error}") from error
     _LOG.info("%s listening on UNIX socket: %s", what, path)
+
+
+async def _is_served(path: str) -> bool:
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            _, writer = await asyncio.open_unix_connection(path)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def socket_path(directory: str, app_id: str, protocol: str) -> str:

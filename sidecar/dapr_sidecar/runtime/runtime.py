@@ -127,6 +127,7 @@ class Runtime:
         resources = self._directories.read()
         await self._load(sidecar, resources)
         await sidecar.start_servers()
+        gc.unfreeze()  # what a run before a restart left
         gc.collect()
         gc.freeze()
         async with asyncio.TaskGroup() as tasks:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import time
+from pathlib import Path
 
 import grpc
 import pytest
@@ -213,6 +214,20 @@ def test_sighup_starts_over_with_what_is_configured_now() -> None:
         assert sidecar.process.pid == pid
 
 
+def test_restarts_leave_nothing_behind() -> None:
+    with Sidecar(resources=[PUBSUB, component("st", "state.in-memory")]) as sidecar:
+
+        def start_over(count: int) -> int:
+            before = sidecar.log.count("dapr initialized")
+            for number in range(count):
+                sidecar.signal(signal.SIGHUP)
+                sidecar.wait_lines("dapr initialized", before + number + 1)
+                assert call(sidecar.http_port, "GET", "/v1.0/healthz").status == 204
+            return len(list(Path(f"/proc/{sidecar.process.pid}/fd").iterdir()))
+
+        assert start_over(1) == start_over(5)
+
+
 async def test_sigterm_during_a_restart_ends_the_process() -> None:
     gate = Gate()
     async with LocalApp({"POST /slow": gate}) as app, Sidecar(app_port=app.port) as sidecar:
@@ -258,6 +273,12 @@ def test_unix_sockets_are_used_and_removed() -> None:
                 response_deserializer=metadata_pb2.GetMetadataResponse.FromString,
             )(b"", timeout=10)
             assert found.id == "uds"
+        second = Sidecar("uds", flags=sidecar.command[-1:], ready="", exit_code=1)
+        second.start()
+        assert second.wait_exit() == 1
+        second.stop()
+        assert "another process listens there" in second.log
+        assert call(str(http), "GET", "/v1.0/healthz").status == 204
         with pytest.raises(OSError):
             socket.create_connection(("127.0.0.1", sidecar.http_port), 1)
         sidecar.signal(signal.SIGTERM)
