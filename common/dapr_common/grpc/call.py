@@ -32,10 +32,13 @@ _HTTP_TO_GRPC = {
 _SPECIAL = frozenset(
     {b"grpc-status", b"grpc-message", b"grpc-status-details-bin", b"content-type", b":status"}
 )
+_FRAME_HEAD = 5
 _REPLAY_BYTES = 256 << 10
 _MAX_RESTARTS = 3
 
 Restart = Callable[["Call"], Awaitable[None]]
+Ended = Callable[[GrpcCode, int, int], None]
+"""Takes how a call ended: code, bytes sent, bytes received."""
 
 
 class Call(MessageStream):
@@ -48,6 +51,7 @@ class Call(MessageStream):
 
     __slots__ = (
         "_deadline",
+        "_ended",
         "_head",
         "_limit",
         "_lock",
@@ -61,6 +65,7 @@ class Call(MessageStream):
         "head_pairs",
         "headers",
         "one_response",
+        "sent",
     )
     connection: ClientConnection
 
@@ -79,6 +84,9 @@ class Call(MessageStream):
         self.one_response = one_response
         self.ended_input = False
         self.head_pairs: Sequence[Pair] | None = None
+        self.sent = 0
+        """Bytes of the messages sent."""
+        self._ended: Ended | None = None
         self._limit = limit
         self._trailers: Sequence[Pair] = ()
         self._head: asyncio.Future[None] | None = None
@@ -113,6 +121,7 @@ class Call(MessageStream):
             session.send_data(self.id, data)
         except h2.SessionError as error:
             raise self._ended_error() from error
+        self.sent += len(raw)
         self._keep(data)
         self.connection.flush_soon()
         if session.queued_body_size(self.id) > SEND_HIGH_WATER:
@@ -210,6 +219,10 @@ class Call(MessageStream):
             )
         return self._opened(self._messages.popleft())
 
+    def when_ended(self, ended: Ended) -> None:
+        """Have this called once the call is over."""
+        self._ended = ended
+
     # --- for the connection -----------------------------------------------------------------
 
     def start(self, connection: ClientConnection, frames: bytes | None) -> None:
@@ -220,6 +233,7 @@ class Call(MessageStream):
         if frames is not None:
             session.send_data(self.id, frames, end_stream=True)
             self.ended_input = True
+            self.sent += len(frames) - _FRAME_HEAD
             self._keep(frames)
 
     def restart(self, connection: ClientConnection) -> None:
@@ -309,6 +323,9 @@ class Call(MessageStream):
         if self._unacknowledged:
             self._acknowledge_all()
         self._wake_all()
+        if self._ended is not None:
+            code = GrpcCode.OK if error is None else getattr(error, "code", GrpcCode.UNKNOWN)
+            self._ended(code, self.sent, self.received + sum(map(len, self._messages)))
 
     # --- inside -----------------------------------------------------------------------------
 

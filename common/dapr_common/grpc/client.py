@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ssl as tls
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 from google.protobuf.message import Message
@@ -26,6 +27,7 @@ __all__ = ["Call", "GrpcChannel", "Metadata", "UnaryResult", "VerifyPeer"]
 
 Metadata = Sequence[tuple[str, str | bytes]]
 VerifyPeer = Callable[[tls.SSLObject], None]
+AfterCall = Callable[[str, GrpcCode, float, int, int], None]
 
 
 class UnaryResult:
@@ -57,7 +59,8 @@ class GrpcChannel:
     ``target`` is ``host:port`` or ``unix:/path``. ``verify_peer`` may raise to refuse the peer's
     certificate; ``ssl`` gets ALPN ``h2`` set. Deadlines are the caller's ``timeout`` (seconds).
     While the target cannot be reached, calls fail at once with the last reason until the next
-    attempt is due. Pings go out after ``ping_interval`` without traffic, calls or not.
+    attempt is due. Pings go out after ``ping_interval`` without traffic, calls or not. ``after``
+    gets the outcome of each call (method, code, milliseconds, request bytes, response bytes).
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class GrpcChannel:
         backoff: Backoff | None = None,
         user_agent: str = "dapr-python",
         engine: h2.Engine | None = None,
+        after: AfterCall | None = None,
     ) -> None:
         self.target = target
         self.max_receive_bytes = max_receive_bytes
@@ -87,6 +91,7 @@ class GrpcChannel:
         self.idle_timeout = idle_timeout
         self.engine = engine
         self.closed = False
+        self._after = after
         if ssl is not None:
             ssl.set_alpn_protocols(["h2"])
         self._ssl = ssl
@@ -187,6 +192,30 @@ class GrpcChannel:
     # --- inside -----------------------------------------------------------------------------
 
     async def _start(
+        self,
+        method: str,
+        metadata: Metadata,
+        timeout: float | None,
+        frames: bytes | None,
+        *,
+        one_response: bool,
+    ) -> Call:
+        if self._after is None:
+            return await self._begin(method, metadata, timeout, frames, one_response=one_response)
+        after, started = self._after, perf_counter()
+
+        def ended(code: GrpcCode, sent: int, received: int) -> None:
+            after(method, code, (perf_counter() - started) * 1000, sent, received)
+
+        try:
+            call = await self._begin(method, metadata, timeout, frames, one_response=one_response)
+        except RpcError as error:
+            ended(error.code, 0, 0)
+            raise
+        call.when_ended(ended)
+        return call
+
+    async def _begin(
         self,
         method: str,
         metadata: Metadata,

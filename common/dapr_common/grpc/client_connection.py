@@ -124,7 +124,8 @@ class ClientConnection(Http2Connection):
             call = self.streams.get(event.stream_id)
             if call is not None:
                 if not call.done:
-                    if event.error_code == h2.REFUSED_STREAM:
+                    # Without the peer's word the session gave up: what was sent may have run.
+                    if kind is h2.StreamReset and event.error_code == h2.REFUSED_STREAM:
                         call.refused()
                     else:
                         call.finish(_reset_error(event.error_code))

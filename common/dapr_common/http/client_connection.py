@@ -175,9 +175,11 @@ class ClientConnection(asyncio.Protocol):
         if parser is None or self._head_done or self._error is not None:
             return
         status = parser.get_status_code()
-        if 100 <= status < 200 and status != 101:
+        if 100 <= status < 200:
             self._informational += 1
-            if self._informational > _MOST_INFORMATIONAL:
+            if status == 101:
+                self._fail("unexpected protocol upgrade")
+            elif self._informational > _MOST_INFORMATIONAL:
                 self._fail("too many informational responses")
             return
         self._head_done = True

@@ -191,12 +191,15 @@ class _Connection(Http2Connection):
 
     def _dispatch(self, events: list[Any]) -> None:
         for event in events:
+            if type(event) is h2.ConnectionClosed and event.error_code:
+                # The streams end by this, whatever their own events say.
+                shown = event.debug_data.decode("latin-1") or f"error code {event.error_code}"
+                self._end(f"malformed HTTP response: {shown}")
+        for event in events:
             kind = type(event)
             if kind is h2.GoAwayReceived:
                 self._going_away(event)
             elif kind is h2.ConnectionClosed:
-                shown = event.debug_data.decode("latin-1") or f"error code {event.error_code}"
-                self._end(f"malformed HTTP response: {shown}")
                 self._transport.close()
             elif kind is not h2.SettingsReceived and hasattr(event, "stream_id"):
                 self._on_stream(kind, event)
@@ -213,7 +216,7 @@ class _Connection(Http2Connection):
         elif kind is h2.TrailersReceived:
             stream.finish()
         elif kind is h2.StreamReset or kind is h2.StreamClosed:
-            stream.closed(event.error_code)
+            stream.closed(event.error_code, by_peer=kind is h2.StreamReset)
 
     def _going_away(self, event: Any) -> None:
         self._retire()
@@ -330,9 +333,9 @@ class _Stream:
         self.body_done = True
         self._wake()
 
-    def closed(self, code: int) -> None:
+    def closed(self, code: int, *, by_peer: bool) -> None:
         """The stream is over on both sides."""
-        if code == h2.REFUSED_STREAM and not self.answered:
+        if by_peer and code == h2.REFUSED_STREAM and not self.answered:
             self.fail(_UnprocessedError("http2: stream refused", before_response=True))
         elif not self.body_done:
             text = f"stream error: stream ID {self.id}; error code {code}"

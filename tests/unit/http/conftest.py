@@ -124,13 +124,23 @@ class Stage:
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.accepted += 1
+            playing.append(asyncio.current_task())
             wire = Wire(reader, writer)
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await play(wire)
             writer.close()
 
+        playing: list[asyncio.Task[None] | None] = []
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
-        self._stack.callback(server.close)
+
+        async def stop() -> None:
+            server.close()
+            for task in playing:
+                if task is not None:
+                    task.cancel()
+            await asyncio.sleep(0)
+
+        self._stack.push_async_callback(stop)
         return int(server.sockets[0].getsockname()[1])
 
     def client(self, port: int, **options: Any) -> HttpClient:
