@@ -14,7 +14,7 @@ from harness.spans import SpanList
 from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.grpc.client import GrpcChannel
 from dapr_common.grpc.server import Context, Method
-from dapr_common.observe.metrics import LATENCY_BUCKETS, SIZE_BUCKETS, Registry
+from dapr_common.observe.metrics import LATENCY_BUCKETS, Registry
 from dapr_common.observe.tracing import (
     NO_CONTEXT,
     RecordedSpan,
@@ -34,7 +34,6 @@ from dapr_common.wire.dapr.proto.runtime.v1 import (
 )
 from dapr_sidecar.api.allow_list import AllowList
 from dapr_sidecar.api.grpc.server import GrpcApi, GrpcApiSettings
-from dapr_sidecar.telemetry.grpc_client import GrpcClientTelemetry
 from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry, bad_baggage, trace_parent
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -367,19 +366,3 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(10):
         telemetry.finish(Context(None, f"/a/{number}", [], "", None), GrpcCode.OK, 1, 2, 3)
     assert len(telemetry._bound) <= 3
-
-
-def test_calls_this_sidecar_makes() -> None:
-    registry = Registry()
-    client = GrpcClientTelemetry(registry, LATENCY_BUCKETS)
-    for code in (GrpcCode.OK, GrpcCode.OK, GrpcCode.UNAVAILABLE):
-        client.finish("/a.B/C", code, 2.0, 10, 20)
-    shown = samples(registry)
-    method = {"grpc_client_method": "/a.B/C"}
-    assert shown["dapr_grpc_io_client_completed_rpcs"] == {
-        labels(**method, grpc_client_status="OK"): 2,
-        labels(**method, grpc_client_status="Unavailable"): 1,
-    }
-    assert shown["dapr_grpc_io_client_sent_bytes_per_rpc_sum"] == {labels(**method): 30}
-    assert shown["dapr_grpc_io_client_received_bytes_per_rpc_sum"] == {labels(**method): 60}
-    assert len(shown["dapr_grpc_io_client_sent_bytes_per_rpc_bucket"]) == len(SIZE_BUCKETS) + 1
