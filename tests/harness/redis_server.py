@@ -71,7 +71,9 @@ class DurableRedis:
             raise RuntimeError("redis-server does not start again")
 
 
-def _start(folder: str, flags: tuple[str, ...], wanted: int) -> tuple[subprocess.Popen[bytes], int]:
+def _start(
+    folder: str, flags: tuple[str, ...], wanted: int = 0
+) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(5):  # the free port may be taken before the server binds it
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

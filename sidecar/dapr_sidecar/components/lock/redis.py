@@ -50,10 +50,11 @@ class RedisLockStore(LockStore):
     def __init__(self, settings: RedisLockSettings, context: ComponentContext) -> None:
         super().__init__(settings, context)
         self._client = RedisClient(settings)
+        self._failover = settings.failover
 
     async def open(self) -> None:
         await self._client.open()
-        replicas = await self._count_replicas()
+        replicas = 0 if self._failover else await self._count_replicas()
         if replicas:
             # A replica that takes over may not know of a lock yet: two owners at once.
             raise SettingsError(

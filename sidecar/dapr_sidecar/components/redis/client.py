@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dapr_sidecar.components.metadata import SettingsError
@@ -17,9 +16,8 @@ from dapr_sidecar.components.redis.connection import (
     RedisConnectionError,
     RedisError,
 )
+from dapr_sidecar.components.redis.dialing import Dialer, OnLost
 from dapr_sidecar.components.redis.settings import RedisSettings
-
-OnLost = Callable[[RedisConnection], None]
 
 
 class Script:
@@ -46,14 +44,12 @@ class RedisClient:
     """
 
     def __init__(self, settings: RedisSettings) -> None:
-        if settings.type.lower() == "cluster" or settings.failover:
+        if settings.type.lower() == "cluster":
             raise SettingsError(
-                "invalid metadata field 'redisType': cluster and failover are not available yet, "
-                "use node"
+                "invalid metadata field 'redisType': cluster is not available yet, use node"
             )
         self._settings = settings
-        self._address = settings.address()
-        self._tls = settings.tls()
+        self._dialer = Dialer(settings)
         self._connection: RedisConnection | None = None
         self._connecting: asyncio.Task[RedisConnection] | None = None
         self._closed = False
@@ -115,7 +111,7 @@ class RedisClient:
 
     async def dedicated(self, on_lost: OnLost | None = None) -> RedisConnection:
         """A connection of its own, for blocking reads and subscriptions; the caller closes it."""
-        return await self._dial(None, on_lost)
+        return await self._dialer.dial(None, on_lost)
 
     # --- connecting -------------------------------------------------------------------------
 
@@ -142,7 +138,7 @@ class RedisClient:
         for attempt in range(max(settings.max_retries, 0) + 1):
             try:
                 timeout = settings.read_timeout.total_seconds()
-                connection = await self._dial(timeout if timeout > 0 else None)
+                connection = await self._dialer.dial(timeout if timeout > 0 else None)
             except RedisConnectionError:
                 if attempt == max(settings.max_retries, 0):
                     raise
@@ -152,58 +148,6 @@ class RedisClient:
             self._connection = connection
             return connection
         raise AssertionError("unreachable")
-
-    async def _dial(
-        self, reply_timeout: float | None, on_lost: OnLost | None = None
-    ) -> RedisConnection:
-        loop = asyncio.get_running_loop()
-        host, port = self._address
-        try:
-            async with asyncio.timeout(self._settings.dial_timeout.total_seconds()):
-                _, connection = await loop.create_connection(
-                    lambda: RedisConnection(loop, reply_timeout, on_lost),
-                    host,
-                    port,
-                    ssl=self._tls,
-                )
-        except TimeoutError as error:
-            raise RedisConnectionError(f"dial tcp {host}:{port}: i/o timeout") from error
-        except OSError as error:
-            raise RedisConnectionError(
-                f"error connecting to redis at {host}:{port}: {_reason(error)}"
-            ) from error
-        try:
-            async with asyncio.timeout(self._settings.dial_timeout.total_seconds()):
-                await self._greet(connection)
-        except TimeoutError as error:
-            connection.abort()
-            raise RedisConnectionError(
-                f"redis at {host}:{port} takes connections but does not answer: i/o timeout"
-            ) from error
-        except BaseException:
-            connection.abort()
-            raise
-        return connection
-
-    async def _greet(self, connection: RedisConnection) -> None:
-        settings = self._settings
-        try:
-            if settings.password or settings.username:
-                user = (settings.username,) if settings.username else ()
-                await connection.send("AUTH", *user, settings.password)
-            if settings.database:
-                await connection.send("SELECT", settings.database)
-            if not (settings.password or settings.database):
-                await connection.send("PING")
-        except RedisError as error:
-            raise RedisError(f"error connecting to redis: {error}") from error
-
-
-def _reason(error: OSError) -> str:
-    # asyncio puts words of its own in place of the system's.
-    if isinstance(error.errno, int) and error.errno > 0:
-        return os.strerror(error.errno)
-    return error.strerror or str(error)
 
 
 async def close_quietly(connection: RedisConnection | None) -> None:

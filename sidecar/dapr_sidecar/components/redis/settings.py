@@ -15,7 +15,9 @@ _MILLISECONDS = 0.001
 class RedisSettings:
     """Names as in Dapr's Redis components; bare numbers of durations are seconds."""
 
-    host: str = setting("redisHost", help="host:port")
+    host: str = setting(
+        "redisHost", help="host:port; of the sentinels, with commas, when failover is on"
+    )
     port: str = setting("redisPort", default="", help="port when redisHost has none")
     username: str = setting("redisUsername", default="", help="ACL user; empty for the default")
     password: str = setting("redisPassword", default="", secret=True, help="password")
@@ -27,7 +29,9 @@ class RedisSettings:
     )
     client_cert: str = setting("clientCert", default="", help="certificate of this client, PEM")
     client_key: str = setting("clientKey", default="", secret=True, help="its key, PEM")
-    failover: bool = setting("failover", default=False, help="not available yet")
+    failover: bool = setting(
+        "failover", default=False, help="redisHost names sentinels: ask them for the server"
+    )
     sentinel_master_name: str = setting(
         "sentinelMasterName", default="", help="what the sentinels call the server"
     )
@@ -68,14 +72,27 @@ class RedisSettings:
 
     def address(self) -> tuple[str, int]:
         """Host and port. Raises ``SettingsError``."""
-        host, _, port = self.host.rpartition(":")
+        return self._parse(self.host)
+
+    def sentinels(self) -> list[tuple[str, int]]:
+        """The sentinels to ask for the server; none without failover. Raises ``SettingsError``."""
+        if not self.failover:
+            return []
+        if not self.sentinel_master_name:
+            raise SettingsError(
+                "missing required metadata field 'sentinelMasterName': failover is on"
+            )
+        return [self._parse(one.strip()) for one in self.host.split(",") if one.strip()]
+
+    def _parse(self, text: str) -> tuple[str, int]:
+        host, _, port = text.rpartition(":")
         if not host or "]" in port:
-            host, port = self.host, self.port or "6379"
+            host, port = text, self.port or "6379"
         try:
             return host.strip("[]"), int(port)
         except ValueError:
             raise SettingsError(
-                f"invalid metadata field 'redisHost': '{self.host}': expected host:port"
+                f"invalid metadata field 'redisHost': '{text}': expected host:port"
             ) from None
 
     def tls(self) -> ssl.SSLContext | None:
