@@ -50,4 +50,5 @@ class Console:
             click.echo(json.dumps(record, ensure_ascii=False), err=error)
             return
         sign = "" if sys.platform == "win32" else f"{_SIGNS[status]}  "
-        click.secho(f"{sign}{text}", fg=_COLORS.get(status), err=error)
+        color = _COLORS.get(status)
+        click.echo(click.style(sign + text, fg=color) if color else sign + text, err=error)

@@ -67,7 +67,7 @@ class Fleet:
         """Stop all of them at once; ``hurry`` kills what has not ended yet."""
         for watcher in self._watchers:
             watcher.cancel()
-        self._console.info("Stopping the apps and their sidecars")
+        self._console.info("Stopping the apps and their sidecars; another signal does not wait")
         await asyncio.gather(*(pair.stop(hurry) for pair in self._pairs))
         self._console.success("Everything is stopped")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -51,18 +51,17 @@ class Instance:
 
 
 def running() -> list[Instance]:
-    """Every running sidecar that has an app id."""
+    """Every running sidecar that has an app id, as far as its command line tells."""
     known = [(process, read_flags(process.arguments)) for process in daprd_processes()]
-    known = [(process, flags) for process, flags in known if flags.get("app-id")]
-    if not known:
+    return [_instance(process, flags) for process, flags in known if flags.get("app-id")]
+
+
+def asked(found: Sequence[Instance]) -> list[Instance]:
+    """The same with what the sidecars say of themselves; one that does not answer stays as is."""
+    if not found:
         return []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(lambda pair: _instance(*pair), known))
-
-
-def with_app_id(app_id: str) -> list[Instance]:
-    """The running sidecars of an app."""
-    return [instance for instance in running() if instance.app_id == app_id]
+        return list(pool.map(_ask, found))
 
 
 def read_flags(arguments: Sequence[str]) -> dict[str, str]:
@@ -85,23 +84,26 @@ def _is_value(text: str) -> bool:
 
 
 def _instance(process: Process, flags: Mapping[str, str]) -> Instance:
-    http_port = _number(flags, "dapr-http-port", 3500)
-    directory = flags.get("unix-domain-socket", "")
-    client = SidecarClient(http_port, socket_path(directory, flags["app-id"]))
-    extended = _extended(client, flags["app-id"])
     return Instance(
         app_id=flags["app-id"],
-        http_port=http_port,
+        http_port=_number(flags, "dapr-http-port", 3500),
         grpc_port=_number(flags, "dapr-grpc-port", 50001),
         app_port=_number(flags, "app-port", 0),
         metrics_port=_number(flags, "metrics-port", 9090),
         metrics_enabled=flags.get("enable-metrics", "true") in _TRUE,
-        unix_domain_socket=directory,
+        unix_domain_socket=flags.get("unix-domain-socket", ""),
         max_body_bytes=_size(flags, "max-body-size", 4 << 20),
         read_buffer_bytes=_size(flags, "read-buffer-size", 4 << 10),
         created=process.started,
         daprd_pid=process.pid,
         parent_pid=process.parent,
+    )
+
+
+def _ask(instance: Instance) -> Instance:
+    extended = _extended(instance.client, instance.app_id)
+    return replace(
+        instance,
         cli_pid=_number(extended, "cliPID", 0),
         app_pid=_number(extended, "appPID", 0),
         command=extended.get("appCommand", ""),

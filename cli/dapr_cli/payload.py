@@ -26,7 +26,7 @@ def read_payload(data: str | None, file: str | None) -> bytes | None:
 
 def sidecar_of(app_id: str, socket_directory: str) -> SidecarClient:
     """A running sidecar of the app. Raises ``CliError``."""
-    found = instances.with_app_id(app_id)
+    found = [instance for instance in instances.running() if instance.app_id == app_id]
     if not found:
         raise CliError(
             f"couldn't find app id {app_id}", "'dapr list' shows the apps that are running."

@@ -26,6 +26,8 @@ async def run_one(settings: RunSettings, console: Console) -> int:
             if await signals.unless_stopped(_start(pair, console)):
                 await signals.unless_stopped(pair.first_end())
             _say_ended(pair, console)
+            if signals.stop.is_set():
+                console.info("Stopping; a second signal does not wait")
         finally:
             await pair.stop(signals.hurry)
     if not pair.failed:

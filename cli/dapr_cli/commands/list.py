@@ -34,7 +34,7 @@ def list_command(output: str) -> None:
     Every daprd process of this machine with an app id is found, also those that the official
     CLI, a service manager or you yourself started.
     """
-    found = instances.running()
+    found = instances.asked(instances.running())
     now = datetime.now(UTC)
     if output != "table":
         click.echo(_FORMATS[output]([_record(each, now) for each in found]), nl=output == "yaml")

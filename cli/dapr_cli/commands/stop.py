@@ -34,17 +34,18 @@ def stop_command(ids: tuple[str, ...], named: tuple[str, ...], run_file: str | N
     """
     console = session().console
     wanted = list(dict.fromkeys((*ids, *named)))
+    if bool(run_file) == bool(wanted):
+        raise click.UsageError("say what to stop: either app ids or --run-file FILE")
     if run_file:
         _stop_file(run_file, console)
-    elif not wanted:
-        raise click.UsageError("say what to stop: --app-id ID or --run-file FILE")
-    running = instances.running() if wanted and not run_file else []
-    for app_id in wanted if not run_file else ():
-        _stop_app(app_id, running, console)
+    else:
+        running = instances.running()
+        for app_id in wanted:
+            _stop_app(app_id, running, console)
 
 
 def _stop_app(app_id: str, running: Sequence[Instance], console: Console) -> None:
-    found = [instance for instance in running if instance.app_id == app_id]
+    found = instances.asked([each for each in running if each.app_id == app_id])
     if not found:
         console.failure(f"failed to stop app id {app_id}: couldn't find app id {app_id}")
         return
@@ -67,8 +68,8 @@ def _stop_app(app_id: str, running: Sequence[Instance], console: Console) -> Non
 def process_to_signal(instance: Instance, running: Sequence[Instance]) -> int:
     """The CLI that runs an instance, or its ``daprd`` when that CLI is gone or runs several."""
     cli = instance.cli_pid
-    shared = sum(other.cli_pid == cli for other in running) > 1
-    if cli == 0 or shared or cli != instance.parent_pid:
+    shared = sum(other.parent_pid == cli for other in running) > 1
+    if shared or cli != instance.parent_pid:  # a pid whose child daprd is not may be anybody's
         return instance.daprd_pid
     return cli
 
@@ -79,7 +80,9 @@ def _stop_file(given: str, console: Console) -> None:
     except CliError as error:
         console.failure(f"failed to stop the apps of {given}: {error.message}")
         return
-    found = [each for each in instances.running() if each.run_template_path == path]
+    found = [
+        each for each in instances.asked(instances.running()) if each.run_template_path == path
+    ]
     if not found:
         console.failure(f"failed to stop the apps of {path}: none of them is running")
         return

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +13,9 @@ from harness.cli import Dapr
 @pytest.fixture
 def dapr(tmp_path: Path) -> Iterator[Dapr]:
     cli = Dapr(tmp_path)
-    done = cli("init")
-    assert done.returncode == 0, done.stderr
+    cli.init()
     yield cli
-    left = cli.sidecars()
-    for process in left:
-        os.kill(process.pid, signal.SIGKILL)
-    assert left == []
+    cli.assert_nothing_left()
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ import pytest
 from harness.cli import UP, Dapr, app_command
 from harness.programs import free_port
 
+from dapr_cli.processes import is_alive
+
+INFO = "ℹ️"  # noqa: RUF001 - the sign
 PRINT_ENV = (
     "import json, os; print('ENV', json.dumps({k: v for k, v in os.environ.items()"
     " if k.startswith(('APP_', 'DAPR_'))}), flush=True); import time; time.sleep(60)"
@@ -47,7 +50,7 @@ def test_an_app_with_its_sidecar(dapr: Dapr, app_id: str) -> None:
         assert Path(f"/proc/{listed['daprdPid']}/comm").read_text() == "daprd\n"
         assert os.getpgid(listed["appPid"]) == listed["appPid"]
         assert run.lines[0] == (
-            f"ℹ️  Starting Dapr with id {app_id}. HTTP Port: {listed['httpPort']}. "
+            f"{INFO}  Starting Dapr with id {app_id}. HTTP Port: {listed['httpPort']}. "
             f"gRPC Port: {listed['grpcPort']}"
         )
     assert run.lines[-1] == "✅  Exited Dapr and the app successfully"
@@ -117,7 +120,7 @@ def test_the_end_of_the_app_is_the_end(code: int, status: int, dapr: Dapr, app_i
     command = [sys.executable, "-c", script]
     with dapr.run("--app-id", app_id, command=command, exit_code=status) as run:
         assert run.wait_exit() == status
-    sign = "ℹ️" if code == 0 else "❌"
+    sign = INFO if code == 0 else "❌"
     assert f"{sign}  The app {app_id} ended with exit code {code}" in run.lines
     assert ("✅  Exited Dapr and the app successfully" in run.lines) is (code == 0)
     assert "Daprd shutdown gracefully" in run.log
@@ -130,7 +133,7 @@ def test_the_end_of_the_sidecar_is_the_end(dapr: Dapr, app_id: str) -> None:
         os.kill(listed["daprdPid"], signal.SIGKILL)
         assert run.wait_exit() == 1
     assert f"❌  The sidecar of {app_id} ended with signal SIGKILL" in run.lines
-    assert not Path(f"/proc/{listed['appPid']}").exists()
+    assert not is_alive(listed["appPid"])
 
 
 def test_a_second_signal_does_not_wait(dapr: Dapr, app_id: str) -> None:
@@ -140,9 +143,10 @@ def test_a_second_signal_does_not_wait(dapr: Dapr, app_id: str) -> None:
         run.wait_line(UP)
         (listed,) = dapr.listed(app_id)
         run.signal(signal.SIGINT)
+        run.wait_line("Stopping; a second signal does not wait")
         run.signal(signal.SIGINT)
         run.wait_exit(4)  # the app would have had 5 s
-    assert not Path(f"/proc/{listed['appPid']}").exists()
+    assert not is_alive(listed["appPid"])
 
 
 def test_a_signal_while_it_starts(dapr: Dapr, app_id: str) -> None:
@@ -245,7 +249,7 @@ def test_flags_reach_the_sidecar(dapr: Dapr, app_id: str) -> None:
     }
     assert listed["maxRequestBodySize"] == 1 << 20
     assert listed["httpReadBufferSize"] == 8 << 10
-    assert "level=debug" in run.log
+    assert "Log level set to: debug" in run.log
 
 
 def test_unix_sockets(dapr: Dapr, app_id: str) -> None:

@@ -152,3 +152,13 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         check=True,
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [("table", "ℹ️  No Dapr instances found.\n"), ("json", "[]"), ("yaml", "[]\n")],  # noqa: RUF001
+)
+def test_a_list_of_nothing(output: str, text: str, dapr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dapr_cli.instances.daprd_processes", list)
+    outcome = dapr("list", "-o", output)
+    assert (outcome.code, outcome.out, outcome.err) == (0, text, "")
