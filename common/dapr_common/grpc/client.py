@@ -23,7 +23,7 @@ from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.wire import ACCEPTED_ENCODINGS, Pair, encode_metadata, format_timeout, frame
 from dapr_common.http2 import session as h2
 
-__all__ = ["Call", "GrpcChannel", "Metadata", "UnaryResult", "VerifyPeer"]
+__all__ = ["AfterCall", "Call", "GrpcChannel", "Metadata", "UnaryResult", "VerifyPeer"]
 
 Metadata = Sequence[tuple[str, str | bytes]]
 VerifyPeer = Callable[[tls.SSLObject], None]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from google.protobuf.message import Message
 
-from dapr_common.grpc.client import Call, GrpcChannel, UnaryResult
+from dapr_common.grpc.client import AfterCall, Call, GrpcChannel, UnaryResult
 from dapr_sidecar.channel.base import AppUnhealthyError, Metadata
 from dapr_sidecar.channel.concurrency import ConcurrencyGate
 from dapr_sidecar.channel.http import unverified_context
@@ -28,12 +28,14 @@ class AppGrpcChannel:
         token: str,
         max_concurrency: int,
         max_message_bytes: int | None,
+        after: AfterCall | None = None,
     ) -> None:
         shown = f"[{address}]" if ":" in address else address
         self.channel = GrpcChannel(
             f"{shown}:{port}",
             ssl=unverified_context() if tls else None,
             max_receive_bytes=max_message_bytes,
+            after=after,
         )
         self._token = token
         self._gate = ConcurrencyGate(max_concurrency)

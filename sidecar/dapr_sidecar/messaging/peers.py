@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Protocol
 
-from dapr_common.grpc.client import GrpcChannel
+from dapr_common.grpc.client import AfterCall, GrpcChannel
 
 _IDLE_SECONDS = 180.0
 _PING_SECONDS, _PING_TIMEOUT = 10.0, 5.0
@@ -28,10 +28,15 @@ class Peers:
     """The pool. ``security=None`` is plaintext."""
 
     def __init__(
-        self, security: PeerSecurity | None = None, *, max_message_bytes: int | None = 4 << 20
+        self,
+        security: PeerSecurity | None = None,
+        *,
+        max_message_bytes: int | None = 4 << 20,
+        after: AfterCall | None = None,
     ) -> None:
         self._security = security
         self._max_message_bytes = max_message_bytes
+        self._after = after
         self._channels: dict[tuple[str, str, str], GrpcChannel] = {}
         self._leaving: list[GrpcChannel] = []
 
@@ -89,6 +94,7 @@ class Peers:
             ping_interval=_PING_SECONDS,
             ping_timeout=_PING_TIMEOUT,
             idle_timeout=_IDLE_SECONDS,
+            after=self._after,
         )
 
     def _forget_unused(self) -> None:

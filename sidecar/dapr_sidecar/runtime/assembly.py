@@ -109,6 +109,7 @@ class Sidecar:
                 token=options.app_token,
                 max_concurrency=options.app_max_concurrency,
                 max_message_bytes=options.max_body_bytes,
+                after=self._telemetry.metrics.grpc_client,
             )
         return HttpChannel(
             options.app_channel_address,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from dapr_common.grpc.client import AfterCall
     from dapr_sidecar.telemetry.actors import ActorMetrics
     from dapr_sidecar.telemetry.security import SecurityMetrics
     from dapr_sidecar.telemetry.workflows import WorkflowMetrics
@@ -69,6 +70,10 @@ class Metrics(Protocol):
         self, method: str, path: str, status: int, elapsed_ms: float, sent: int, received: int
     ) -> None:
         """A call to the app over HTTP."""
+
+    @property
+    def grpc_client(self) -> AfterCall:
+        """Takes the outcome of each gRPC call this sidecar makes."""
 
     def health_probe(self, protocol: Literal["http", "grpc"], status: str, ms: float) -> None: ...
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dapr_common.errors import GrpcCode
 from dapr_common.observe.metrics import SIZE_BUCKETS, HistogramSeries, Registry, Series
 
@@ -12,7 +14,7 @@ _Bound = tuple[Series, HistogramSeries, HistogramSeries, HistogramSeries]
 class GrpcClientTelemetry:
     """What a client reports, one call for each RPC."""
 
-    def __init__(self, registry: Registry, bounds: tuple[float, ...]) -> None:
+    def __init__(self, registry: Registry, bounds: Sequence[float]) -> None:
         prefix, method = "dapr_grpc_io_client_", ("grpc_client_method",)
         labels = (*method, "grpc_client_status")
         self._completed = registry.counter(f"{prefix}completed_rpcs", labels)

@@ -14,6 +14,7 @@ from dapr_common.observe.metrics import (
 )
 from dapr_sidecar.telemetry.actors import ActorMetrics
 from dapr_sidecar.telemetry.base import Kind
+from dapr_sidecar.telemetry.grpc_client import GrpcClientTelemetry
 from dapr_sidecar.telemetry.paths import PathLabels
 from dapr_sidecar.telemetry.resiliency import ResiliencyMetrics
 from dapr_sidecar.telemetry.rules import rewriter
@@ -68,6 +69,7 @@ class SidecarMetrics:
         self._components()
         self._invocation()
         self._app_client(PathLabels(http or {}))
+        self.grpc_client = GrpcClientTelemetry(registry, self._bounds).finish
 
     def _components(self) -> None:
         registry = self._registry

@@ -14,7 +14,6 @@ from dapr_common.http.messages import Request, Response
 from dapr_common.observe.metrics import LATENCY_BUCKETS, RATIO_BUCKETS, SIZE_BUCKETS, Registry
 from dapr_common.observe.tracing import Tracer
 from dapr_sidecar.telemetry.actors import ActorMetrics
-from dapr_sidecar.telemetry.grpc_client import GrpcClientTelemetry
 from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
 from dapr_sidecar.telemetry.http_server import HttpServerTelemetry
 from dapr_sidecar.telemetry.metrics import SidecarMetrics, build_registry, latency_bounds
@@ -36,7 +35,7 @@ def everything() -> Registry:
     record_security(metrics.security)
     record_policies(metrics.resiliency)
     record_servers(registry)
-    GrpcClientTelemetry(registry, LATENCY_BUCKETS).finish("/a/B", GrpcCode.OK, 1, 2, 3)
+    metrics.grpc_client("/a/B", GrpcCode.OK, 1, 2, 3)
     return registry
 
 

@@ -37,7 +37,9 @@ class InvocationBlock:
     ) -> None:
         self.context = context
         self.book = AddressBook()
-        self.peers = Peers(security, max_message_bytes=max_message_bytes)
+        self.peers = Peers(
+            security, max_message_bytes=max_message_bytes, after=context.metrics.grpc_client
+        )
         self.app = AppCaller(context)
         self.external = ExternalCaller(context)
         self._remote = RemoteCaller(context.identity, self.book, self.peers)
