@@ -191,8 +191,19 @@ class Consumer:
                 "XGROUP", "CREATE", self._topic, self._group, "0", "MKSTREAM"
             )
         except RedisError as error:
-            if not str(error).startswith("BUSYGROUP"):
+            text = str(error)
+            if text.startswith("BUSYGROUP"):
+                return
+            # A full server refuses even what would change nothing; reading makes room again.
+            if not (text.startswith("OOM") and await self._has_group()):
                 raise
+
+    async def _has_group(self) -> bool:
+        try:
+            groups = await self._client.command("XINFO", "GROUPS", self._topic)
+        except RedisError:
+            return False  # no stream, no group
+        return any(group[1] == self._group.encode() for group in groups)
 
     async def _read(self) -> None:
         connection: RedisConnection | None = None
