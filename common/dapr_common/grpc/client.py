@@ -238,6 +238,7 @@ class GrpcChannel:
             headers.append((b"grpc-timeout", format_timeout(timeout)))
         if metadata:
             headers += encode_metadata(metadata)
+            connection.check_size(headers)
         call = Call(
             connection,
             headers,

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.call import Call
 from dapr_common.grpc.errors import RpcError
+from dapr_common.grpc.wire import Pair
 from dapr_common.http2 import session as h2
 from dapr_common.http2.connection import Http2Connection, tick_interval
 
 if TYPE_CHECKING:
     from dapr_common.grpc.client import GrpcChannel
 
+_UNLIMITED = 1 << 32
 _NAMES = (
     "NO_ERROR",
     "PROTOCOL_ERROR",
@@ -53,6 +55,7 @@ class ClientConnection(Http2Connection):
         """Whether new calls may start here."""
         self.greeted: asyncio.Future[None] = loop.create_future()
         """Done once the peer has proved to speak HTTP/2."""
+        self._max_header_list = _UNLIMITED
         self._idle_since = self.last_activity
         self._goaway = ""
         self._ticker: asyncio.TimerHandle | None = None
@@ -131,6 +134,9 @@ class ClientConnection(Http2Connection):
                         call.finish(_reset_error(event.error_code))
                 self._forget(call)
         elif kind is h2.SettingsReceived:
+            self._max_header_list = event.settings.get(
+                h2.MAX_HEADER_LIST_SIZE, self._max_header_list
+            )
             if not self.greeted.done():
                 self.greeted.set_result(None)
         elif kind is h2.GoAwayReceived:
@@ -142,6 +148,16 @@ class ClientConnection(Http2Connection):
             self._transport.close()
 
     # --- calls ------------------------------------------------------------------------------
+
+    def check_size(self, headers: list[Pair]) -> None:
+        """Whether the peer takes these headers. Raises ``RpcError``.
+
+        Too many of them would end the connection, with all calls on it.
+        """
+        limit = self._max_header_list
+        if sum([len(name) + len(value) + 32 for name, value in headers]) > limit:
+            text = "header list size to send violates the maximum size"
+            raise RpcError(GrpcCode.INTERNAL, f"{text} ({limit} bytes) set by server")
 
     def start(self, call: Call, frames: bytes | None) -> None:
         """Open a call's stream; ``frames``, when given, is its whole input."""

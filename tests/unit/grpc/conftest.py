@@ -108,12 +108,14 @@ class Stage:
         self.engine = engine
         self._stack = stack
         self.echo = Echo()
+        self.servers: list[GrpcServer] = []
 
     async def server(self, **options: Any) -> GrpcServer:
         options.setdefault("max_receive_bytes", LIMIT)
         server = GrpcServer(engine=self.engine, **options)
         for method in self.echo.methods():
             server.add(method)
+        self.servers.append(server)
         self._stack.push_async_callback(server.close, 0)
         return server
 
