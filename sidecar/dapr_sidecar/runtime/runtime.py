@@ -28,11 +28,12 @@ from dapr_sidecar.runtime.disk import (
 from dapr_sidecar.runtime.listeners import BindError
 from dapr_sidecar.runtime.processor import InitError
 from dapr_sidecar.runtime.reload import HotReload, secret_stores_first
+from dapr_sidecar.telemetry.base import MetricsError
 from dapr_sidecar.telemetry.tracing import TracingError
 
 _LOG = get_logger("dapr.runtime")
 _FORCED_EXIT_SECONDS = 0.1
-_REFUSALS = (ConfigurationError, AccessControlError, TracingError, NoHostAddressError)
+_REFUSALS = (ConfigurationError, AccessControlError, MetricsError, TracingError, NoHostAddressError)
 
 
 class FatalError(Exception):

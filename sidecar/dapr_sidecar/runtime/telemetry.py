@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dapr_common.kube.resources import Configuration
+from dapr_common.observe.logs import get_logger
 from dapr_common.observe.metrics import Registry
 from dapr_sidecar.options import Options
 from dapr_sidecar.resiliency.report import Report
@@ -14,9 +15,14 @@ from dapr_sidecar.telemetry.http_server import HttpServerTelemetry
 from dapr_sidecar.telemetry.metrics import SidecarMetrics, build_registry, latency_bounds
 from dapr_sidecar.telemetry.tracing import build_tracing
 
+_LOG = get_logger("dapr.runtime")
+
 
 class Telemetry:
-    """Tracer, registry and the reporters of each server. Raises ``TracingError``."""
+    """Tracer, registry and the reporters of each server.
+
+    Raises ``TracingError`` or ``MetricsError``.
+    """
 
     def __init__(
         self,
@@ -32,6 +38,11 @@ class Telemetry:
         bounds = latency_bounds(metering)
         error_codes = metering.get("recordErrorCodes") is True
         self.metering = options.metrics_enabled and metering.get("enabled") is not False
+        if self.metering and http.get("increasedCardinality") is None:
+            _LOG.warning(
+                "metrics.http.increasedCardinality is not set: HTTP metrics get a label for each "
+                "path. Set it to false to save memory, or to true to keep them"
+            )
         self.registry = build_registry(options.app_id, metering)
         # Blocks count in any case; switched off, nobody sees it.
         counted = self.registry if self.metering else Registry()

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from dapr_sidecar.telemetry.security import SecurityMetrics
     from dapr_sidecar.telemetry.workflows import WorkflowMetrics
 
+
+class MetricsError(ValueError):
+    """Metrics are configured in a way that cannot work; the sidecar does not start."""
+
+
 Kind = Literal["state", "configuration", "secret", "crypto"]
 
 

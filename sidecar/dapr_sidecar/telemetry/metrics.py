@@ -13,7 +13,7 @@ from dapr_common.observe.metrics import (
     Series,
 )
 from dapr_sidecar.telemetry.actors import ActorMetrics
-from dapr_sidecar.telemetry.base import Kind
+from dapr_sidecar.telemetry.base import Kind, MetricsError
 from dapr_sidecar.telemetry.grpc_client import GrpcClientTelemetry
 from dapr_sidecar.telemetry.paths import PathLabels
 from dapr_sidecar.telemetry.resiliency import ResiliencyMetrics
@@ -31,20 +31,20 @@ _CACHE_LIMIT = 4096
 def build_registry(app_id: str, spec: Mapping[str, Any]) -> Registry:
     """The registry of a sidecar; ``spec`` is Configuration ``spec.metrics``.
 
-    Raises ``ValueError`` for a rule that cannot be read.
+    Raises ``MetricsError`` for a rule that cannot be read.
     """
     return Registry((("app_id", app_id),), rewriter(spec.get("rules") or []))
 
 
 def latency_bounds(spec: Mapping[str, Any]) -> tuple[float, ...]:
-    """Bucket bounds in milliseconds, as configured. Raises ``ValueError``."""
+    """Bucket bounds in milliseconds, as configured. Raises ``MetricsError``."""
     given = spec.get("latencyDistributionBuckets")
     if not given:
         return LATENCY_BUCKETS
     try:
         return tuple(sorted({float(bound) for bound in given}))
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise MetricsError(
             f"metrics.latencyDistributionBuckets: expected milliseconds, got {given}"
         ) from error
 

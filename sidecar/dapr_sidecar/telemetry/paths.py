@@ -17,7 +17,7 @@ _STORES = (b"/v1.0/state/", b"/v1.0/secrets/")
 class PathLabels:
     """Turns paths into label values; ``http`` is Configuration ``metrics.http``.
 
-    Results are cached, within a bound. Raises ``ValueError`` for a pattern that is none.
+    Results are cached, within a bound. Raises ``MetricsError`` for a pattern that is none.
     """
 
     def __init__(self, http: Mapping[str, Any]) -> None:

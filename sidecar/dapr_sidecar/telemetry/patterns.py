@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dapr_sidecar.telemetry.base import MetricsError
+
 _LITERAL, _END, _ONE, _REST = range(4)
 
 
 class Patterns:
     """A set of patterns; the most specific one that fits a path wins.
 
-    Raises ``ValueError`` for a pattern that is none.
+    Raises ``MetricsError`` for a pattern that is none.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
@@ -29,21 +31,21 @@ class Patterns:
 
 def _compile(pattern: str) -> list[tuple[int, str]]:
     if not pattern.startswith("/"):
-        raise ValueError(f'invalid path pattern "{pattern}": expected a leading slash')
+        raise _wrong(pattern, "expected a leading slash")
     parts = [_segment(pattern, text) for text in pattern[1:].split("/")]
     if parts[-1] == (_LITERAL, ""):
         parts[-1] = (_REST, "")  # a trailing slash takes everything below
     elif parts[-1][0] == _LITERAL or parts[-1][0] == _ONE:
         parts.append((_END, ""))
     if any(kind in (_REST, _END) for kind, _ in parts[:-1]):
-        raise ValueError(f'invalid path pattern "{pattern}": {{name...}} must be the last segment')
+        raise _wrong(pattern, "{name...} must be the last segment")
     return parts
 
 
 def _segment(pattern: str, text: str) -> tuple[int, str]:
     if not (text.startswith("{") and text.endswith("}")):
         if "{" in text or "}" in text:
-            raise ValueError(f'invalid path pattern "{pattern}": "{text}" is no wildcard')
+            raise _wrong(pattern, f'"{text}" is no wildcard')
         return _LITERAL, text
     name = text[1:-1]
     if name == "$":
@@ -51,7 +53,7 @@ def _segment(pattern: str, text: str) -> tuple[int, str]:
     if name.endswith("..."):
         return _REST, name
     if not name.isidentifier():
-        raise ValueError(f'invalid path pattern "{pattern}": "{text}" is no wildcard')
+        raise _wrong(pattern, f'"{text}" is no wildcard')
     return _ONE, name
 
 
@@ -69,3 +71,7 @@ def _fits(parts: list[tuple[int, str]], segments: list[str]) -> bool:
         if kind == _ONE and not segments[index]:
             return False
     return False
+
+
+def _wrong(pattern: str, reason: str) -> MetricsError:
+    return MetricsError(f'metrics.http.pathMatching: invalid path pattern "{pattern}": {reason}')

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dapr_common.observe.metrics import Rewrite
+from dapr_sidecar.telemetry.base import MetricsError
 
 _GROUP = re.compile(r"\$(?:\{(\w+)\}|(\w+)|(\$))", re.ASCII)
 _NAMED = re.compile(r"\(\?<(?![=!])")
@@ -15,7 +16,7 @@ _NAMED = re.compile(r"\(\?<(?![=!])")
 def rewriter(rules: Sequence[Mapping[str, Any]]) -> Rewrite | None:
     """What the rules do to (metric, label, value); ``None`` without rules.
 
-    Raises ``ValueError`` for an expression that is none.
+    Raises ``MetricsError`` for an expression that is none.
     """
     table: dict[tuple[str, str], list[tuple[re.Pattern[str], str]]] = {}
     for rule in rules:
@@ -41,7 +42,7 @@ def _compiled(metric: str, expression: str, replacement: str) -> tuple[re.Patter
     try:
         pattern = re.compile(_NAMED.sub("(?P<", expression))
     except re.error as error:
-        raise ValueError(
+        raise MetricsError(
             f'metrics.rules: {metric}: invalid regular expression "{expression}": {error}'
         ) from error
     return pattern, _template(pattern, replacement)

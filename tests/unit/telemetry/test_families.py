@@ -14,6 +14,7 @@ from dapr_common.http.messages import Request, Response
 from dapr_common.observe.metrics import LATENCY_BUCKETS, RATIO_BUCKETS, SIZE_BUCKETS, Registry
 from dapr_common.observe.tracing import Tracer
 from dapr_sidecar.telemetry.actors import ActorMetrics
+from dapr_sidecar.telemetry.base import MetricsError
 from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
 from dapr_sidecar.telemetry.http_server import HttpServerTelemetry
 from dapr_sidecar.telemetry.metrics import SidecarMetrics, build_registry, latency_bounds
@@ -224,7 +225,7 @@ def test_policies_carry_the_name_of_the_resource_loaded_last() -> None:
 def test_latency_buckets_of_the_configuration() -> None:
     assert latency_bounds({}) == LATENCY_BUCKETS
     assert latency_bounds({"latencyDistributionBuckets": [100, 5, 5, "10"]}) == (5, 10, 100)
-    with pytest.raises(ValueError, match="latencyDistributionBuckets: expected milliseconds"):
+    with pytest.raises(MetricsError, match="latencyDistributionBuckets: expected milliseconds"):
         latency_bounds({"latencyDistributionBuckets": ["fast"]})
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dapr_sidecar.telemetry.base import MetricsError
 from dapr_sidecar.telemetry.paths import PathLabels, collapsed
 from dapr_sidecar.telemetry.patterns import Patterns
 
@@ -149,7 +150,7 @@ def test_the_most_specific_pattern_wins() -> None:
     "pattern", ["", "a", "GET /a", "/a{id}", "/{id}x", "/{}", "/{a b}", "/{rest...}/x", "/{$}/x"]
 )
 def test_what_is_no_pattern(pattern: str) -> None:
-    with pytest.raises(ValueError, match="invalid path pattern"):
+    with pytest.raises(MetricsError, match="invalid path pattern"):
         PathLabels({"pathMatching": [pattern]})
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from harness.prometheus_text import samples
 
+from dapr_sidecar.telemetry.base import MetricsError
 from dapr_sidecar.telemetry.metrics import SidecarMetrics, build_registry
 from dapr_sidecar.telemetry.rules import rewriter
 
@@ -63,7 +64,7 @@ def test_replacements_are_gos(value: str, replacement: str, pattern: str, expect
 
 
 def test_an_expression_that_is_none() -> None:
-    with pytest.raises(ValueError, match=r'dapr_m: invalid regular expression "\(": '):
+    with pytest.raises(MetricsError, match=r'dapr_m: invalid regular expression "\(": '):
         rewriter([rule("m", "path", x="(")])
 
 
