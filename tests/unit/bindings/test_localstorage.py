@@ -27,6 +27,12 @@ async def run(tmp_path: Path) -> Run:
     return call
 
 
+async def test_a_list_of_nothing_is_null(run: Run) -> None:
+    listed = await run("list")
+    assert listed is not None
+    assert listed.data == b"null"
+
+
 async def test_create_get_list_delete(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "a" / "root"
     made = await run("create", "d/f.txt", b'"he said \\"hi\\""')

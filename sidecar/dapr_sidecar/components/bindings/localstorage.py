@@ -78,7 +78,8 @@ class LocalStorageBinding(OutputBinding):
 
     async def _list(self, name: str) -> InvokeResponse:
         found = await self._on(name, _walk, listing=True)
-        return InvokeResponse(orjson.dumps(found))
+        # Nothing is ``null``, as Go writes an empty list.
+        return InvokeResponse(orjson.dumps(found or None))
 
     async def _on(self, name: str, work: Callable[[Path], T], *, listing: bool = False) -> T:
         """Do file work off the loop. Raises ``OSError`` worded for the caller."""
