@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 
 from dapr_common.http.headers import safe_value
-from dapr_common.http.messages import Response
+from dapr_common.http.messages import Header, Response
 
 _STATUS_LINES: dict[int, bytes] = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -51,20 +52,33 @@ def head(
     response: Response, version: str, framing: bytes, *, close: bool, body: bytes = b""
 ) -> bytes:
     """A response's head, and its body when that is short of nothing."""
-    parts = [_STATUS_LINES.get(response.status) or _unknown_status(response.status)]
-    for name, value in response.headers:
-        parts.append(b"%b: %b\r\n" % (name, safe_value(value)))
-    if framing:
-        parts.append(framing)
+    status = _STATUS_LINES.get(response.status) or _unknown_status(response.status)
+    connection = b""
     if close:
-        parts.append(b"Connection: close\r\n")
+        connection = b"Connection: close\r\n"
     elif version == "1.0":
-        parts.append(b"Connection: keep-alive\r\n")
-    parts.append(DATE.line())
-    parts.append(b"\r\n")
-    if body:
-        parts.append(body)
-    return b"".join(parts)
+        connection = b"Connection: keep-alive\r\n"
+    return b"%b%b%b%b%b\r\n%b" % (
+        status,
+        _lines(response.headers),
+        framing,
+        connection,
+        DATE.line(),
+        body,
+    )
+
+
+def _lines(headers: Sequence[Header]) -> bytes:
+    """Header lines; what would start a line of its own inside a value becomes a space."""
+    parts: list[bytes] = []
+    for name, value in headers:
+        parts += name, b": ", value, b"\r\n"
+    lines = b"".join(parts)
+    # One look at all of them: values that need mending are rare.
+    count = len(headers)
+    if lines.count(b"\n") == count and lines.count(b"\r") == count and b"\0" not in lines:
+        return lines
+    return b"".join(b"%b: %b\r\n" % (name, safe_value(value)) for name, value in headers)
 
 
 def whole(response: Response, body: bytes, method: str, version: str, *, close: bool) -> bytes:
