@@ -59,7 +59,7 @@ def test_a_wrong_command_line_is_exit_code_2() -> None:
         (["--app-id="], "app-id cannot be empty"),
         (["--enable-mtls"], "--enable-mtls is not available in this build"),
         (["--mode=kubernetes"], "--mode kubernetes is not available in this build"),
-        (["--log-file=/dev/null/at/all"], "cannot be written: No such file or directory"),
+        (["--log-file=/dev/null/at/all"], "cannot be written: Not a directory"),
         (["--config=/proc/nowhere.yaml"], "configuration: /proc/nowhere.yaml: No such file"),
         (["--resources-path=/proc/nowhere"], "/proc/nowhere: no such file or directory"),
         (["--unix-domain-socket=/proc/nowhere"], "could not listen on /proc/nowhere/dapr-"),
