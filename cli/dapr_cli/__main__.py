@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,6 +9,7 @@ from typing import Any
 
 import click
 
+from dapr_cli.console import mute
 from dapr_cli.errors import CliError
 from dapr_cli.session import Session, global_options
 
@@ -99,8 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        # Who read us has gone; the interpreter's last flush must not complain about it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute(sys.stdout)  # the interpreter's last flush must not complain
         return 1
     return result if isinstance(result, int) else 0
 

@@ -69,19 +69,24 @@ class Child:
         assert self._process is not None, "start() comes first"
         await self._process.wait()
 
-    async def stop(self, seconds: float, hurry: asyncio.Event) -> None:
-        """SIGTERM to its group, SIGKILL after ``seconds`` or once ``hurry`` is set."""
+    async def stop(self, seconds: float, hurry: asyncio.Event) -> bool:
+        """SIGTERM to its group, SIGKILL after ``seconds`` or once ``hurry`` is set.
+
+        Returns whether it ended without being killed.
+        """
         if self._process is None:
-            return
+            return True
         self._stopping = self._stopping or self.exit_code is None
         self._signal(signal.SIGTERM)
         ended = asyncio.create_task(self._group_ended())
         hurried = asyncio.create_task(hurry.wait())
         try:
             await asyncio.wait({ended, hurried}, timeout=seconds, return_when="FIRST_COMPLETED")
-            if not ended.done():
-                self._signal(signal.SIGKILL)
-                await asyncio.wait({ended}, timeout=_KILLED_SECONDS)
+            if ended.done():
+                return True
+            self._signal(signal.SIGKILL)
+            await asyncio.wait({ended}, timeout=_KILLED_SECONDS)
+            return False
         finally:
             ended.cancel()
             hurried.cancel()

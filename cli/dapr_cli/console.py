@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import UTC, datetime
+from typing import IO, Any
 
 import click
 
@@ -44,6 +46,12 @@ class Console:
 
     def _say(self, status: str, text: str, *, error: bool = False) -> None:
         error = error or status in ("failure", "warning")
+        try:
+            self._write(status, text, error)
+        except OSError:
+            mute(sys.stderr if error else sys.stdout)
+
+    def _write(self, status: str, text: str, error: bool) -> None:
         if self.as_json:
             time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             record = {"time": time, "status": status, "msg": text}
@@ -52,3 +60,10 @@ class Console:
         sign = "" if sys.platform == "win32" else f"{_SIGNS[status]}  "
         color = _COLORS.get(status)
         click.echo(click.style(sign + text, fg=color) if color else sign + text, err=error)
+
+
+def mute(stream: IO[Any]) -> None:
+    """Send a stream nowhere: its terminal or reader is gone, what we do goes on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

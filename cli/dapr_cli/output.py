@@ -11,6 +11,8 @@ from typing import IO
 
 import click
 
+from dapr_cli.console import mute
+
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red")
 _CHUNK_BYTES = 64 << 10
 _LONGEST_LINE_BYTES = 64 << 10
@@ -90,9 +92,8 @@ def _write(data: bytes) -> None:
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output is gone; the applications go on.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError:
+        mute(sys.stdout)
 
 
 def prefix(text: str, number: int) -> str:

@@ -91,9 +91,12 @@ class Pair:
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Stop the app, which may still need its sidecar meanwhile, then the sidecar."""
-        if self.app is not None:
-            await self.app.stop(APP_GRACE_SECONDS, hurry)
-        await self.sidecar.stop(SIDECAR_GRACE_SECONDS, hurry)
+        for child, seconds in (
+            (self.app, APP_GRACE_SECONDS),
+            (self.sidecar, SIDECAR_GRACE_SECONDS),
+        ):
+            if child is not None and not await child.stop(seconds, hurry):
+                self._console.warning(f"{child.title} did not end when asked to and was killed")
         for protocol in ("http", "grpc"):
             path = socket_path(self.settings.unix_domain_socket, self.settings.app_id, protocol)
             if path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -190,8 +191,28 @@ def test_control_c_arrives_from_a_terminal_that_belongs_to_a_script(
         _until(terminal, text, b"read=back")
         _, status = os.waitpid(process, 0)
         assert os.waitstatus_to_exitcode(status) == 0
+    except BaseException:
+        dapr("stop", "-f", str(file))
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        raise
     finally:
         os.close(terminal)
+
+
+def test_a_terminal_that_is_closed_ends_everything(dapr: Dapr, app_id: str) -> None:
+    file = write(dapr.home, talker(app_id))
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(dapr.env())
+        os.execv(console_script("dapr"), ["dapr", "run", "-f", str(file)])
+    try:
+        _until(terminal, b"", UP.encode())
+    finally:
+        os.close(terminal)  # from here on writing to it is an error
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert dapr.sidecars() == []
 
 
 def _until(terminal: int, text: bytes, wanted: bytes) -> bytes:

@@ -87,7 +87,7 @@ async def test_the_whole_group_is_stopped(tmp_path: Path) -> None:
     process = child(script)
     await process.start({}, tmp_path)
     await until(tmp_path / "pid", "\n")
-    await process.stop(5.0, asyncio.Event())
+    assert await process.stop(5.0, asyncio.Event())
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/exe").exists()
     assert process.exit_code == -signal.SIGTERM
     assert not process.failed, "it was asked to end"
@@ -97,7 +97,7 @@ async def test_what_ignores_the_request_is_killed(tmp_path: Path) -> None:
     process = child(STUBBORN, Output(file=tmp_path / "out"))
     await process.start({})
     await until(tmp_path / "out", "ready")
-    await process.stop(0.2, asyncio.Event())
+    assert not await process.stop(0.2, asyncio.Event())
     assert process.exit_code == -signal.SIGKILL
 
 
