@@ -10,12 +10,13 @@ from dapr_common.kube.resources import Component as Manifest
 from dapr_common.kube.resources import SecretKeyRef
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.base import Component, ComponentContext
-from dapr_sidecar.components.bindings.base import InputBinding, OutputBinding
 from dapr_sidecar.components.metadata import SettingsError, decode_settings, unknown_names
 from dapr_sidecar.components.middleware.base import HttpMiddleware
 from dapr_sidecar.components.registry import UnknownComponentError, component_class
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.loaded import Loaded
+from dapr_sidecar.runtime.binding_directions import directions
+from dapr_sidecar.runtime.common_metadata import COMMON_NAMES
 from dapr_sidecar.runtime.templates import TemplateError, ValueResolver
 
 _LOG = get_logger("dapr.runtime.processor")
@@ -222,7 +223,7 @@ class ComponentProcessor:
         self, manifest: Manifest, kind: type[Component], properties: dict[str, str]
     ) -> list[Component]:
         settings = decode_settings(kind.settings, properties)
-        known_elsewhere = _COMMON_NAMES.get(manifest.category, frozenset())
+        known_elsewhere = COMMON_NAMES.get(manifest.category, frozenset())
         given = [entry.name for entry in manifest.metadata]
         for name, near in unknown_names(kind.settings, given).items():
             if near is not None and name.lower() not in known_elsewhere:
@@ -236,7 +237,8 @@ class ComponentProcessor:
         context = ComponentContext(
             manifest.name, identity.app_id, identity.namespace, dict(properties)
         )
-        instances = [kind(settings, context) for _ in range(_instances(kind, properties, manifest))]
+        count = len(directions(kind, properties)) if manifest.category == "bindings" else 1
+        instances = [kind(settings, context) for _ in range(count)]
         opened: list[Component] = []
         try:
             for instance in instances:
@@ -257,7 +259,7 @@ class ComponentProcessor:
     ) -> None:
         tables = self._tables(manifest.category)
         if manifest.category == "bindings":
-            wanted = _directions(type(instances[0]), properties, manifest)
+            wanted = directions(type(instances[0]), properties)
             chosen = [t for t, d in zip(tables, ("input", "output"), strict=True) if d in wanted]
             for table, name in zip(tables, ("input", "output"), strict=True):
                 if name not in wanted:
@@ -325,55 +327,3 @@ async def _close_quietly(component: Component) -> None:
             await component.close()
     except Exception as error:  # noqa: BLE001 - a dead peer must not keep the sidecar alive
         _LOG.warning("error closing component: %s", error)
-
-
-def _directions(
-    kind: type[Component], properties: Mapping[str, str], manifest: Manifest
-) -> frozenset[str]:
-    can = {
-        name
-        for name, base in (("input", InputBinding), ("output", OutputBinding))
-        if issubclass(kind, base)
-    }
-    text = properties.get("direction", "")
-    wanted = {word.strip().lower() for word in text.split(",") if word.strip()} or can
-    if not (chosen := can & wanted):
-        raise InitError(
-            manifest,
-            f"direction '{text}' is not supported by {manifest.type}: it can be "
-            + " and ".join(sorted(can)),
-        )
-    return frozenset(chosen)
-
-
-def _instances(kind: type[Component], properties: Mapping[str, str], manifest: Manifest) -> int:
-    if manifest.category != "bindings":
-        return 1
-    return len(_directions(kind, properties, manifest))
-
-
-_COMMON_NAMES: Mapping[str, frozenset[str]] = {
-    "state": frozenset(
-        {
-            "actorstatestore",
-            "keyprefix",
-            "outboxpublishpubsub",
-            "outboxpublishtopic",
-            "outboxpubsub",
-            "outboxdiscardwhenmissingstate",
-            "primaryencryptionkey",
-            "secondaryencryptionkey",
-        }
-    ),
-    "pubsub": frozenset(
-        {
-            "consumerid",
-            "allowedtopics",
-            "protectedtopics",
-            "publishingscopes",
-            "subscriptionscopes",
-        }
-    ),
-    "bindings": frozenset({"direction", "route"}),
-    "lock": frozenset({"keyprefix"}),
-}
