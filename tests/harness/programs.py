@@ -19,7 +19,6 @@ from typing import IO, Self, TypeVar
 _PORTS = range(12_000, 32_000)  # below those the system gives to outgoing connections
 _TAIL = 60  # lines shown in a failure
 T = TypeVar("T")
-_claims: dict[int, socket.socket] = {}
 running: list[Program] = []  # started and not ended: whose lines a failed test shows
 
 
@@ -36,7 +35,7 @@ def free_port() -> int:
                 claim.bind(f"\0dapr-test-port-{port}")
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
-            _claims[port] = claim
+            claim.detach()
             return port
         claim.close()
     raise RuntimeError("no free port between 12000 and 32000")
@@ -136,6 +135,9 @@ class Program:
         """Whether the program serves; a started process is, unless a subclass knows better."""
         return True
 
+    def ended(self) -> None:
+        """Called once when the process is gone."""
+
     def wait_ready(self) -> None:
         """Wait until it serves; its early end or ``start_seconds`` is a ``ProgramError``."""
         until = time.monotonic() + self.start_seconds
@@ -181,6 +183,7 @@ class Program:
     def _join(self) -> None:
         if self in running:
             running.remove(self)
+            self.ended()
         for reader in self._readers:  # a grandchild may hold the pipe
             reader.join(1.0)
 

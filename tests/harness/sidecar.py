@@ -10,7 +10,9 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,8 +74,8 @@ class Sidecar(Program):
         self.http_port, self.grpc_port, self.internal_port, self.metrics_port = (
             free_port() for _ in range(4)
         )
-        self._folder = tempfile.TemporaryDirectory(prefix="daprd-")
-        self.folder = Path(self._folder.name)
+        self.folder = Path(tempfile.mkdtemp(prefix="daprd-"))
+        self._remove_folder = weakref.finalize(self, shutil.rmtree, self.folder, True)
         self.resources_path = self.folder / "resources"
         self._ready = ready
         self._write(resources, config)
@@ -147,9 +149,6 @@ class Sidecar(Program):
         finally:
             connection.close()
 
-    def stop(self) -> None:
-        """End it, assert its exit code, remove its files."""
-        try:
-            super().stop()
-        finally:
-            self._folder.cleanup()
+    def ended(self) -> None:
+        """Remove its files."""
+        self._remove_folder()

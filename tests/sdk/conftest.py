@@ -10,7 +10,7 @@ import pytest
 from harness.redis_server import RedisServer, is_available, redis_server
 from harness.sidecar import Manifest, component
 
-REDELIVERY = {"redeliverInterval": "200ms", "processingTimeout": "400ms"}
+REDELIVERY = {"redeliverInterval": "200ms", "processingTimeout": "2s"}
 SECRETS = {"plain": "sesame", "db": {"password": "s3cret"}}
 
 

@@ -101,21 +101,15 @@ def test_raw_payload_reaches_the_app_as_it_was(world: World) -> None:
 
 
 def test_bulk_published_events_arrive_and_retry_is_redelivered(world: World) -> None:
-    reports = world.app.wait_reports(4, route="bulk")
-    assert sorted((r["data"], r["attempt"]) for r in reports) == [
-        ("b1", 1),
-        ("b2", 1),
-        ("b2", 2),
-        ("b3", 1),
-    ]
+    for data, attempt in (("b1", 1), ("b2", 1), ("b3", 1), ("b2", 2)):
+        assert world.app.wait_report(route="bulk", data=data, attempt=attempt)
 
 
 def test_streaming_subscription(world: World) -> None:
-    kind = "com.dapr.event.sent"
-    assert world.seen["subscribe_stream"] == [
-        [{"n": 1}, kind, "streamed", "pubsub"],
-        ["text", kind, "streamed", "pubsub"],
-    ]
+    seen = world.seen["subscribe_stream"]  # in no certain order
+    assert isinstance(seen, list), seen
+    origin = ["com.dapr.event.sent", "streamed", "pubsub"]
+    assert sorted(seen, key=str) == sorted([[{"n": 1}, *origin], ["text", *origin]], key=str)
 
 
 def test_dropped_events_of_a_handler_go_to_its_dead_letter_topic(world: World) -> None:
