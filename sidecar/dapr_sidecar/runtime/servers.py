@@ -67,6 +67,7 @@ class Servers:
             handler,
             max_body_bytes=options.max_body_bytes,
             max_header_bytes=options.read_buffer_bytes + _HEADER_SLACK,
+            h2c=options.h2c,
         )
         self._http.append(server)
         addresses = [options.public_listen_address] if options.public_listen_address else []

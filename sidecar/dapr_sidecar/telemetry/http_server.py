@@ -11,6 +11,8 @@ from dapr_common.errors import DaprError
 from dapr_common.http.messages import Header, Request, Response
 from dapr_common.observe.metrics import SIZE_BUCKETS, HistogramSeries, Registry, Series
 from dapr_common.observe.tracing import (
+    NO_CONTEXT,
+    NO_TRACEPARENT,
     RecordedSpan,
     Span,
     SpanContext,
@@ -25,6 +27,7 @@ from dapr_sidecar.telemetry.paths import PathLabels
 from dapr_sidecar.telemetry.spans import describe_http
 
 _HEALTH = b"/healthz"
+_NO_TRACE: Header = (b"Traceparent", NO_TRACEPARENT.encode())
 _CACHE_LIMIT = 8192
 
 _Bound = tuple[Series, HistogramSeries, HistogramSeries, HistogramSeries, Series | None]
@@ -64,11 +67,8 @@ class HttpServerTelemetry:
             else None
         )
 
-    def bad_baggage(self, request: Request) -> str | None:
+    def bad_baggage(self, header: bytes) -> str | None:
         """What to tell the caller (status 400) about a baggage header that is none."""
-        header = request.header(b"baggage")
-        if not header:
-            return None
         wrong = validate_baggage(header.decode("latin-1"))
         return None if wrong is None else f"invalid baggage header: {wrong}"
 
@@ -85,15 +85,19 @@ class HttpServerTelemetry:
         current_span.set(span)
         return span
 
-    def end_span(self, span: Span, request: Request, response: Response) -> None:
+    def end_span(
+        self, span: Span, request: Request, response: Response, baggage: bytes | None
+    ) -> None:
         """Finish the span; the caller learns its identity from the response."""
         headers = response.headers
         context = span.context
         if not _has(headers, b"traceparent"):
-            headers.append((b"Traceparent", context.traceparent.encode()))
+            if context is NO_CONTEXT:
+                headers.append(_NO_TRACE)
+            else:
+                headers.append((b"Traceparent", context.traceparent.encode()))
             if context.tracestate:
                 headers.append((b"Tracestate", context.tracestate.encode("latin-1")))
-        baggage = request.header(b"baggage")
         if baggage and not _has(headers, b"baggage"):
             headers.append((b"Baggage", baggage))
         if isinstance(span, RecordedSpan):

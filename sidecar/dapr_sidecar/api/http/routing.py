@@ -62,6 +62,12 @@ class Router:
         self._root = _Node()
         for route in routes:
             self._add(route)
+        # Nearly every pattern begins with a version and a block: those two steps are one look-up.
+        self._blocks = {
+            (version, block): below
+            for version, node in self._root.children.items()
+            for block, below in node.children.items()
+        }
 
     def _add(self, route: Route) -> None:
         node = self._root
@@ -82,7 +88,12 @@ class Router:
         """The route of a cleaned path, or ``None``."""
         segments = path[1:].split(b"/")
         params: list[bytes] = []
-        route = _walk(self._root, segments, 0, method, params)
+        route = None
+        below = self._blocks.get((segments[0], segments[1])) if len(segments) > 2 else None
+        if below is not None:
+            route = _walk(below, segments, 2, method, params)
+        if route is None:
+            route = _walk(self._root, segments, 0, method, params)
         return None if route is None else Match(route, params)
 
 

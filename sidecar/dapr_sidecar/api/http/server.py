@@ -87,14 +87,15 @@ class HttpApi:
         telemetry = self._telemetry
         started = perf_counter()
         if telemetry.tracing:
-            if (wrong := telemetry.bad_baggage(request)) is not None:
+            baggage = request.header(b"baggage")
+            if baggage and (wrong := telemetry.bad_baggage(baggage)) is not None:
                 return text_response(wrong, 400)
             span = telemetry.start_span(request)
+            response = await self._entrance(request)
+            if span is not None:
+                telemetry.end_span(span, request, response, baggage)
         else:
-            span = None
-        response = await self._entrance(request)
-        if span is not None:
-            telemetry.end_span(span, request, response)
+            response = await self._entrance(request)
         if telemetry.metering:
             telemetry.count(request, response, started)
         return response
@@ -115,8 +116,6 @@ class HttpApi:
                 if self._invocation is None:
                     return page_not_found()
                 return await self._invocation.handle(request)
-            if not match.params:
-                return await match.route.handler(request)
             try:
                 params = decode_params(match.params)
             except ValueError as error:

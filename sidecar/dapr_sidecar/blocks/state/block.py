@@ -62,8 +62,9 @@ class StateBlock:
     ) -> GetResponse:
         """Read one key; ``data=None`` when absent. Raises ``DaprError``."""
         request = GetRequest(view.key(key), metadata, consistency)
+        store = view.store
         try:
-            response = await self._run(view, "get", lambda: view.store.get(request))
+            response = await self._run(view, "get", lambda: store.get(request))
             if view.rules.encryption is not None and response.data:
                 response.data = view.rules.encryption.decrypt(response.data)
         except Exception as error:
