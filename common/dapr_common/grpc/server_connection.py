@@ -199,7 +199,7 @@ class ServerConnection(ServingConnection):
 
     def _start(self, stream: ServerStream) -> None:
         if not stream.done:
-            task = stream.task = self.loop.create_task(stream.run())
+            task = stream.task = asyncio.Task(stream.run(), loop=self.loop, name="grpc-call")
             self.server.tasks.add(task)
 
     def finished(self, stream: ServerStream) -> None:

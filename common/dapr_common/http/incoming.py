@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _READ_AHEAD = 32
 _H2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_FRAMING = frozenset({b"content-length", b"host", b"transfer-encoding", b"expect", b"upgrade"})
 _TEXT: Header = (b"Content-Type", b"text/plain; charset=utf-8")
 
 
@@ -143,6 +144,8 @@ class Incoming(asyncio.Protocol):
         coding: bytes | None = None
         upgrades = False
         for name, value in headers:
+            if name not in _FRAMING:
+                continue
             if name == b"content-length":
                 length = int(value)
             elif name == b"host":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 
 from dapr_common.http.headers import safe_value
@@ -58,14 +59,8 @@ def head(
         connection = b"Connection: close\r\n"
     elif version == "1.0":
         connection = b"Connection: keep-alive\r\n"
-    return b"%b%b%b%b%b\r\n%b" % (
-        status,
-        _lines(response.headers),
-        framing,
-        connection,
-        DATE.line(),
-        body,
-    )
+    lines = _lines(response.headers)
+    return b"".join((status, lines, framing, connection, DATE.line(), b"\r\n", body))
 
 
 def _lines(headers: Sequence[Header]) -> bytes:
@@ -83,7 +78,7 @@ def _lines(headers: Sequence[Header]) -> bytes:
 
 def whole(response: Response, body: bytes, method: str, version: str, *, close: bool) -> bytes:
     """A complete response; without its body where none may follow."""
-    framing = b"Content-Length: %d\r\n" % len(body)
+    framing = _length_line(len(body))
     if response.status in NO_BODY:
         framing = body = b""
     elif method == "HEAD":
@@ -91,6 +86,11 @@ def whole(response: Response, body: bytes, method: str, version: str, *, close: 
         if declared_length(response) is not None:
             framing = b""
     return head(response, version, framing, close=close, body=body)
+
+
+@lru_cache(maxsize=4096)
+def _length_line(size: int) -> bytes:
+    return b"Content-Length: %d\r\n" % size
 
 
 def declared_length(response: Response) -> int | None:

@@ -114,7 +114,10 @@ class HttpProtocol(Incoming):
                 request.body = reader.take_whole()
                 if request.body is None:
                     request.stream = reader
-            self._task = self._loop.create_task(self._serve(request, reader, keep))
+            # Named, because making up a name costs more than the rest of a task.
+            self._task = asyncio.Task(
+                self._serve(request, reader, keep), loop=self._loop, name="http-request"
+            )
         elif self._error is not None:
             error, self._error = self._error, None
             assert isinstance(error.body, bytes)
