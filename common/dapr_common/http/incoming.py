@@ -143,9 +143,7 @@ class Incoming(asyncio.Protocol):
         expects: bytes | None = None
         coding: bytes | None = None
         upgrades = False
-        for name, value in headers:
-            if name not in _FRAMING:
-                continue
+        for name, value in [pair for pair in headers if pair[0] in _FRAMING]:
             if name == b"content-length":
                 length = int(value)
             elif name == b"host":

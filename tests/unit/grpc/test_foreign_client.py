@@ -162,7 +162,8 @@ async def test_draining_serves_the_open_call_and_refuses_new_ones(stage: Any) ->
         open_call = asyncio.ensure_future(echo(b"hang"))
         await stage.echo.started.wait()
         closing = asyncio.create_task(server.close(10))
-        await asyncio.sleep(0)
+        # A call sent before the client has read GOAWAY is still served: wait until it has.
+        await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await echo(b"new", timeout=5)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
