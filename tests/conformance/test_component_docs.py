@@ -10,7 +10,7 @@ import pytest
 
 from dapr_sidecar.components.metadata import describe_settings
 from dapr_sidecar.components.registry import TYPES, component_class
-from dapr_sidecar.runtime import processor
+from dapr_sidecar.runtime.common_metadata import COMMON_NAMES
 
 TOOL = Path(__file__).parents[2] / "tools" / "component_docs.py"
 
@@ -51,6 +51,6 @@ def test_every_setting_says_what_it_is_for(key: str) -> None:
 
 
 def test_common_names_are_the_runtimes(tool: ModuleType) -> None:
-    known = {kind: set(names) for kind, names in processor._COMMON_NAMES.items()}
+    known = {kind: set(names) for kind, names in COMMON_NAMES.items()}
     shown = {kind: {name.lower() for name in names} for kind, names in tool.COMMON.items()}
     assert shown == known

@@ -52,6 +52,4 @@ def without_hop_by_hop(headers: Iterable[Header]) -> list[Header]:
 
 def safe_value(value: bytes) -> bytes:
     """A value that cannot start a new header line."""
-    if b"\r" in value or b"\n" in value or b"\0" in value:
-        return value.replace(b"\r", b" ").replace(b"\n", b" ").replace(b"\0", b" ")
-    return value
+    return value.replace(b"\r", b" ").replace(b"\n", b" ").replace(b"\0", b" ")

@@ -71,7 +71,7 @@ def _lines(headers: Sequence[Header]) -> bytes:
     lines = b"".join(parts)
     # One look at all of them: values that need mending are rare.
     count = len(headers)
-    if lines.count(b"\n") == count and lines.count(b"\r") == count and b"\0" not in lines:
+    if lines.count(b"\n") == count and lines.count(b"\r") == count and 0 not in lines:
         return lines
     return b"".join(b"%b: %b\r\n" % (name, safe_value(value)) for name, value in headers)
 

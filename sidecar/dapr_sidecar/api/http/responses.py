@@ -8,6 +8,7 @@ import orjson
 
 from dapr_common.http.messages import Header, Request, Response
 from dapr_common.http.url import query_unescape
+from dapr_common.json_text import html_escape
 
 JSON_TYPE: Header = (b"Content-Type", b"application/json")
 TEXT_TYPE: Header = (b"Content-Type", b"text/plain; charset=utf-8")
@@ -17,19 +18,6 @@ _METADATA = "metadata."
 def go_json(value: object) -> bytes:
     """Compact JSON as Go's encoder writes it: ``<``, ``>``, ``&`` and U+2028/9 escaped."""
     return html_escape(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
-
-
-def html_escape(text: bytes) -> bytes:
-    """Escape in JSON text what Go's encoder escapes."""
-    if b"<" in text:
-        text = text.replace(b"<", b"\\u003c")
-    if b">" in text:
-        text = text.replace(b">", b"\\u003e")
-    if b"&" in text:
-        text = text.replace(b"&", b"\\u0026")
-    if b"\xe2\x80\xa8" in text or b"\xe2\x80\xa9" in text:
-        text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-    return text
 
 
 def json_response(value: object, status: int = 200, *, newline: bool = True) -> Response:
@@ -79,7 +67,7 @@ def first_param(request: Request, name: str) -> str:
 
 def metadata_params(request: Request) -> dict[str, str]:
     """The ``metadata.<key>=<value>`` parameters without their prefix; the first value wins."""
-    if b"metadata." not in request.query:
+    if not request.query or request.query.find(b"metadata.") < 0:
         return {}
     start = len(_METADATA)
     return {

@@ -14,11 +14,11 @@ from dapr_common.http.messages import (
     Request,
     Response,
 )
+from dapr_common.json_text import html_escape
 from dapr_sidecar.api.http.responses import (
     JSON_TYPE,
     empty,
     first_param,
-    html_escape,
     json_response,
     metadata_headers,
     metadata_params,
@@ -211,7 +211,9 @@ def _typed(body: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
 
 
 def _text_map(body: Mapping[str, Any], name: str) -> Mapping[str, str]:
-    value = _typed(body, name, dict) or {}
+    value = _typed(body, name, dict)
+    if not value:
+        return {}
     if not all(isinstance(inner, str) for inner in value.values()):
         raise errors.malformed(
             f"failed deserializing HTTP body: the values of {name} must be strings"

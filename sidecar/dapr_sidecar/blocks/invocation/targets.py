@@ -8,12 +8,13 @@ import re
 from typing import NamedTuple
 
 from dapr_common.http.messages import Request
-from dapr_common.http.url import clean_path, path_unescape, query_unescape
+from dapr_common.http.url import PERCENT, PLUS, clean_path, path_unescape, query_unescape
 
 APP_ID_HEADER = b"dapr-app-id"
 _PREFIX = b"/v1.0/invoke/"
 _INVOKE = re.compile(r"/*v1\.0/+invoke/+(.*)", re.DOTALL)
 _METHOD = "/method/"
+_SLASH, _COLON = b"/:"
 
 
 class HttpTarget(NamedTuple):
@@ -37,9 +38,9 @@ def http_target(request: Request) -> HttpTarget | None:
         app_id = _basic(given)
         if app_id:
             return HttpTarget(app_id, _whole_path(path), False)
-    if path.startswith(_PREFIX) and b"%" not in path and b"+" not in path:
+    if path.startswith(_PREFIX) and PERCENT not in path and PLUS not in path:
         app, found, method = path[len(_PREFIX) :].partition(b"/method/")
-        if found and app and app[0] != 47 and b":" not in app:
+        if found and app and app[0] != _SLASH and _COLON not in app:
             return HttpTarget(
                 app.decode("utf-8", "replace"), method.decode("utf-8", "replace"), False
             )

@@ -12,12 +12,13 @@ from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.http.headers import safe_value
 from dapr_common.http.messages import Header
+from dapr_common.json_text import html_escape
 from dapr_common.wire.dapr.proto.runtime.v1 import appcallback_pb2
 from dapr_sidecar.blocks.pubsub.app_grpc import data_of, extensions_of, grpc_channel, text_of
 from dapr_sidecar.blocks.pubsub.app_http import http_channel, target_of
 from dapr_sidecar.blocks.pubsub.bulk import Entry
 from dapr_sidecar.blocks.pubsub.envelope import CLOUD_EVENTS_JSON, new_id
-from dapr_sidecar.blocks.pubsub.rawjson import html_escape, quoted
+from dapr_sidecar.blocks.pubsub.rawjson import quoted
 from dapr_sidecar.blocks.pubsub.verdict import Verdict
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.resiliency.base import CodedError

@@ -15,8 +15,9 @@ from functools import lru_cache
 
 import orjson
 
+from dapr_common.json_text import html_escape
 from dapr_sidecar.blocks.pubsub.protobuf_event import is_protobuf_event
-from dapr_sidecar.blocks.pubsub.rawjson import html_escape, is_json, object_members, quoted
+from dapr_sidecar.blocks.pubsub.rawjson import is_json, object_members, quoted
 
 EVENT_TYPE = "com.dapr.event.sent"
 CLOUD_EVENTS_JSON = "application/cloudevents+json"

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from dapr_common.json_text import html_escape
+
 _SPACE = re.compile(r"[ \t\n\r]*").match
 
 
@@ -106,19 +108,6 @@ def load(text: bytes) -> Any:
         return orjson.loads(text)
     except ValueError:
         return json.loads(text.decode("utf-8", "replace"), parse_constant=_refuse)
-
-
-def html_escape(text: bytes) -> bytes:
-    """Escape in JSON text what Go's encoder escapes."""
-    if b"<" in text:
-        text = text.replace(b"<", b"\\u003c")
-    if b">" in text:
-        text = text.replace(b">", b"\\u003e")
-    if b"&" in text:
-        text = text.replace(b"&", b"\\u0026")
-    if b"\xe2\x80" in text:
-        text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-    return text
 
 
 def quoted(text: str) -> bytes:

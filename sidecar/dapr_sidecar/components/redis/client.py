@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from dapr_sidecar.components.metadata import SettingsError
@@ -67,11 +67,15 @@ class RedisClient:
         if connection is not None:
             await connection.close()
 
-    async def command(self, *arguments: Argument) -> Any:
-        """Run one command. Raises ``RedisError`` or ``RedisConnectionError``."""
+    def command(self, *arguments: Argument) -> Awaitable[Any]:
+        """Run one command. Awaiting raises ``RedisError`` or ``RedisConnectionError``."""
         connection = self._connection
-        if connection is None or connection.lost:
-            connection = await self._connected()
+        if connection is None or connection.lost or connection.congested:
+            return self._command_later(arguments)
+        return connection.send(*arguments)
+
+    async def _command_later(self, arguments: Sequence[Argument]) -> Any:
+        connection = await self._connected()
         if connection.congested:
             await connection.writable()
         return await connection.send(*arguments)

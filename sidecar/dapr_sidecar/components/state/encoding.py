@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import orjson
 
+from dapr_common.json_text import html_escape
 from dapr_sidecar.components.state.base import Json, StateValue
 
 _ROUNDED_LIMIT = 83_886_079
@@ -23,17 +24,23 @@ _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 def loads(text: bytes) -> object:
     """Parse JSON; integers keep every digit. Raises ``ValueError``."""
-    # Translated and searched as bytes: a tenth of what a regular expression costs here.
-    if _LONG_NUMBER in text.translate(_DIGITS):
+    if _has_long_number(text):
         # orjson turns integers past 64 bits into floats; the slower parser does not.
         return json.loads(text)
     return orjson.loads(text)
 
 
+def _has_long_number(text: bytes) -> bool:
+    """Whether 19 digits follow each other: some of them stand where every 19th byte is."""
+    if text[18::19].translate(_DIGITS).find(b"0") < 0:
+        return False
+    return text.translate(_DIGITS).find(_LONG_NUMBER) >= 0
+
+
 def plain(value: StateValue) -> bytes:
     """The bytes most stores keep: sorted keys, ``<>&`` escaped."""
     if isinstance(value, Json):
-        return _escape(_dump(value.value, _SORTED))
+        return html_escape(_dump(value.value, _SORTED))
     return value
 
 
@@ -60,12 +67,7 @@ def _dump(value: object, option: int) -> bytes:
 
 
 def _may_hold_float(text: bytes) -> bool:
-    # A single byte is looked for forty times as fast as two are.
-    return (
-        (b"." in text and b".0" in text)
-        or (b"-" in text and b"e-" in text)
-        or (b"+" in text and b"e+" in text)
-    )
+    return text.find(b".0") >= 0 or text.find(b"e-") >= 0 or text.find(b"e+") >= 0
 
 
 def _pieces(value: object, *, sort: bool) -> Iterator[bytes]:
@@ -113,14 +115,6 @@ def _rounded(value: object) -> object:
     if isinstance(value, list):
         return [_rounded(inner) for inner in value]
     return value
-
-
-def _escape(text: bytes) -> bytes:
-    if b"<" in text or b">" in text or b"&" in text:
-        text = text.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
-    if b"\xe2\x80" in text:
-        text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-    return text
 
 
 def ttl_seconds(metadata: object) -> int | None:
