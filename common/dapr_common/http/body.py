@@ -81,12 +81,14 @@ class BodyReader:
         if self._size > HIGH_WATER and not self._paused:
             self._paused = True
             self._pause()
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def finish(self) -> None:
         """The peer sent the last byte."""
         self.done = True
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def fail(self, error: Exception) -> None:
         """Reading raises from now on; what is buffered is dropped."""

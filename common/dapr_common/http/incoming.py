@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import urlsafe_b64decode
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import httptools
 
@@ -21,12 +21,8 @@ _FRAMING = frozenset({b"content-length", b"host", b"transfer-encoding", b"expect
 _TEXT: Header = (b"Content-Type", b"text/plain; charset=utf-8")
 
 
-class Received(NamedTuple):
-    """A request that waits for its turn."""
-
-    request: Request
-    reader: BodyReader | None
-    keep_alive: bool
+Received = tuple[Request, BodyReader | None, bool]
+"""A request that waits for its turn, its body, and whether the connection may go on after it."""
 
 
 class Incoming(asyncio.Protocol):
@@ -138,22 +134,7 @@ class Incoming(asyncio.Protocol):
         """The headers of a request are there."""
         parser = self._parser
         version = parser.get_http_version()
-        length: int | None = 0
-        hosts = 0
-        expects: bytes | None = None
-        coding: bytes | None = None
-        upgrades = False
-        for name, value in [pair for pair in headers if pair[0] in _FRAMING]:
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding":
-                length, coding = None, value.lower()
-            elif name == b"expect":
-                expects = value.lower()
-            elif name == b"upgrade":
-                upgrades = True
+        length, hosts, expects, coding, upgrades = _framing(headers)
         if version != "1.1" or hosts != 1 or expects or coding not in (None, b"chunked"):
             refusal = _refusal(version, hosts, expects, coding)
             if refusal is not None:
@@ -171,7 +152,7 @@ class Incoming(asyncio.Protocol):
             self._body_later = reader
         else:
             self._reader = reader
-        self._queue.append(Received(request, reader, parser.should_keep_alive()))
+        self._queue.append((request, reader, parser.should_keep_alive()))
         if len(self._queue) > _READ_AHEAD:
             self._pause()
 
@@ -242,7 +223,8 @@ class Incoming(asyncio.Protocol):
         if self._parser.get_method() == b"CONNECT":
             # Its body is not framed for us, so what follows it cannot be told apart.
             if self._queue:
-                self._queue.append(self._queue.pop()._replace(keep_alive=False))
+                request, reader, _ = self._queue.pop()
+                self._queue.append((request, reader, False))
             self._parser = None
             return b""
         self._parser = httptools.HttpRequestParser(self)
@@ -254,7 +236,7 @@ class Incoming(asyncio.Protocol):
     def _resume_body(self, reader: BodyReader) -> None:
         # The parser takes what follows an upgrade for another protocol, a body included: a new
         # one learns from a head made up here how this body ends.
-        length = self._queue[-1].request.content_length
+        length = self._queue[-1][0].content_length
         framing = (
             b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
         )
@@ -297,6 +279,30 @@ class Incoming(asyncio.Protocol):
     def _switch(self, data: bytes) -> None:
         """Hand the connection and these bytes over to HTTP/2."""
         raise NotImplementedError
+
+
+def _framing(
+    headers: list[Header],
+) -> tuple[int | None, int, bytes | None, bytes | None, bool]:
+    """Body length (``None``: chunked), number of hosts, expectation, coding, and an upgrade."""
+    length: int | None = 0
+    hosts = 0
+    expects = coding = None
+    upgrades = False
+    for name, value in headers:
+        if name not in _FRAMING:
+            continue
+        if name == b"content-length":
+            length = int(value)
+        elif name == b"host":
+            hosts += 1
+        elif name == b"transfer-encoding":
+            length, coding = None, value.lower()
+        elif name == b"expect":
+            expects = value.lower()
+        else:
+            upgrades = True
+    return length, hosts, expects, coding, upgrades
 
 
 def _refusal(

@@ -50,9 +50,9 @@ class HttpProtocol(Incoming):
         self._server.forget(self)
         if self._reader is not None:
             self._reader.connection_lost()
-        for waiting in self._queue:
-            if waiting.reader is not None:
-                waiting.reader.connection_lost()
+        for _, reader, _ in self._queue:
+            if reader is not None:
+                reader.connection_lost()
         self._queue.clear()
         if self._lingering is not None:
             self._lingering.cancel()
@@ -114,6 +114,8 @@ class HttpProtocol(Incoming):
                 request.body = reader.take_whole()
                 if request.body is None:
                     request.stream = reader
+                else:
+                    reader = None
             # Named, because making up a name costs more than the rest of a task.
             self._task = asyncio.Task(
                 self._serve(request, reader, keep), loop=self._loop, name="http-request"

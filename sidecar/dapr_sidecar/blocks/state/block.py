@@ -62,9 +62,8 @@ class StateBlock:
     ) -> GetResponse:
         """Read one key; ``data=None`` when absent. Raises ``DaprError``."""
         request = GetRequest(view.key(key), metadata, consistency)
-        store = view.store
         try:
-            response = await self._run(view, "get", lambda: store.get(request))
+            response = await self._run(view, "get", view.store.get, request)
             if view.rules.encryption is not None and response.data:
                 response.data = view.rules.encryption.decrypt(response.data)
         except Exception as error:
@@ -80,8 +79,7 @@ class StateBlock:
             for item in items:
                 check_options(item)
             if len(requests) == 1:
-                request = requests[0]
-                await self._run(view, "set", lambda: view.store.set(request))
+                await self._run(view, "set", view.store.set, requests[0])
             else:
                 write = BulkWrite(view.store.bulk_set, requests)
                 await self._run(view, "bulk_set", write.attempt)
@@ -93,7 +91,7 @@ class StateBlock:
         request = _delete_request(view, item)
         try:
             check_options(item)
-            await self._run(view, "delete", lambda: view.store.delete(request))
+            await self._run(view, "delete", view.store.delete, request)
         except Exception as error:
             raise errors.delete_failed(item.key, error) from error
 
@@ -107,9 +105,7 @@ class StateBlock:
         if not requests:
             return []
         try:
-            items = await self._run(
-                view, "bulk_get", lambda: view.store.bulk_get(requests, parallelism)
-            )
+            items = await self._run(view, "bulk_get", view.store.bulk_get, requests, parallelism)
         except Exception as error:
             raise errors.bulk_get_failed(error) from error
         for item in items:
@@ -186,7 +182,7 @@ class StateBlock:
         if view.rules.encryption is not None:
             raise errors.query_failed(view.name, "cannot query encrypted store")
         try:
-            result = await self._run(view, "query", lambda: store.query(query, metadata))
+            result = await self._run(view, "query", store.query, query, metadata)
         except Exception as error:
             raise errors.query_failed(view.name, error) from error
         for item in result.items:
@@ -204,13 +200,18 @@ class StateBlock:
             key, value, item.etag or None, item.metadata, item.concurrency, item.consistency
         )
 
-    async def _run(self, view: View, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def _run(
+        self, view: View, operation: str, call: Callable[..., Awaitable[T]], *arguments: object
+    ) -> T:
         context = self.context
         started = perf_counter()
         success = False
         runner = context.policies.component_outbound(view.name, _KIND)
         try:
-            result = await (call() if runner is None else runner.run(lambda: _final(call)))
+            if runner is None:
+                result = await call(*arguments)
+            else:
+                result = await runner.run(lambda: _final(call, arguments))
             success = True
         finally:
             elapsed = (perf_counter() - started) * 1000
@@ -218,10 +219,10 @@ class StateBlock:
         return result
 
 
-async def _final(call: Callable[[], Awaitable[T]]) -> T:
+async def _final(call: Callable[..., Awaitable[T]], arguments: tuple[object, ...]) -> T:
     """A call whose etag failures no policy repeats."""
     try:
-        return await call()
+        return await call(*arguments)
     except EtagError as error:
         raise PermanentError(str(error)) from error
 
