@@ -27,7 +27,7 @@ class Script:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
 
 
 class RedisClient:
@@ -102,12 +102,13 @@ class RedisClient:
         self, script: Script, keys: Sequence[Argument], arguments: Sequence[Argument]
     ) -> Any:
         """Run a script."""
+        count = b"%d" % len(keys)
         try:
-            return await self.command("EVALSHA", script.sha, len(keys), *keys, *arguments)
+            return await self.command(b"EVALSHA", script.sha, count, *keys, *arguments)
         except RedisError as error:
             if not str(error).startswith("NOSCRIPT"):
                 raise
-        return await self.command("EVAL", script.text, len(keys), *keys, *arguments)
+        return await self.command("EVAL", script.text, count, *keys, *arguments)
 
     async def ping(self) -> None:
         """Raise when the server does not answer."""

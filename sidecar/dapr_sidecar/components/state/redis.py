@@ -233,7 +233,7 @@ class RedisStateStore(StateStore):
         self, request: SetRequest, *, json_mode: bool, first_write: bool = True
     ) -> tuple[Script, tuple[bytes | str | int, ...]]:
         version = _version(request.etag, request.concurrency)
-        last = 0 if first_write and request.concurrency == "first-write" else 1
+        last = b"0" if first_write and request.concurrency == "first-write" else b"1"
         data = encoding.redis(request.value)
         if json_mode:
             return _SET_JSON, (version, b'{"data":' + data + b"}", last)
@@ -292,11 +292,11 @@ def _from_hash(fields: Sequence[bytes]) -> GetResponse:
     return GetResponse(data, version.decode())
 
 
-def _version(etag: str | None, concurrency: str) -> int:
+def _version(etag: str | None, concurrency: str) -> bytes:
     if not etag or concurrency == "last-write":
-        return 0
+        return b"0"
     try:
-        return int(etag)
+        return b"%d" % int(etag)
     except ValueError:
         raise EtagError(f"'{etag}' is not a version number", invalid=True) from None
 
