@@ -15,6 +15,7 @@ from dapr_sidecar.components.redis.connection import (
     RedisConnection,
     RedisConnectionError,
     RedisError,
+    packed,
 )
 from dapr_sidecar.components.redis.dialing import Dialer, OnLost
 from dapr_sidecar.components.redis.settings import RedisSettings
@@ -23,11 +24,21 @@ from dapr_sidecar.components.redis.settings import RedisSettings
 class Script:
     """A Lua script, run by its hash and sent whole only when the server does not know it."""
 
-    __slots__ = ("sha", "text")
+    __slots__ = ("_heads", "sha", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self._heads: dict[tuple[int, int], bytes] = {}
+
+    def packed(self, keys: Sequence[Argument], arguments: Sequence[Argument]) -> bytes:
+        """The EVALSHA command as it is sent; a third of what the library's packing costs."""
+        counts = (len(keys), len(arguments))
+        head = self._heads.get(counts)
+        if head is None:
+            size = b"*%d\r\n" % (3 + sum(counts))
+            head = self._heads[counts] = packed(size, ("EVALSHA", self.sha, counts[0]))
+        return packed(head, (*keys, *arguments))
 
 
 class RedisClient:
@@ -75,16 +86,18 @@ class RedisClient:
         return connection.send(*arguments)
 
     async def _command_later(self, arguments: Sequence[Argument]) -> Any:
+        connection = await self._ready()
+        return await connection.send(*arguments)
+
+    async def _ready(self) -> RedisConnection:
         connection = await self._connected()
         if connection.congested:
             await connection.writable()
-        return await connection.send(*arguments)
+        return connection
 
     async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Run commands one after the other; failures are exceptions in the list."""
-        connection = await self._connected()
-        if connection.congested:
-            await connection.writable()
+        connection = await self._ready()
         futures = connection.send_all(commands)
         return list(await asyncio.gather(*futures, return_exceptions=True))
 
@@ -102,13 +115,15 @@ class RedisClient:
         self, script: Script, keys: Sequence[Argument], arguments: Sequence[Argument]
     ) -> Any:
         """Run a script."""
-        count = b"%d" % len(keys)
+        connection = self._connection
+        if connection is None or connection.lost or connection.congested:
+            connection = await self._ready()
         try:
-            return await self.command(b"EVALSHA", script.sha, count, *keys, *arguments)
+            return await connection.send_packed(script.packed(keys, arguments))
         except RedisError as error:
             if not str(error).startswith("NOSCRIPT"):
                 raise
-        return await self.command("EVAL", script.text, count, *keys, *arguments)
+        return await self.command("EVAL", script.text, len(keys), *keys, *arguments)
 
     async def ping(self) -> None:
         """Raise when the server does not answer."""

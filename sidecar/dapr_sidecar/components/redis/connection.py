@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import hiredis
@@ -12,6 +13,20 @@ import hiredis
 Argument = bytes | str | int | float
 _pack: Callable[[Sequence[Argument]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 _SWEEP_SECONDS = 1.0
+
+
+@lru_cache(maxsize=4096)
+def _length(size: int) -> bytes:
+    return b"$%d\r\n" % size
+
+
+def packed(head: bytes, arguments: Iterable[Argument]) -> bytes:
+    """Arguments as bytes of the protocol, behind a head that is that already."""
+    parts = [head]
+    for value in arguments:
+        data = value if type(value) is bytes else str(value).encode()
+        parts += _length(len(data)), data, b"\r\n"
+    return b"".join(parts)
 
 
 class RedisError(Exception):
@@ -54,6 +69,10 @@ class RedisConnection(asyncio.Protocol):
 
     def send(self, *arguments: Argument) -> asyncio.Future[Any]:
         """Queue one command. The future raises ``RedisError`` or ``RedisConnectionError``."""
+        return self.send_packed(_pack(arguments))
+
+    def send_packed(self, command: bytes) -> asyncio.Future[Any]:
+        """Queue one command that is bytes of the protocol already; as ``send``."""
         future = self._loop.create_future()
         if self.lost:
             future.set_exception(RedisConnectionError("connection to redis is closed"))
@@ -62,7 +81,7 @@ class RedisConnection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         if not self._waiting:
             self._progress = self._loop.time()
-        self._out.append(_pack(arguments))
+        self._out.append(command)
         self._waiting.append(future)
         return future
 
