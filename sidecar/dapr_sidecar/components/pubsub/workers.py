@@ -21,10 +21,7 @@ class Workers:
     def put(self, lane: Lane[T], item: T) -> None:
         """Queue an item; a worker is started when there is one to spare."""
         self._waiting.append((lane, item))
-        if len(self._running) < self._concurrency:
-            task = asyncio.get_running_loop().create_task(self._work())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+        self._hire()
 
     def forget(self, lane: Lane[Any]) -> int:
         """Take a lane's waiting items out; returns how many there were."""
@@ -32,6 +29,17 @@ class Workers:
         dropped = len(self._waiting) - len(kept)
         self._waiting = kept
         return dropped
+
+    def _hire(self) -> None:
+        if len(self._running) < self._concurrency:
+            task = asyncio.get_running_loop().create_task(self._work())
+            self._running.add(task)
+            task.add_done_callback(self._left)
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if self._waiting:  # a lane cancelled the worker: the items of other lanes need another
+            self._hire()
 
     async def _work(self) -> None:
         while self._waiting:
