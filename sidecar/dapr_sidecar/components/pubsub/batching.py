@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 from dapr_sidecar.components.pubsub.base import BulkHandler, BulkMessage, Message
 
@@ -54,6 +55,8 @@ class Batcher:
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
+            for _, done in batch:
+                done.add_done_callback(partial(_given_up, task, batch))
 
     async def _run(self, batch: Sequence[tuple[BulkMessage, asyncio.Future[None]]]) -> None:
         try:
@@ -71,3 +74,13 @@ class Batcher:
                 done.set_result(None)
             else:
                 done.set_exception(failure)
+
+
+def _given_up(
+    task: asyncio.Task[None],
+    batch: Sequence[tuple[BulkMessage, asyncio.Future[None]]],
+    done: asyncio.Future[None],
+) -> None:
+    """Stop a batch that nobody waits for any more; its messages come again in another one."""
+    if done.cancelled() and all(other.done() for _, other in batch):
+        task.cancel()
