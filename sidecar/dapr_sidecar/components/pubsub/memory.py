@@ -73,12 +73,17 @@ class _Subscriber:
                 _LOG.error("a message of topic %s is lost: %s", message.topic, error)
 
     async def close(self) -> None:
-        """Drop what is queued, wait for what runs."""
+        """Drop what is queued, wait for what runs; when cancelled, cancel that too."""
         self._closed = True
         _BUS.pop(self, None)
         self._queue.clear()
         if self._running:
-            await asyncio.wait(self._running)
+            try:
+                await asyncio.wait(self._running)
+            except asyncio.CancelledError:
+                for task in self._running:
+                    task.cancel()
+                raise
 
 
 _BUS: dict[_Subscriber, None] = {}
