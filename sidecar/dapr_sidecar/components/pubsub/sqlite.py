@@ -123,13 +123,13 @@ class SqlitePubSub(PubSub):
         self._cleaner = asyncio.get_running_loop().create_task(self._clean())
 
     async def close(self) -> None:
-        self._bell.close()
         if self._cleaner is not None:
             self._cleaner.cancel()
             await asyncio.wait([self._cleaner])
             self._cleaner = None
         if self._writer is not None:
             await asyncio.wait([self._writer])
+        self._bell.close()  # after the last write, which rings
         await self._database.close()
 
     async def ping(self) -> None:
@@ -146,7 +146,7 @@ class SqlitePubSub(PubSub):
         """All or none are stored."""
         try:
             await self._store([_message(topic, entry.data, entry.metadata) for entry in entries])
-        except (DatabaseError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - told entry by entry
             return {entry.entry_id: error for entry in entries}
         return {}
 
@@ -168,7 +168,7 @@ class SqlitePubSub(PubSub):
                 error: Exception | None = None
                 try:
                     await self._database.run(partial(store.publish, messages=messages, now=_now()))
-                except (DatabaseError, TimeoutError) as failure:
+                except Exception as failure:  # noqa: BLE001 - told to whoever waits
                     error = failure
                 for stored in {id(waiting): waiting for _, waiting in batch}.values():
                     if stored.done():
@@ -267,6 +267,7 @@ def _now() -> int:
 
 
 def _message(topic: str, data: bytes, metadata: Mapping[str, str] | None) -> store.NewMessage:
+    topic.encode()  # a name that is no UTF-8 fails here, not with everybody's write
     text = None if metadata is None else orjson.dumps(dict(metadata)).decode()
     return store.NewMessage(topic, data, text, _expiry(metadata))
 

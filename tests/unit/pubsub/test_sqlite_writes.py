@@ -1,0 +1,45 @@
+"""Writes of ``pubsub.sqlite`` that cannot be made, and those that are made while it closes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from dapr_sidecar.components.base import ComponentContext
+from dapr_sidecar.components.pubsub.base import PublishRequest
+from dapr_sidecar.components.pubsub.sqlite import SqlitePubSub, SqlitePubSubSettings
+
+
+def broker(folder: Path) -> SqlitePubSub:
+    settings = SqlitePubSubSettings(location=str(folder / "events.db"))
+    return SqlitePubSub(settings, ComponentContext("ps", "app"))
+
+
+async def test_a_topic_that_is_no_text_fails_alone(tmp_path: Path) -> None:
+    made = broker(tmp_path)
+    await made.open()
+    try:
+        async with asyncio.timeout(2):
+            bad, good = await asyncio.gather(
+                made.publish(PublishRequest("t\udcff", b"1")),
+                made.publish(PublishRequest("t", b"2")),
+                return_exceptions=True,
+            )
+    finally:
+        await made.close()
+    assert isinstance(bad, UnicodeEncodeError)
+    assert good is None
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+async def test_a_write_under_way_while_closing_leaves_no_socket(tmp_path: Path) -> None:
+    made = broker(tmp_path)
+    await made.open()
+    writing = asyncio.ensure_future(made.publish(PublishRequest("t", b"1")))
+    await asyncio.sleep(0)
+    await made.close()
+    await writing
+    assert not (tmp_path / "events.db-wake").exists()
+    assert made._bell._sender is None
