@@ -17,6 +17,7 @@ from dapr_sidecar.blocks.pubsub.envelope import new_id
 from dapr_sidecar.blocks.pubsub.event import Event
 from dapr_sidecar.blocks.pubsub.subscriptions import ClosedError, SubscriptionSet
 from dapr_sidecar.blocks.pubsub.verdict import Verdict
+from dapr_sidecar.resiliency.base import PermanentError
 
 _LOG = get_logger("dapr.runtime.pubsub.streamer")
 _PATH = "/"
@@ -26,8 +27,8 @@ Request = pubsub_pb2.SubscribeTopicEventsRequestAlpha1
 Response = pubsub_pb2.SubscribeTopicEventsResponseAlpha1
 
 
-class StreamClosedError(Exception):
-    """The client's stream ended before it answered; the broker keeps the message."""
+class StreamClosedError(PermanentError):
+    """The client's stream ended before it answered; no retry helps, the broker keeps it."""
 
     def __init__(self) -> None:
         super().__init__("stream closed")
@@ -55,10 +56,15 @@ class Stream:
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(message.id, deque())
         waiting.append(answer)
-        self._outgoing.append(Response(event_message=message))
+        response = Response(event_message=message)
+        self._outgoing.append(response)
         self._wake.set()
         try:
             return verdict_of(await answer)
+        except asyncio.CancelledError:
+            # A client that does not read must not find every attempt queued up.
+            self._outgoing = deque(one for one in self._outgoing if one is not response)
+            raise
         finally:
             if answer in waiting:
                 waiting.remove(answer)
