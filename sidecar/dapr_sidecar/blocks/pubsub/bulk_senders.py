@@ -13,16 +13,18 @@ from dapr_common.grpc.errors import RpcError
 from dapr_common.http.headers import safe_value
 from dapr_common.http.messages import Header
 from dapr_common.json_text import html_escape
+from dapr_common.observe.logs import get_logger
 from dapr_common.wire.dapr.proto.runtime.v1 import appcallback_pb2
 from dapr_sidecar.blocks.pubsub.app_grpc import data_of, extensions_of, grpc_channel, text_of
 from dapr_sidecar.blocks.pubsub.app_http import http_channel, target_of
 from dapr_sidecar.blocks.pubsub.bulk import Entry
 from dapr_sidecar.blocks.pubsub.envelope import CLOUD_EVENTS_JSON, new_id
 from dapr_sidecar.blocks.pubsub.rawjson import quoted
-from dapr_sidecar.blocks.pubsub.verdict import Verdict
+from dapr_sidecar.blocks.pubsub.verdict import RetryRequestedError, Verdict
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.resiliency.base import CodedError
 
+_LOG = get_logger("dapr.runtime.pubsub.subscription")
 BULK_TYPE = "com.dapr.event.sent.bulk"
 _BINARY = "application/octet-stream"
 _METHODS = (
@@ -81,7 +83,7 @@ def _entry_json(entry: Entry) -> bytes:
     metadata = b"null"
     if entry.message.metadata is not None:
         metadata = html_escape(orjson.dumps(dict(entry.message.metadata)))
-    if entry.event is None:
+    if entry.event is None or entry.event.binary:  # bytes that need not be JSON
         event = b'"' + base64.b64encode(entry.message.data) + b'"'
         content_type = entry.message.content_type or _BINARY
     else:
@@ -114,9 +116,12 @@ class GrpcBulkSender:
 
     async def send(self, entries: Sequence[Entry], path: str) -> Verdicts:
         """A verdict per entry; raises when the whole batch is to be retried."""
+        messages = _entry_messages(entries)
+        if not messages:
+            return {}
         request = appcallback_pb2.TopicEventBulkRequest(
             id=new_id(),
-            entries=[_entry_message(entry) for entry in entries],
+            entries=messages,
             metadata={"pubsubName": self._pubsub},
             topic=self._topic,
             pubsub_name=self._pubsub,
@@ -147,6 +152,19 @@ class GrpcBulkSender:
             self._method = number
             return response
         return None
+
+
+def _entry_messages(
+    entries: Sequence[Entry],
+) -> list[appcallback_pb2.TopicEventBulkRequestEntry]:
+    """The entries that can be sent; one that cannot must not hold up the others of its batch."""
+    messages = []
+    for entry in entries:
+        try:
+            messages.append(_entry_message(entry))
+        except (RetryRequestedError, ValueError, OverflowError) as error:
+            _LOG.error("entry %s of a batch cannot be sent: %s", entry.entry_id, error)
+    return messages
 
 
 def _entry_message(entry: Entry) -> appcallback_pb2.TopicEventBulkRequestEntry:
