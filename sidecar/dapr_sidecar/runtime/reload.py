@@ -88,8 +88,10 @@ class HotReload:
         for name, manifest in list(processor.manifests.items()):
             if name not in wanted:
                 retired = processor.take_out(name)
-                await self._component_changed(manifest)
-                processor.retire(retired)
+                try:
+                    await self._component_changed(manifest)
+                finally:
+                    processor.retire(retired)
                 _LOG.info("Component deleted: %s", manifest.log_name)
         for name in self._failed.keys() - wanted.keys():
             del self._failed[name]
@@ -123,11 +125,13 @@ class HotReload:
             after = "it is not loaded" if live is None else "the version before stays in use"
             _LOG.error("%s; %s", error, after)
             return
-        if live is not None and live.category != manifest.category:
-            await self._component_changed(live)
-        for component in loaded:
-            await self._component_changed(component)
-        processor.retire(retired)
+        try:
+            if live is not None and live.category != manifest.category:
+                await self._component_changed(live)
+            for component in loaded:
+                await self._component_changed(component)
+        finally:
+            processor.retire(retired)
 
 
 def secret_stores_first(manifest: Component) -> int:

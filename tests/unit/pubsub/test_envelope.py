@@ -17,10 +17,10 @@ from dapr_sidecar.blocks.pubsub.envelope import (
     expiration_of,
     is_expired,
     new_id,
-    ttl_seconds,
     wrap,
     wrap_raw,
 )
+from dapr_sidecar.components.pubsub.base import ttl_seconds
 
 JSON = st.recursive(
     st.none()
@@ -196,7 +196,8 @@ def test_content_kinds(content_type: str, kind: ContentKind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("5", 5), ("0", None), ("-1", None), ("abc", None), ("1.5", None)]
+    ("text", "seconds"),
+    [("5", 5), ("0", None), ("-1", None), ("abc", None), ("1.5", None), ("9" * 5000, None)],
 )
 def test_ttl(text: str, seconds: int | None) -> None:
     assert ttl_seconds({"TTLInSeconds": text}) == seconds

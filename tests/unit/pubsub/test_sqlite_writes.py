@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dapr_sidecar.components.base import ComponentContext
+from dapr_sidecar.components.metadata import SettingsError, decode_settings
 from dapr_sidecar.components.pubsub.base import PublishRequest
 from dapr_sidecar.components.pubsub.sqlite import SqlitePubSub, SqlitePubSubSettings
 
@@ -43,3 +44,10 @@ async def test_a_write_under_way_while_closing_leaves_no_socket(tmp_path: Path) 
     await writing
     assert not (tmp_path / "events.db-wake").exists()
     assert made._bell._sender is None
+
+
+@pytest.mark.parametrize("name", ["leaseDuration", "pollInterval"])
+def test_a_time_of_nothing_is_refused(tmp_path: Path, name: str) -> None:
+    properties = {"connectionString": str(tmp_path / "bus.db"), name: "0s"}
+    with pytest.raises(SettingsError, match=f"'{name}': it must be more than 0"):
+        SqlitePubSub(decode_settings(SqlitePubSub.settings, properties), ComponentContext("p", "a"))

@@ -146,6 +146,8 @@ class ExternalCaller:
         if len(self._clients) >= _MANY_CLIENTS:
             oldest = next(iter(self._clients))
             await self._clients.pop(oldest).close()
+        if (made := self._clients.get(origin)) is not None:  # by a call that came meanwhile
+            return made
         client = self._clients[origin] = HttpClient(
             origin.host, origin.port, ssl=context, connect_timeout=_CONNECT_SECONDS
         )

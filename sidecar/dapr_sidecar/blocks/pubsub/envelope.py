@@ -24,7 +24,6 @@ CLOUD_EVENTS_JSON = "application/cloudevents+json"
 DEFAULT_SOURCE = "Dapr"
 SPEC_VERSION = "1.0"
 _PREFIX = "cloudevent."
-_TTL = "ttlinseconds"
 _BITS = random.Random(random.SystemRandom().getrandbits(256)).getrandbits  # noqa: S311 - not secret
 
 
@@ -76,15 +75,6 @@ def _local_time(second: int) -> str:
 def now_text() -> str:
     """The time now in RFC 3339, whole seconds, local zone."""
     return _local_time(int(time.time()))
-
-
-def ttl_seconds(metadata: Mapping[str, str] | None) -> int | None:
-    """``ttlInSeconds`` of a request, or ``None`` when there is no usable one."""
-    for name, value in (metadata or {}).items():
-        if name.lower() == _TTL:
-            text = value.strip()
-            return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
-    return None
 
 
 def expiration_of(ttl: int | None) -> str:

@@ -16,11 +16,16 @@ from dapr_sidecar.blocks.pubsub.envelope import (
     complete,
     content_kind,
     expiration_of,
-    ttl_seconds,
     wrap,
 )
 from dapr_sidecar.blocks.pubsub.scopes import TopicScopes
-from dapr_sidecar.components.pubsub.base import BulkPublishEntry, Feature, PublishRequest, PubSub
+from dapr_sidecar.components.pubsub.base import (
+    BulkPublishEntry,
+    Feature,
+    PublishRequest,
+    PubSub,
+    ttl_seconds,
+)
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.loaded import Loaded
 

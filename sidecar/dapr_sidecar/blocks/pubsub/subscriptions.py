@@ -89,7 +89,8 @@ class SubscriptionSet:
                 await self._reconcile()
             for stream in [s for s in self._streams if s.subscription.pubsub_name == name]:
                 await _close([stream])
-                await _start([stream])
+                if stream in self._streams:  # its client may have left meanwhile
+                    await _start([stream])
 
     async def set_declarative(self, subscriptions: Sequence[Subscription]) -> None:
         """Take another list of declared subscriptions; unchanged ones go on untouched."""

@@ -20,6 +20,21 @@ class Feature(Enum):
     BULK_PUBSUB = "BULK_PUBSUB"
 
 
+_TTL = "ttlinseconds"
+_MAX_TTL_DIGITS = 18
+
+
+def ttl_seconds(metadata: Mapping[str, str] | None) -> int | None:
+    """``ttlInSeconds`` of a request, or ``None`` when there is no usable one."""
+    for name, value in (metadata or {}).items():
+        if name.lower() == _TTL:
+            text = value.strip()
+            if not (text.isascii() and text.isdigit()) or len(text) > _MAX_TTL_DIGITS:
+                return None
+            return int(text) or None
+    return None
+
+
 @dataclass(slots=True)
 class PublishRequest:
     """One message for a broker topic. ``metadata=None``: the caller gave no map at all."""

@@ -30,6 +30,7 @@ from dapr_sidecar.components.pubsub.base import (
     PublishRequest,
     PubSub,
     Subscription,
+    ttl_seconds,
 )
 from dapr_sidecar.components.pubsub.batching import Batcher
 from dapr_sidecar.components.pubsub.sqlite_consumer import SqliteConsumer, SqliteLimits
@@ -97,6 +98,12 @@ class SqlitePubSub(PubSub):
     def __init__(self, settings: SqlitePubSubSettings, context: ComponentContext) -> None:
         super().__init__(settings, context)
         path = _path(settings.location)
+        for name, given in (
+            ("leaseDuration", settings.lease),
+            ("pollInterval", settings.poll_interval),
+        ):
+            if given <= timedelta():
+                raise SettingsError(f"invalid metadata field '{name}': it must be more than 0")
         self._config = settings
         self._group = settings.consumer_id.strip() or context.app_id
         self._database = Database(
@@ -273,10 +280,8 @@ def _message(topic: str, data: bytes, metadata: Mapping[str, str] | None) -> sto
 
 
 def _expiry(metadata: Mapping[str, str] | None) -> int | None:
-    for name, value in (metadata or {}).items():
-        if name.lower() == "ttlinseconds" and value.isascii() and value.isdigit() and int(value):
-            return min(_now() + int(value) * 1000, 2**62)
-    return None
+    ttl = ttl_seconds(metadata)
+    return None if ttl is None else min(_now() + ttl * 1000, 2**62)
 
 
 def _path(location: str) -> Path:
