@@ -34,6 +34,8 @@ class InitError(Exception):
         )
         self.manifest = manifest
         self.reason = reason
+        self.loaded: list[Manifest] = []
+        """What came up beside it all the same."""
 
 
 class Preparer(Protocol):
@@ -97,10 +99,22 @@ class ComponentProcessor:
                 raise
             _LOG.error("Failed to init component %s: %s", manifest.log_name, error)
             return []
-        loaded = [manifest]
-        if manifest.category == "secretstores":
-            for waiting in self._parked.pop(manifest.name, {}).values():
+        if manifest.category != "secretstores":
+            return [manifest]
+        return [manifest, *await self._load_parked(manifest.name)]
+
+    async def _load_parked(self, store: str) -> list[Manifest]:
+        """Load what waited for a store; one that fails does not keep the others from it."""
+        loaded: list[Manifest] = []
+        failure: InitError | None = None
+        for waiting in self._parked.pop(store, {}).values():
+            try:
                 loaded += await self.load(waiting)
+            except InitError as error:
+                failure = failure or error
+        if failure is not None:
+            failure.loaded = loaded
+            raise failure
         return loaded
 
     def take_out(self, name: str) -> Retired:

@@ -121,7 +121,9 @@ class HotReload:
             else:
                 loaded, retired = [manifest], await processor.replace(manifest)
         except InitError as error:
-            self._failed[manifest.name] = manifest
+            self._failed[error.manifest.name] = error.manifest
+            for component in error.loaded:
+                await self._component_changed(component)
             after = "it is not loaded" if live is None else "the version before stays in use"
             _LOG.error("%s; %s", error, after)
             return

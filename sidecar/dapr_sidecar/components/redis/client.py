@@ -144,7 +144,15 @@ class RedisClient:
         if self._connecting is None:
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
             self._connecting.add_done_callback(self._connect_done)
-        return await asyncio.shield(self._connecting)
+        connecting = self._connecting
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not connecting.cancelled() or (task is not None and task.cancelling()):
+                raise
+            # Closed meanwhile: whoever waits was not cancelled.
+            raise RedisConnectionError("redis client is closed") from None
 
     def _connect_done(self, task: asyncio.Task[RedisConnection]) -> None:
         self._connecting = None
