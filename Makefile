@@ -25,7 +25,7 @@ demo: $(VENV)/.product ## run the example: two services, their sidecars, no Dock
 	@$(BIN)/python examples/01-order-processing/demo.py
 
 test: $(VENV)/.everything ## the whole test suite; servers that cannot be had are skipped by name
-	@$(BIN)/python tools/servers.py
+	@$(BIN)/python tools/programs.py
 	@$(BIN)/python -m pytest -n auto $(TESTS)
 
 check: $(VENV)/.everything ## format, lint, strict types, import contracts
@@ -39,11 +39,11 @@ format: $(VENV)/.everything ## rewrite the sources as `make check` wants them
 	@$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.everything ## benchmarks against the naive server; PEER=path adds another daprd
-	@$(BIN)/python tools/servers.py
+	@$(BIN)/python tools/programs.py
 	@$(BIN)/python -m benchmarks $(if $(PEER),--peer $(PEER)) $(BENCH)
 
 conformance: $(VENV)/.everything ## play the conformance kit: KIT=path/to/conformance
-	@$(BIN)/python tools/servers.py
+	@$(BIN)/python tools/programs.py
 	@$(BIN)/python tools/conformance.py $(KIT)
 
 protos: $(VENV)/.everything ## generate common/dapr_common/wire from proto/

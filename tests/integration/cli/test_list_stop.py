@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from harness.cli import UP, Dapr
 from harness.programs import Program, free_port
@@ -143,6 +145,7 @@ def test_a_sidecar_whose_cli_was_killed_can_be_stopped(dapr: Dapr, app_id: str) 
     assert not is_alive(listed["daprdPid"])
 
 
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="pgrep is not installed")
 def test_the_terms_of_the_official_cli(dapr: Dapr, app_id: str) -> None:
     """It finds processes by the kernel's name, reads their words, and kills the CLI's pid."""
     with dapr.run("--app-id", app_id, command=["sleep", "60"]) as run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -91,6 +92,7 @@ def test_processes_from_ps() -> None:
     assert (second.pid, second.parent) == (701, 600)
 
 
+@pytest.mark.skipif(shutil.which("ps") is None, reason="ps is not installed")
 def test_ps_finds_what_proc_finds() -> None:
     script = "import time; time.sleep(60)"
     command = [sys.executable, "-c", script]

@@ -1,7 +1,7 @@
-"""Get the servers that tests and benchmarks start; say which cannot be had. Never fails.
+"""Get the programs that tests and benchmarks start; say which cannot be had. Never fails.
 
 Debian packages are installed when this runs as root or sudo needs no password. Tests that need a
-server which is not there are skipped with its name.
+program which is not there are skipped with its name.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import subprocess
 import sys
 
 # Program → Debian package.
-SERVERS = {"redis-server": "redis-server"}
+PROGRAMS = {"redis-server": "redis-server", "ps": "procps", "pgrep": "procps"}
 
 
 def main() -> int:
     """Install what is missing."""
-    missing = [program for program in SERVERS if shutil.which(program) is None]
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if not missing:
         return 0
     command = _apt()
@@ -28,7 +28,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 0
-    packages = [SERVERS[program] for program in missing]
+    packages = sorted({PROGRAMS[program] for program in missing})
     print(f"Installing {', '.join(packages)} …", flush=True)
     _run([*command, "update", "-qq"])
     _run([*command, "install", "-y", "-qq", "--no-install-recommends", *packages])
