@@ -109,7 +109,13 @@ class SubscriptionSet:
         if self._closed:
             raise ClosedError
         stream = Subscriber(self._block, subscription, "STREAMING", sender)
+        live, name = self._block.context.components.pubsub, subscription.pubsub_name
+        loaded = live.get(name)
         await stream.open()
+        while live.get(name) is not loaded:  # the component was swapped meanwhile
+            await stream.close()
+            loaded = live.get(name)
+            await stream.open()
         self._streams.append(stream)
         return stream
 

@@ -11,6 +11,7 @@ from dapr_common.observe.logs import get_logger
 _LOG = get_logger("dapr.contrib.pubsub")
 _RETRY_SECONDS = 1.0
 _CLOSE_SECONDS = 5.0
+_MOST = 10_000
 
 T = TypeVar("T")
 
@@ -47,7 +48,8 @@ class AckBuffer(Generic[T]):
                     await self._send(batch)
                 except Exception as error:  # noqa: BLE001 - any failure means: try again
                     _LOG.warning("%d acknowledgements could not be sent: %s", len(batch), error)
-                    self._items = batch + self._items
+                    # The newest are kept: the broker delivers the others again in any case.
+                    self._items = (batch + self._items)[-_MOST:]
                     await asyncio.sleep(_RETRY_SECONDS)
         finally:
             self._task = None

@@ -215,7 +215,9 @@ class Consumer:
                     if connection is None or connection.lost:
                         connection = await self._client.dedicated()
                     reply = await self._read_once(connection, room)
-                except (RedisError, RedisConnectionError, TimeoutError) as error:
+                    if reply:
+                        self._take(reply[0][1], 1)
+                except Exception as error:  # noqa: BLE001 - a subscription never ends by itself
                     if isinstance(error, RedisError):
                         if await self._regrouped(error):
                             continue
@@ -227,8 +229,6 @@ class Consumer:
                     pause = min(pause * 2, _LONGEST_PAUSE)
                     continue
                 pause = _FIRST_PAUSE
-                if reply:
-                    self._take(reply[0][1], 1)
         finally:
             await close_quietly(connection)
 
