@@ -5,41 +5,25 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar
 
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.configuration.base import ConfigurationStore, Item, UpdateHandler
 from dapr_sidecar.components.configuration.redis_watch import KeyWatch
-from dapr_sidecar.components.metadata import setting
 from dapr_sidecar.components.redis.client import RedisClient
-from dapr_sidecar.components.redis.settings import RedisSettings
+from dapr_sidecar.components.redis.settings import LongPauseRedisSettings
 
 _SEPARATOR = b"||"
 _AT_ONCE = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisConfigurationSettings(RedisSettings):
-    """The shared connection settings, with this component's pause between attempts."""
-
-    max_retry_interval: timedelta = setting(
-        "redisMaxRetryInterval",
-        aliases=("maxRetryBackoff",),
-        default=timedelta(seconds=2),
-        duration_unit=0.001,
-        help="longest pause between attempts to connect",
-    )
-
-
 class RedisConfigurationStore(ConfigurationStore):
     """Keys of one database, shared by all apps; changes come by keyspace notifications."""
 
-    settings: ClassVar[type[Any]] = RedisConfigurationSettings
+    settings: ClassVar[type[Any]] = LongPauseRedisSettings
 
-    def __init__(self, settings: RedisConfigurationSettings, context: ComponentContext) -> None:
+    def __init__(self, settings: LongPauseRedisSettings, context: ComponentContext) -> None:
         super().__init__(settings, context)
         self._client = RedisClient(settings)
         self._database = settings.database

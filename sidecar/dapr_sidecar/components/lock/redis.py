@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, ClassVar
 
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.lock.base import LockStore, UnlockStatus
-from dapr_sidecar.components.metadata import SettingsError, setting
+from dapr_sidecar.components.metadata import SettingsError
 from dapr_sidecar.components.redis.client import RedisClient, Script
-from dapr_sidecar.components.redis.settings import RedisSettings
+from dapr_sidecar.components.redis.settings import LongPauseRedisSettings
 
 _UNLOCK = Script("""
 local owner = redis.call('GET', KEYS[1])
@@ -29,25 +27,12 @@ _STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisLockSettings(RedisSettings):
-    """The shared connection settings, with this component's pause between attempts."""
-
-    max_retry_interval: timedelta = setting(
-        "redisMaxRetryInterval",
-        aliases=("maxRetryBackoff",),
-        default=timedelta(seconds=2),
-        duration_unit=0.001,
-        help="longest pause between attempts to connect",
-    )
-
-
 class RedisLockStore(LockStore):
     """A lock is not renewed: its owner, too, gets it again only after it ended."""
 
-    settings: ClassVar[type[Any]] = RedisLockSettings
+    settings: ClassVar[type[Any]] = LongPauseRedisSettings
 
-    def __init__(self, settings: RedisLockSettings, context: ComponentContext) -> None:
+    def __init__(self, settings: LongPauseRedisSettings, context: ComponentContext) -> None:
         super().__init__(settings, context)
         self._client = RedisClient(settings)
         self._failover = settings.failover

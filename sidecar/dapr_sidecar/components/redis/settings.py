@@ -121,3 +121,16 @@ def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
             raise SettingsError(
                 f"invalid metadata fields 'clientCert' and 'clientKey': {error.reason}"
             ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongPauseRedisSettings(RedisSettings):
+    """The same for locks and configuration, whose pauses between attempts grow longer."""
+
+    max_retry_interval: timedelta = setting(
+        "redisMaxRetryInterval",
+        aliases=("maxRetryBackoff",),
+        default=timedelta(seconds=2),
+        duration_unit=_MILLISECONDS,
+        help="longest pause between attempts to connect",
+    )
