@@ -1,0 +1,52 @@
+"""Where the certificate authority is kept between starts: raw files, whatever holds them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+
+class StoreError(Exception):
+    """The store cannot be read or written: which one, what is wrong, what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileNames:
+    """The base names of the five files, which are also the keys of the Kubernetes Secret."""
+
+    ca_crt: str = "ca.crt"
+    issuer_crt: str = "issuer.crt"
+    issuer_key: str = "issuer.key"
+    jwt_key: str = "jwt.key"
+    jwks: str = "jwks.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBundle:
+    """The files as bytes. ``jwt_key`` and ``jwks`` are ``None`` when they are not there."""
+
+    ca_crt: bytes
+    issuer_crt: bytes
+    issuer_key: bytes = field(repr=False)
+    jwt_key: bytes | None = field(default=None, repr=False)
+    jwks: bytes | None = None
+
+
+class BundleStore(ABC):
+    """Keeps one bundle. Every call raises ``StoreError`` when the store cannot be reached."""
+
+    @abstractmethod
+    async def load(self) -> StoredBundle | None:
+        """What is stored, or ``None`` when any of the three X.509 files is missing."""
+
+    @abstractmethod
+    async def save(self, bundle: StoredBundle) -> None:
+        """Store all of it; files that are ``None`` are left as they are."""
+
+    @abstractmethod
+    def changes(self) -> AsyncIterator[None]:
+        """Yields when what is stored may have changed, until cancelled; never ends by itself."""
+
+    async def close(self) -> None:
+        """Free everything; safe to call twice."""
