@@ -1,1 +1,1 @@
-"""Workload identities and API tokens."""
+"""Workload identity: SPIFFE ids, certificates, their renewal, and TLS made of them."""
