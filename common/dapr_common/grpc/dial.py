@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.client_connection import ClientConnection
-from dapr_common.grpc.errors import RpcError
+from dapr_common.grpc.errors import HandshakeError, RpcError
 from dapr_common.http.response import dial_text
 
 Make = Callable[[], ClientConnection]
@@ -121,6 +121,6 @@ def _dialing(text: str) -> RpcError:
     )
 
 
-def _handshake(error: Exception) -> RpcError:
+def _handshake(error: Exception) -> HandshakeError:
     text = f"transport: authentication handshake failed: {error}"
-    return RpcError(GrpcCode.UNAVAILABLE, f'connection error: desc = "{text}"')
+    return HandshakeError(GrpcCode.UNAVAILABLE, f'connection error: desc = "{text}"')

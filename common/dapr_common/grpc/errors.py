@@ -52,6 +52,10 @@ class RpcError(Exception):
         return status
 
 
+class HandshakeError(RpcError):
+    """The target was reached, but it or its certificate is not what was asked for."""
+
+
 def encode_message(text: str) -> bytes:
     """``grpc-message`` as the wire wants it: UTF-8, percent-encoded."""
     raw = text.encode("utf-8", "replace")

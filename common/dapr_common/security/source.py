@@ -1,0 +1,161 @@
+"""A workload's identity: asked for, installed, renewed half-way through its life."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from cryptography import x509
+
+from dapr_common.grpc.backoff import Backoff
+from dapr_common.observe.logs import get_logger
+from dapr_common.security.renewal import renew_at
+from dapr_common.security.sentry_client import (
+    IdentityError,
+    IdentityRequest,
+    UnreachableError,
+    fetch_svid,
+)
+from dapr_common.security.svid import Svid
+from dapr_common.security.tls import TlsContexts
+from dapr_common.security.tokens import jwt_expiry
+
+__all__ = ["IdentityError", "IdentityEvents", "IdentityRequest", "IdentitySource"]
+
+_LOG = get_logger("dapr.runtime.security")
+_RETRY_SECONDS = 10.0
+_LONGEST_NAP = 60.0  # a machine that was asleep notices within a minute
+
+
+class IdentityEvents(Protocol):
+    """Told what became of each attempt; ``reason`` is empty when it went well."""
+
+    def initialised(self, reason: str = "") -> None: ...
+
+    def rotated(self, reason: str = "") -> None: ...
+
+
+class IdentitySource:
+    """Keeps ``contexts`` supplied: ``fetch_initial`` once, then ``run`` until cancelled.
+
+    The trust anchors that sentry sends with a certificate replace the present ones: who sent them
+    was checked against those. So a new root reaches a workload while it runs.
+    """
+
+    def __init__(
+        self,
+        request: IdentityRequest,
+        anchors: tuple[x509.Certificate, ...],
+        contexts: TlsContexts,
+        events: IdentityEvents,
+        changed: Callable[[Svid], None] | None = None,
+    ) -> None:
+        self._request = request
+        self._anchors = anchors
+        self._contexts = contexts
+        self._events = events
+        self._changed = changed
+        self._svid: Svid | None = None
+        self._due = datetime.now(UTC)
+
+    @property
+    def svid(self) -> Svid:
+        """The identity in use; there is one after ``fetch_initial``."""
+        assert self._svid is not None, "fetch_initial comes first"
+        return self._svid
+
+    def trust(self, anchors: tuple[x509.Certificate, ...]) -> None:
+        """Check sentry and peers against these anchors from now on."""
+        self._anchors = anchors
+        self._contexts.trust(anchors)
+
+    async def fetch_initial(self) -> None:
+        """Get the first identity, waiting for a sentry that is not there yet.
+
+        Raises ``IdentityError`` when sentry refuses, or when another one answers.
+        """
+        self._contexts.trust(self._anchors)
+        _LOG.info("Fetching initial identity from sentry at %s", self._request.sentry_address)
+        backoff = Backoff()
+        while True:
+            try:
+                await self._fetch()
+            except UnreachableError as error:
+                pause = backoff.next()
+                _LOG.warning(
+                    "sentry at %s cannot be reached, trying again in %.1f s: %s",
+                    self._request.sentry_address,
+                    pause,
+                    error,
+                )
+                await asyncio.sleep(pause)
+            except IdentityError as error:
+                self._events.initialised(error.reason)
+                raise
+            else:
+                self._events.initialised()
+                return
+
+    async def run(self) -> None:
+        """Renew for ever. What goes wrong is reported, and tried again ten seconds later."""
+        while True:
+            await _until(self._due)
+            try:
+                await self._fetch()
+            except IdentityError as error:
+                self._events.rotated(error.reason)
+                self._report(error)
+                await asyncio.sleep(self._pause())
+            else:
+                self._events.rotated()
+
+    async def _fetch(self) -> None:
+        svid = await fetch_svid(self._request, self._contexts.anonymous_client, self._anchors)
+        try:
+            self._contexts.install(svid)
+        except ssl.SSLError as error:
+            raise IdentityError(f"the certificate cannot be used: {error}", "sign") from error
+        if svid.anchors != self._anchors:
+            _LOG.info("The trust anchors have changed; there are %d now", len(svid.anchors))
+            self._anchors = svid.anchors
+        self._svid = svid
+        self._due = _due(svid, datetime.now(UTC), random.random())  # noqa: S311 - spreads load
+        if self._changed is not None:
+            self._changed(svid)
+        _LOG.info("Identity %s is valid until %s", svid.id, _utc(svid.not_after))
+
+    def _report(self, error: IdentityError) -> None:
+        _LOG.error(
+            "the identity could not be renewed, the present one is in use until %s: %s",
+            _utc(self.svid.not_after),
+            error,
+        )
+
+    def _pause(self) -> float:
+        """Seconds to the next attempt; fewer when the certificate does not last that long."""
+        left = (self.svid.not_after - datetime.now(UTC)).total_seconds()
+        return max(min(_RETRY_SECONDS, left / 4), 1.0)
+
+
+def _due(svid: Svid, now: datetime, jitter: float) -> datetime:
+    due = renew_at(svid.not_before, svid.not_after, jitter)
+    if due <= now:
+        # The beginning is back-dated for clocks that differ. A life shorter than that would be
+        # renewed without a pause; half of what is left is waited for instead.
+        due = renew_at(now, svid.not_after, jitter)
+    if svid.jwt is not None:
+        due = min(due, now + (jwt_expiry(svid.jwt) - now) / 2)
+    return due
+
+
+async def _until(moment: datetime) -> None:
+    while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(min(left, _LONGEST_NAP))
+
+
+def _utc(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
