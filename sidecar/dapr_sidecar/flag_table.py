@@ -98,7 +98,7 @@ FLAGS: tuple[Flag, ...] = (
         "enable-mtls",
         "bool",
         False,
-        "mutual TLS between sidecars and to the control plane" + _REFUSED,
+        "mutual TLS between sidecars and to the control plane; needs DAPR_TRUST_ANCHORS",
     ),
     Flag("enable-profiling", "bool", False, "Go profiling server" + _NO_EFFECT),
     Flag(
@@ -126,12 +126,12 @@ FLAGS: tuple[Flag, ...] = (
     Flag("resources-path", "stringSlice", [], "directory with resource files; repeatable"),
     Flag("scheduler-host-address", "stringSlice", [], "scheduler servers, host:port" + _YET),
     Flag("scheduler-job-streams", "uint", 3, "concurrent job streams to the scheduler" + _YET),
-    Flag("sentry-address", "string", "", "host:port of the certificate authority" + _YET),
+    Flag("sentry-address", "string", "", "host:port of the certificate authority"),
     Flag(
         "sentry-request-jwt-audiences",
         "stringSlice",
         [],
-        "audiences of the JWT asked from sentry" + _YET,
+        "audiences of the JWT asked from sentry",
     ),
     Flag("unix-domain-socket", "string", "", "directory for API sockets instead of TCP ports"),
     Flag("version", "bool", False, "print the version and exit"),

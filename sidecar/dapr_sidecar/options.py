@@ -81,6 +81,10 @@ class Options:
     control_plane_address: str
     control_plane_namespace: str
     control_plane_trust_domain: str
+    trust_anchors: str
+    sentry_token_file: str | None
+    sentry_local_identity: str
+    jwt_audiences: tuple[str, ...]
     placement_addresses: tuple[str, ...]
     scheduler_addresses: tuple[str, ...]
     api_token: str
@@ -177,6 +181,10 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
         control_plane_trust_domain=_or_env(
             parsed, "control-plane-trust-domain", environment, "DAPR_CONTROLPLANE_TRUST_DOMAIN"
         ),
+        trust_anchors=environment.get("DAPR_TRUST_ANCHORS", ""),
+        sentry_token_file=environment.get("DAPR_SENTRY_TOKEN_FILE"),
+        sentry_local_identity=environment.get("SENTRY_LOCAL_IDENTITY", ""),
+        jwt_audiences=tuple(parsed.texts("sentry-request-jwt-audiences")),
         placement_addresses=_csv(parsed.text("placement-host-address")),
         scheduler_addresses=tuple(parsed.texts("scheduler-host-address"))
         or _csv(environment.get("DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "")),
@@ -194,15 +202,10 @@ def from_process(arguments: Sequence[str]) -> Options | Command:
 
 
 def _refuse_missing_parts(parsed: Parsed, mode: str) -> None:
-    """Nobody who asks for security or a cluster must get a sidecar without."""
+    """Nobody who asks for a cluster must get a sidecar without."""
     if mode == "kubernetes":
         raise OptionsError(
             "--mode kubernetes is not available in this build: use standalone, the default"
-        )
-    if parsed.flag("enable-mtls"):
-        raise OptionsError(
-            "--enable-mtls is not available in this build: start without it to let sidecars talk "
-            "to each other in clear text"
         )
     if parsed.duration("actors-disseminate-timeout").total_seconds() <= 0:
         raise OptionsError("value for 'actors-disseminate-timeout' must be greater than 0")

@@ -12,6 +12,7 @@ from cryptography import x509
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.client import GrpcChannel
 from dapr_common.grpc.errors import HandshakeError, RpcError
+from dapr_common.security.errors import IdentityError, UnreachableError
 from dapr_common.security.spiffe import SpiffeId
 from dapr_common.security.svid import Svid
 from dapr_common.security.tls import peer_id
@@ -33,21 +34,6 @@ _TRIES, _TRY_SECONDS = 5, 3.0
 _FINAL = frozenset(
     {GrpcCode.PERMISSION_DENIED, GrpcCode.INVALID_ARGUMENT, GrpcCode.UNAUTHENTICATED}
 )
-
-
-class IdentityError(Exception):
-    """No identity could be had. ``reason`` is the value of the metrics' label."""
-
-    def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class UnreachableError(IdentityError):
-    """Nobody answers at sentry's address, yet."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, "sentry_conn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

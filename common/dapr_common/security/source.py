@@ -13,18 +13,12 @@ from cryptography import x509
 
 from dapr_common.grpc.backoff import Backoff
 from dapr_common.observe.logs import get_logger
+from dapr_common.security.errors import IdentityError, UnreachableError
 from dapr_common.security.renewal import renew_at
-from dapr_common.security.sentry_client import (
-    IdentityError,
-    IdentityRequest,
-    UnreachableError,
-    fetch_svid,
-)
+from dapr_common.security.sentry_client import IdentityRequest, fetch_svid
 from dapr_common.security.svid import Svid
 from dapr_common.security.tls import TlsContexts
 from dapr_common.security.tokens import jwt_expiry
-
-__all__ = ["IdentityError", "IdentityEvents", "IdentityRequest", "IdentitySource"]
 
 _LOG = get_logger("dapr.runtime.security")
 _RETRY_SECONDS = 10.0

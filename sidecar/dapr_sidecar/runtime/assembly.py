@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from dapr_common.durations import format_go_duration
 from dapr_common.kube.resources import Component, Configuration, HttpEndpoint, NameValue, Resiliency
@@ -40,6 +40,9 @@ from dapr_sidecar.runtime.processor import ComponentProcessor
 from dapr_sidecar.runtime.servers import Servers
 from dapr_sidecar.runtime.telemetry import Telemetry
 from dapr_sidecar.runtime.templates import TemplateError, ValueResolver
+
+if TYPE_CHECKING:
+    from dapr_sidecar.runtime.security import SidecarSecurity
 
 _LOG = get_logger("dapr.runtime")
 _WITHOUT_END = 3600.0
@@ -79,7 +82,11 @@ class Sidecar:
         )
         self._channel = self._context.channel = self._make_channel()
         self._blocks = BuildingBlocks(self._context, options)
-        self._invocation = InvocationParts(self._context, options, self._telemetry.grpc)
+        self._security = self._make_security()
+        among_peers = self._security if options.enable_mtls else None
+        self._invocation = InvocationParts(
+            self._context, options, self._telemetry.grpc, among_peers
+        )
         values = ValueResolver(options.app_id, options.namespace, environment)
         self._values = values
         self._secrets = SecretResolver(self._context)
@@ -96,6 +103,15 @@ class Sidecar:
         self._app = self._make_app()
 
     # --- parts ------------------------------------------------------------------------------
+
+    def _make_security(self) -> SidecarSecurity | None:
+        """In a cluster there is an identity for the control plane even when peers want none."""
+        options = self.options
+        if not options.enable_mtls and options.mode != "kubernetes":
+            return None
+        from dapr_sidecar.runtime.security import SidecarSecurity  # X.509 costs memory
+
+        return SidecarSecurity(options, self._telemetry.registry)
 
     def _make_channel(self) -> HttpChannel | AppGrpcChannel | None:
         options = self.options
@@ -283,6 +299,11 @@ class Sidecar:
 
     # --- life -------------------------------------------------------------------------------
 
+    async def get_identity(self) -> None:
+        """Get the identity that peers and the control plane will see. Raises ``IdentityError``."""
+        if self._security is not None:
+            await self._security.source.fetch_initial()
+
     async def run(self, tasks: asyncio.TaskGroup, announce: Callable[[], None]) -> None:
         """Begin to follow the app; ``announce`` is called once the sidecar counts as running."""
 
@@ -290,6 +311,8 @@ class Sidecar:
             self.readiness.ready("runtime")
             announce()
 
+        if self._security is not None:
+            tasks.create_task(self._security.source.run(), name="identity")
         await self._blocks.outbox.start()
         self._outbound.ready("outbound")
         if self._app is None:

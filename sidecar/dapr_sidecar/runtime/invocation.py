@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dapr_common.grpc.server import Method
 from dapr_common.observe.logs import get_logger
@@ -19,10 +19,12 @@ from dapr_sidecar.components.nameresolution.base import Instance, Resolver
 from dapr_sidecar.components.registry import component_class
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.messaging.internal_port import choose_port
-from dapr_sidecar.messaging.peers import PeerSecurity
 from dapr_sidecar.options import Options
 from dapr_sidecar.runtime.listeners import bind_all
 from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
+
+if TYPE_CHECKING:
+    from dapr_sidecar.runtime.security import SidecarSecurity
 
 _LOG = get_logger("dapr.runtime")
 _LOOPBACKS = ("127.0.0.1", "localhost", "[::1]")
@@ -37,10 +39,11 @@ class InvocationParts:
         context: SidecarContext,
         options: Options,
         telemetry: GrpcServerTelemetry,
-        security: PeerSecurity | None = None,
+        security: SidecarSecurity | None = None,
     ) -> None:
         self._context = context
         self._options = options
+        self._security = security
         spec: Mapping[str, Any] = context.configuration
         http = options.app_protocol not in ("grpc", "grpcs")
         rules = access_control.build(spec.get("accessControl"), http=http, metrics=context.metrics)
@@ -73,11 +76,15 @@ class InvocationParts:
         port = options.internal_port or choose_port(identity.app_id, identity.hostname)
         address = options.internal_listen_address.strip("[]")
         identity.internal_port = await bind_all(
-            "gRPC internal server",
-            self.internal.server.listen_tcp,
-            [address] if address else [],
-            port,
+            "gRPC internal server", self._bind, [address] if address else [], port
         )
+
+    async def _bind(self, host: str | None, port: int) -> int:
+        security, server = self._security, self.internal.server
+        if security is None:
+            return await server.listen_tcp(host, port)
+        context = security.contexts.mutual_server
+        return await server.listen_tcp(host, port, ssl=context, identify=security.identify)
 
     async def start(self) -> None:
         """Start the name resolver and take calls; a resolver that fails is reported only."""

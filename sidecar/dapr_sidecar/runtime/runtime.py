@@ -14,6 +14,7 @@ from collections.abc import Mapping, MutableMapping
 from dapr_common.aio.host import NoHostAddressError, host_address
 from dapr_common.kube.resources import Configuration
 from dapr_common.observe.logs import get_logger
+from dapr_common.security.errors import IdentityError, SecuritySettingsError
 from dapr_sidecar.blocks.access_control import AccessControlError
 from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.options import Options
@@ -33,7 +34,14 @@ from dapr_sidecar.telemetry.tracing import TracingError
 
 _LOG = get_logger("dapr.runtime")
 _FORCED_EXIT_SECONDS = 0.1
-_REFUSALS = (ConfigurationError, AccessControlError, MetricsError, TracingError, NoHostAddressError)
+_REFUSALS = (
+    ConfigurationError,
+    AccessControlError,
+    MetricsError,
+    TracingError,
+    SecuritySettingsError,
+    NoHostAddressError,
+)
 
 
 class FatalError(Exception):
@@ -78,6 +86,8 @@ class Runtime:
         status = 0
         try:
             await self._serve(sidecar)
+        except IdentityError as error:
+            status = _fatal(f"failed to retrieve the initial identity: {error}")
         except (FatalError, BindError, OSError, DuplicateResourceError) as error:
             status = _fatal(f"Fatal error from runtime: {_described(error)}")
         except ExceptionGroup as group:
@@ -125,6 +135,7 @@ class Runtime:
             await asyncio.gather(stopping, running, return_exceptions=True)
 
     async def _start_and_watch(self, sidecar: Sidecar) -> None:
+        await sidecar.get_identity()
         resources = self._directories.read()
         await self._load(sidecar, resources)
         await sidecar.start_servers()
