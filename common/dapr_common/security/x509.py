@@ -71,9 +71,13 @@ def new_private_key(kind: KeyKind) -> PrivateKey:
     return rsa.generate_private_key(_RSA_EXPONENT, _RSA_BITS)
 
 
-def signing_hash(key: PrivateKey) -> hashes.SHA256 | None:
-    """The digest a key signs with; Ed25519 brings its own."""
-    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+def signing_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
+    """The digest a key signs with, as long as its curve; Ed25519 brings its own."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return None
+    if isinstance(key, rsa.RSAPrivateKey) or key.key_size <= 256:
+        return hashes.SHA256()
+    return hashes.SHA384() if key.key_size <= 384 else hashes.SHA512()
 
 
 def new_csr(key: PrivateKey) -> bytes:

@@ -26,7 +26,7 @@ class Validator(ABC):
     The identity that is signed is the request's id and namespace and the trust domain returned.
     """
 
-    kind: ClassVar[SignCertificateRequest.TokenValidator.ValueType]
+    kind: ClassVar[SignCertificateRequest.TokenValidator]
     """The number requests name it by."""
     target: ClassVar[str] = ""
     """Its readiness target, such as ``sentry-jwks-validator``; empty when it is always ready."""
