@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 from dapr_common.security.spiffe import SpiffeId
@@ -28,7 +29,7 @@ class Authority:
         cls, name: str = "root", *, kind: KeyKind = "ecdsa", life: timedelta = _DAY
     ) -> Authority:
         key = new_private_key(kind)
-        return cls(_certificate(key, name, key, name, life=life, ca=True), key)
+        return cls(_certificate(key.public_key(), name, key, name, life=life, ca=True), key)
 
     def intermediate(
         self, name: str = "issuer", *, kind: KeyKind = "ecdsa", life: timedelta = _DAY
@@ -39,6 +40,17 @@ class Authority:
     def sign(
         self,
         key: PrivateKey,
+        name: str = "",
+        *,
+        uris: tuple[str, ...] = (),
+        life: timedelta = _DAY,
+        ca: bool = False,
+    ) -> x509.Certificate:
+        return self.certify(key.public_key(), name, uris=uris, life=life, ca=ca)
+
+    def certify(
+        self,
+        key: CertificatePublicKeyTypes,
         name: str = "",
         *,
         uris: tuple[str, ...] = (),
@@ -70,7 +82,7 @@ class Authority:
 
 
 def _certificate(
-    key: PrivateKey,
+    key: CertificatePublicKeyTypes,
     name: str,
     signer: PrivateKey,
     issuer: str,
@@ -84,7 +96,7 @@ def _certificate(
         x509.CertificateBuilder()
         .subject_name(_name(name))
         .issuer_name(_name(issuer))
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + life)
