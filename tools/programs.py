@@ -1,7 +1,8 @@
 """Get the programs that tests and benchmarks start; say which cannot be had. Never fails.
 
-Debian packages are installed when this runs as root or sudo needs no password. Tests that need a
-program which is not there are skipped with its name.
+Debian packages are installed when this runs as root or sudo needs no password. Go programs are
+built once, into a cache outside the checkout. Tests that need a program which is not there are
+skipped with its name.
 """
 
 from __future__ import annotations
@@ -10,16 +11,46 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 # Program → Debian package.
-PROGRAMS = {"redis-server": "redis-server", "ps": "procps", "pgrep": "procps"}
+PROGRAMS = {
+    "redis-server": "redis-server",
+    "ps": "procps",
+    "pgrep": "procps",
+    "dnsmasq": "dnsmasq-base",
+}
+
+
+@dataclass(frozen=True)
+class GoProgram:
+    """A main package, built as the module in ``tests/harness/go/<name>`` pins it."""
+
+    package: str
+    minutes: int
+
+
+GO_PROGRAMS = {"consul": GoProgram("github.com/hashicorp/consul", 5)}
+MODULES = Path(__file__).resolve().parents[1] / "tests" / "harness" / "go"
+CACHE = Path.home() / ".cache" / "dapr-runtime-tools"
 
 
 def main() -> int:
     """Install what is missing."""
-    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    _install([program for program in PROGRAMS if shutil.which(program) is None])
+    for name, program in GO_PROGRAMS.items():
+        if shutil.which(name) is None:
+            _build(name, program)
+    return 0
+
+
+# --- Debian -------------------------------------------------------------------------------------
+
+
+def _install(missing: list[str]) -> None:
     if not missing:
-        return 0
+        return
     command = _apt()
     if command is None:
         print(
@@ -27,7 +58,7 @@ def main() -> int:
             "tests that need them are skipped",
             file=sys.stderr,
         )
-        return 0
+        return
     packages = sorted({PROGRAMS[program] for program in missing})
     print(f"Installing {', '.join(packages)} …", flush=True)
     _run([*command, "update", "-qq"])
@@ -35,7 +66,6 @@ def main() -> int:
     for program in missing:
         if shutil.which(program) is None:
             print(f"{program} could not be installed; its tests are skipped", file=sys.stderr)
-    return 0
 
 
 def _apt() -> list[str] | None:
@@ -53,6 +83,38 @@ def _run(command: list[str]) -> bool:
         command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     return done.returncode == 0
+
+
+# --- Go -----------------------------------------------------------------------------------------
+
+
+def _build(name: str, program: GoProgram) -> None:
+    """Build in the cache: Go writes beside ``go.mod``, and the checkout stays as it is."""
+    wanted = (MODULES / name / "go.mod").read_text(encoding="utf-8")
+    binary, stamp = CACHE / "bin" / name, CACHE / "bin" / f"{name}.go.mod"
+    if binary.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    if shutil.which("go") is None:
+        print(f"{name} is not here and neither is go; its tests are skipped", file=sys.stderr)
+        return
+    print(f"Building {name}, about {program.minutes} minutes, once …", flush=True)
+    folder = CACHE / "go" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(MODULES / name, folder)
+    command = ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", str(binary), program.package]
+    environment = {"GOFLAGS": "-mod=mod -buildvcs=false", "CGO_ENABLED": "0", "GOWORK": "off"}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        print(f"{name} could not be built; its tests are skipped\n{done.stderr}", file=sys.stderr)
+        return
+    stamp.write_text(wanted, encoding="utf-8")
 
 
 if __name__ == "__main__":
