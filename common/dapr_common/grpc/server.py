@@ -47,7 +47,8 @@ class GrpcServer:
     ``before`` runs as soon as the request headers are there and may raise ``RpcError``; ``enter``
     runs first in the handler's task; ``after`` gets the outcome
     (code, milliseconds, request bytes, response bytes); ``map_error`` turns a handler's exception
-    into a status. ``fallback`` handles methods nobody serves (``context.method`` names them).
+    into a status. ``max_call_seconds`` bounds every call, from its headers to its status, whatever
+    the client allows. ``fallback`` handles methods nobody serves (``context.method`` names them).
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class GrpcServer:
         ping_timeout: float = 20.0,
         min_client_ping_interval: float = 5.0,
         max_idle: float | None = None,
+        max_call_seconds: float | None = None,
         before: Before | None = None,
         enter: Enter | None = None,
         after: After | None = None,
@@ -75,6 +77,7 @@ class GrpcServer:
         self.ping_timeout = ping_timeout
         self.min_client_ping_interval = min_client_ping_interval
         self.max_idle = max_idle
+        self.max_call_seconds = max_call_seconds
         self.before = before
         self.enter = enter
         self.after = after

@@ -165,7 +165,7 @@ class ServerConnection(ServingConnection):
         context.attach(stream)
         self.streams[stream_id] = stream
         try:
-            if (timeout := index.get(b"grpc-timeout")) is not None:
+            if (timeout := index.get(b"grpc-timeout")) is not None or server.max_call_seconds:
                 stream.set_timeout(timeout)
             if server.before is not None:
                 server.before(context, known)

@@ -58,12 +58,17 @@ class ServerStream(MessageStream):
         self._started = connection.loop.time()
         self._deadline: asyncio.TimerHandle | None = None
 
-    def set_timeout(self, value: bytes) -> None:
-        """Take ``grpc-timeout``. Raises ``RpcError``."""
-        seconds = parse_timeout(value)
+    def set_timeout(self, value: bytes | None) -> None:
+        """Take ``grpc-timeout`` and the server's own limit. Raises ``RpcError``."""
+        seconds = limit = self.connection.server.max_call_seconds
+        if value is not None:
+            given = parse_timeout(value)
+            if given is None:
+                shown = value.decode("latin-1")
+                raise RpcError(GrpcCode.INTERNAL, f'malformed grpc-timeout: "{shown}"')
+            seconds = given if limit is None else min(given, limit)
         if seconds is None:
-            shown = value.decode("latin-1")
-            raise RpcError(GrpcCode.INTERNAL, f'malformed grpc-timeout: "{shown}"')
+            return
         self.context.deadline = self._started + seconds
         self._deadline = self.connection.loop.call_later(seconds, self._expire)
 

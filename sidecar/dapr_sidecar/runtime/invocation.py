@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dapr_common.aio.listeners import bind_all
 from dapr_common.grpc.server import Method
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.api.grpc import invocation as grpc_invocation
@@ -14,13 +16,12 @@ from dapr_sidecar.api.http.invocation import InvocationApi
 from dapr_sidecar.blocks import access_control
 from dapr_sidecar.blocks.invocation.block import InvocationBlock
 from dapr_sidecar.components.base import ComponentContext
-from dapr_sidecar.components.metadata import decode_settings
+from dapr_sidecar.components.metadata import decode_settings, unknown_names
 from dapr_sidecar.components.nameresolution.base import Instance, Resolver
 from dapr_sidecar.components.registry import component_class
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.messaging.internal_port import choose_port
 from dapr_sidecar.options import Options
-from dapr_sidecar.runtime.listeners import bind_all
 from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _LOG = get_logger("dapr.runtime")
 _LOOPBACKS = ("127.0.0.1", "localhost", "[::1]")
-_DEFAULT_RESOLVER = "mdns"
+_DEFAULT_RESOLVERS = {"standalone": "mdns", "kubernetes": "kubernetes"}  # by --mode
 
 
 class InvocationParts:
@@ -102,11 +103,13 @@ class InvocationParts:
 
     async def _open_resolver(self) -> Resolver:
         identity, options = self._context.identity, self._options
-        name = str(self._resolution.get("component") or _DEFAULT_RESOLVER)
+        name = str(self._resolution.get("component") or _DEFAULT_RESOLVERS[options.mode])
         version = str(self._resolution.get("version") or "v1")
         found = component_class(f"nameresolution.{name}", version)
-        given = self._resolution.get("configuration") or {}
-        properties = {str(key).lower(): _text(value) for key, value in given.items()}
+        properties = _properties(self._resolution.get("configuration") or {})
+        for unknown, near in unknown_names(found.settings, properties).items():
+            hint = "" if near is None else f", did you mean '{near}'?"
+            _LOG.warning("name resolution: %s: '%s' is not known%s", name, unknown, hint)
         settings = decode_settings(found.settings, properties)
         context = ComponentContext(name, identity.app_id, identity.invocation_namespace, properties)
         resolver = found(settings, context)
@@ -131,5 +134,14 @@ class InvocationParts:
         return resolver
 
 
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _properties(configuration: object) -> dict[str, str]:
+    """Settings as texts; what is not a text is written as JSON. Raises ``TypeError``."""
+    if not isinstance(configuration, Mapping):
+        raise TypeError(
+            f"nameResolution.configuration must be a mapping, not {type(configuration).__name__}"
+        )
+    return {
+        str(key).lower(): value if isinstance(value, str) else json.dumps(value, default=str)
+        for key, value in configuration.items()
+        if value is not None
+    }

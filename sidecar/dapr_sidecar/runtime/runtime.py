@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, MutableMapping
 
 from dapr_common.aio.host import NoHostAddressError, host_address
+from dapr_common.aio.listeners import BindError
 from dapr_common.kube.resources import Configuration
 from dapr_common.observe.logs import get_logger
 from dapr_common.security.errors import IdentityError, SecuritySettingsError
@@ -26,7 +27,6 @@ from dapr_sidecar.runtime.disk import (
     ResourceDirectories,
     Resources,
 )
-from dapr_sidecar.runtime.listeners import BindError
 from dapr_sidecar.runtime.processor import InitError
 from dapr_sidecar.runtime.reload import HotReload, secret_stores_first
 from dapr_sidecar.telemetry.base import MetricsError

@@ -7,17 +7,18 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from dapr_common.aio.listeners import bind_all
 from dapr_common.grpc.server import GrpcServer
-from dapr_common.http.messages import Handler, Request, Response
+from dapr_common.http.messages import Handler
 from dapr_common.http.server import HttpServer
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.metrics import Registry
+from dapr_common.observe.serving import MetricsServer
 from dapr_sidecar.options import Options
-from dapr_sidecar.runtime.listeners import bind_all, bind_unix, socket_path
+from dapr_sidecar.runtime.listeners import bind_unix, socket_path
 
 _LOG = get_logger("dapr.runtime")
 _HEADER_SLACK = 4096
-_METRICS_TYPE = (b"Content-Type", b"text/plain; version=0.0.4; charset=utf-8")
 
 
 class Servers:
@@ -28,7 +29,7 @@ class Servers:
         self._http: list[HttpServer] = []
         self._grpc: list[GrpcServer] = []
         self._sockets: list[str] = []
-        self._metrics: HttpServer | None = None
+        self._metrics: MetricsServer | None = None
 
     async def start_http(self, handler: Handler) -> int:
         """The HTTP API. Returns the bound port (0 for a Unix socket)."""
@@ -76,19 +77,8 @@ class Servers:
     async def start_metrics(self, registry: Registry) -> None:
         """The metrics server; it answers on every path and stops last."""
         options = self._options
-
-        async def scrape(request: Request) -> Response:
-            return Response(200, [_METRICS_TYPE], registry.render())
-
-        server = self._metrics = HttpServer(
-            scrape, max_body_bytes=1 << 20, max_header_bytes=64 << 10, h2c=False
-        )
-        await bind_all(
-            "metrics server",
-            server.listen_tcp,
-            [options.metrics_listen_address],
-            options.metrics_port,
-        )
+        self._metrics = MetricsServer(registry)
+        await self._metrics.open(options.metrics_listen_address, options.metrics_port)
 
     def own(self, server: GrpcServer) -> None:
         """Drain this already listening server together with the others."""
@@ -107,7 +97,7 @@ class Servers:
         closing += [server.close(grace) for server in self._grpc]
         await asyncio.gather(*closing)
         if self._metrics is not None:
-            await self._metrics.close(0)
+            await self._metrics.close()
         for path in self._sockets:
             with contextlib.suppress(OSError):
                 Path(path).unlink()  # noqa: ASYNC240 - once, at the end
