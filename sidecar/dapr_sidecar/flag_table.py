@@ -44,10 +44,8 @@ FLAGS: tuple[Flag, ...] = (
     Flag("components-path", "string", "", "", True, "use --resources-path"),
     Flag("config", "stringSlice", [], "Configuration file (repeatable, later ones win) or name"),
     Flag("control-plane-address", "string", "", "host:port of the operator" + _YET),
-    Flag("control-plane-namespace", "string", "default", "namespace of the control plane" + _YET),
-    Flag(
-        "control-plane-trust-domain", "string", "localhost", "control plane's trust domain" + _YET
-    ),
+    Flag("control-plane-namespace", "string", "default", "namespace of the control plane"),
+    Flag("control-plane-trust-domain", "string", "localhost", "control plane's trust domain"),
     Flag(
         "dapr-block-shutdown-duration",
         "duration",

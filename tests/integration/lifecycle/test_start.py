@@ -57,7 +57,7 @@ def test_a_wrong_command_line_is_exit_code_2() -> None:
     ("arguments", "text"),
     [
         (["--app-id="], "app-id cannot be empty"),
-        (["--enable-mtls"], "--enable-mtls is not available in this build"),
+        (["--enable-mtls"], "trust anchors are required: set DAPR_TRUST_ANCHORS"),
         (["--mode=kubernetes"], "--mode kubernetes is not available in this build"),
         (["--log-file=/dev/null/at/all"], "cannot be written: Not a directory"),
         (["--config=/proc/nowhere.yaml"], "configuration: /proc/nowhere.yaml: No such file"),

@@ -87,16 +87,12 @@ SAMPLES: dict[str, tuple[str, Any]] = {
 WITHOUT_EFFECT = (
     "actors-disseminate-timeout",
     "control-plane-address",
-    "control-plane-namespace",
-    "control-plane-trust-domain",
     "disable-builtin-k8s-secret-store",
     "enable-profiling",
     "placement-host-address",
     "profile-port",
     "scheduler-host-address",
     "scheduler-job-streams",
-    "sentry-address",
-    "sentry-request-jwt-audiences",
 )
 REPLACED = (
     "app-ssl",
@@ -193,7 +189,6 @@ def test_a_command_line_that_cannot_be_read_is_status_2(arguments: list[str], me
         (["--app-id=a.b"], "cannot contain dots"),
         (["--mode=cluster"], "use standalone or kubernetes"),
         (["--mode=kubernetes"], "--mode kubernetes is not available in this build"),
-        (["--enable-mtls"], "--enable-mtls is not available in this build"),
         (["--log-level=loud"], "invalid value for --log-level: loud"),
         (["--app-protocol=smtp"], "use http, https, h2c, grpc, grpcs"),
         (["--app-port=x"], "expected a port"),
