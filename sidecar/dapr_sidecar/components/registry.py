@@ -32,6 +32,9 @@ TYPES: dict[str, str] = {
     "nameresolution.mdns/v1": "nameresolution.mdns:MdnsResolver",
     "nameresolution.sqlite/v1": "nameresolution.sqlite:SqliteResolver",
     "nameresolution.nameformat/v1": "nameresolution.nameformat:NameFormatResolver",
+    "nameresolution.kubernetes/v1": "nameresolution.kubernetes:KubernetesResolver",
+    "nameresolution.consul/v1": "nameresolution.consul:ConsulResolver",
+    "nameresolution.hashicorp.consul/v1": "nameresolution.consul:ConsulResolver",
     "middleware.http.uppercase/v1": "middleware.uppercase:UppercaseMiddleware",
     "middleware.http.routeralias/v1": "middleware.routeralias:RouterAliasMiddleware",
 }
