@@ -11,6 +11,10 @@ class StoreError(Exception):
     """The store cannot be read or written: which one, what is wrong, what to do."""
 
 
+class BundleConflictError(StoreError):
+    """Another sentry stored a bundle since this one loaded: load again and use that."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileNames:
     """The base names of the five files, which are also the keys of the Kubernetes Secret."""
@@ -42,7 +46,10 @@ class BundleStore(ABC):
 
     @abstractmethod
     async def save(self, bundle: StoredBundle) -> None:
-        """Store all of it; files that are ``None`` are left as they are."""
+        """Store all of it; files that are ``None`` are left as they are.
+
+        Raises ``BundleConflictError`` when what was loaded is not what is stored any more.
+        """
 
     @abstractmethod
     def changes(self) -> AsyncIterator[None]:
