@@ -281,3 +281,34 @@ async def test_a_configuration_connection_that_died_in_silence_is_noticed(
     proxy.release()
     await until(lambda: Item("held back") in got)
     await store.close()
+
+
+async def test_what_fails_is_bounded_where_nothing_is_redelivered(server: RedisServer) -> None:
+    """An app that fails for long must not fill the memory; nothing is lost either."""
+    pubsub = make(
+        RedisPubSub,
+        redisHost=server.address,
+        consumerID="g",
+        redeliverInterval="0",
+        queueDepth="10",
+        concurrency="5",
+    )
+    await pubsub.open()
+    failing, got, tried = True, set[bytes](), set[bytes]()
+
+    async def take(message: Message) -> None:
+        tried.add(message.data)
+        if failing:
+            raise RuntimeError("not now")
+        got.add(message.data)
+
+    subscription = await pubsub.subscribe("t", {}, take)
+    for n in range(200):
+        await pubsub.publish(PublishRequest("t", b"%d" % n, {}))
+    await until(lambda: len(tried) >= 10)
+    await asyncio.sleep(1)  # long enough to read all of them, were there no bound
+    assert len(tried) < 50
+    failing = False
+    await until(lambda: len(got) == 200)
+    await subscription.close()
+    await pubsub.close()

@@ -134,6 +134,8 @@ class Consumer:
         self._acks: AckBuffer[bytes] = AckBuffer(self._acknowledge)
         self._held: dict[bytes, _Entry] = {}
         self._delayed = 0
+        self._room_for_failures = asyncio.Event()
+        self._room_for_failures.set()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -210,6 +212,7 @@ class Consumer:
         pause = _FIRST_PAUSE
         try:
             while True:
+                await self._room_for_failures.wait()
                 room = await self._lane.room()
                 try:
                     if connection is None or connection.lost:
@@ -300,6 +303,10 @@ class Consumer:
         delay = min(_FIRST_RETRY * 2**exponent, self._limits.longest_retry)
         entry.attempts += 1
         self._delayed += 1
+        if not self._limits.reclaims and self._delayed >= self._limits.queue_depth:
+            # Nothing brings a message back later where reclaiming is off: what fails is kept, and
+            # nothing more is read until some of it went through.
+            self._room_for_failures.clear()
         entry.timer = asyncio.get_running_loop().call_later(delay, self._again, entry)
         _LOG.error(
             "message %s of %s failed, next attempt in %gs: %s",
@@ -311,6 +318,7 @@ class Consumer:
 
     def _again(self, entry: _Entry) -> None:
         self._delayed -= 1
+        self._room_for_failures.set()
         entry.timer = None
         self._lane.put(entry)
 
