@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dapr_common.aio.listeners import bind_all
 from dapr_common.grpc.server import Method
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.api.grpc import invocation as grpc_invocation
@@ -21,7 +22,6 @@ from dapr_sidecar.components.registry import component_class
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.messaging.internal_port import choose_port
 from dapr_sidecar.options import Options
-from dapr_sidecar.runtime.listeners import bind_all
 from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
 
 if TYPE_CHECKING:
