@@ -50,11 +50,8 @@ class WatchEvent:
 
     kind: EventKind
     object: KubeObject
-
-    @property
-    def resource_version(self) -> str:
-        """What to go on from after this event."""
-        return str(self.object["metadata"]["resourceVersion"])
+    resource_version: str
+    """What to go on from after this event."""
 
 
 class KubeClient:
@@ -261,11 +258,11 @@ def _event(line: bytes, what: str) -> WatchEvent:
     try:
         event = orjson.loads(line)
         kind, body = event["type"], event["object"]
+        if kind != "ERROR":
+            return WatchEvent(kind, body, str(body["metadata"]["resourceVersion"]))
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise UnreachableError(f"{what}: an event cannot be read: {error}") from error
-    if kind == "ERROR":
-        raise status_error(body, what)
-    return WatchEvent(kind, body)
+    raise status_error(body, what)
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:

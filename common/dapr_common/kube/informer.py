@@ -63,7 +63,15 @@ class Informer(Generic[T]):
         self._handlers.append(handler)
 
     async def run(self) -> None:
-        """Follow the cluster until cancelled."""
+        """Follow the cluster until cancelled, whatever happens: nobody would notice its end."""
+        while True:
+            try:
+                await self._follow()
+            except Exception:  # noqa: BLE001 - logged, and begun anew
+                _LOG.exception("%s: following them failed and begins anew", self._selection)
+            await asyncio.sleep(_LONGEST_PAUSE)
+
+    async def _follow(self) -> None:
         async with aclosing(list_and_watch(self._client, self._selection)) as events:
             async for event in events:
                 if isinstance(event, WatchEvent):
