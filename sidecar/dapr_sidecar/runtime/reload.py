@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 
+from dapr_common.aio.watch import watching
 from dapr_common.kube.resources import Component, Configuration
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.runtime.disk import DuplicateResourceError, Resources
@@ -55,8 +55,7 @@ class HotReload:
     async def watch(self, directories: Sequence[str]) -> None:
         """Follow the directories until cancelled; a full read now and then backs the events up."""
         changed = asyncio.Event()
-        with contextlib.ExitStack() as stack:
-            follow = stack.enter_context(_watching(changed))
+        with watching(changed, _LOG) as follow:
             follow(directories)
             changed.set()  # what changed between the first read and this moment
             while True:
@@ -143,35 +142,3 @@ def secret_stores_first(manifest: Component) -> int:
 
 def _same(one: Component, other: Component) -> bool:
     return dataclasses.replace(one, source="") == dataclasses.replace(other, source="")
-
-
-@contextlib.contextmanager
-def _watching(changed: asyncio.Event) -> Iterator[Callable[[Sequence[str]], None]]:
-    """Sets the event when a followed directory changes; following one again is harmless."""
-    from inotify_simple import INotify, flags
-
-    try:
-        watcher = INotify(nonblocking=True)
-    except OSError as error:
-        _LOG.warning("changes of resources are noticed late, inotify is not available: %s", error)
-        yield lambda _: None
-        return
-    mask = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE | flags.CREATE
-
-    def follow(directories: Sequence[str]) -> None:
-        for directory in directories:
-            # One that went is followed again when it is back.
-            with contextlib.suppress(OSError):
-                watcher.add_watch(str(Path(directory)), mask)
-
-    def readable() -> None:
-        watcher.read(timeout=0)
-        changed.set()
-
-    loop = asyncio.get_running_loop()
-    loop.add_reader(watcher.fd, readable)
-    try:
-        yield follow
-    finally:
-        loop.remove_reader(watcher.fd)
-        watcher.close()
