@@ -8,12 +8,13 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterable
+from dataclasses import is_dataclass
 from datetime import timedelta
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from dapr_common.durations import format_go_duration
 from dapr_sidecar.components.base import Component
@@ -142,12 +143,16 @@ def _type(setting: SettingInfo) -> str:
         return "duration, bare: ms" if setting.duration_unit < 1 else "duration, bare: s"
     if isinstance(hint, type) and issubclass(hint, Enum):
         return " or ".join(f"`{member.value}`" for member in hint)
+    if is_dataclass(hint) or get_origin(hint) is dict:
+        return "mapping"
+    if get_origin(hint) is list and get_origin(get_args(hint)[0]) is dict:
+        return "list of mappings"
     words = {str: "text", int: "number", float: "number", bool: "yes or no"}
     return words.get(hint, "list, comma separated")
 
 
 def _value(value: Any) -> str:
-    if value is None or value == "":
+    if value in (None, "", {}) or is_dataclass(value):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
