@@ -134,12 +134,8 @@ class InvocationParts:
         return resolver
 
 
-def _properties(configuration: object) -> dict[str, str]:
-    """Settings as texts; what is not a text is written as JSON. Raises ``TypeError``."""
-    if not isinstance(configuration, Mapping):
-        raise TypeError(
-            f"nameResolution.configuration must be a mapping, not {type(configuration).__name__}"
-        )
+def _properties(configuration: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as texts; what is not a text is written as JSON."""
     return {
         str(key).lower(): value if isinstance(value, str) else json.dumps(value, default=str)
         for key, value in configuration.items()
