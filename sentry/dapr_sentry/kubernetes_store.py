@@ -12,8 +12,10 @@ import base64
 import binascii
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from dapr_common.aio.watch import watching
 from dapr_common.kube.api_errors import ConflictError, KubeError, NotFoundError
 from dapr_common.kube.client import KubeClient
 from dapr_common.kube.informer import Informer
@@ -50,10 +52,11 @@ class _Seen:
 
 
 class KubernetesStore(BundleStore):
-    """``settle_seconds`` is how long ``load`` waits when Secret and ConfigMap disagree.
+    """``mounted`` is the directory the chart mounts the Secret at: it tells of changes.
 
-    They are written one after the other, by another sentry as by whoever rotates by hand; only
-    when they stay different is what is stored not used.
+    ``settle_seconds`` is how long ``load`` waits when Secret and ConfigMap disagree. They are
+    written one after the other, by another sentry as by whoever rotates by hand; only when they
+    stay different is what is stored not used.
     """
 
     def __init__(
@@ -62,12 +65,14 @@ class KubernetesStore(BundleStore):
         namespace: str,
         names: FileNames,
         *,
+        mounted: Path | None = None,
         settle_seconds: float = _SETTLE_SECONDS,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
         self._client = client
         self._namespace = namespace
-        self._names = names
+        self._names = _base_names(names)
+        self._mounted = mounted
         self._settle_seconds = settle_seconds
         self._look_seconds = look_seconds
         self._seen: _Seen | None = None
@@ -110,9 +115,9 @@ class KubernetesStore(BundleStore):
         self._used = self._bundle(secret)
 
     async def changes(self) -> AsyncIterator[None]:
-        """Follows the ConfigMap, and looks at the Secret when that changes and every minute.
+        """Follows the ConfigMap and the mounted Secret, and looks every minute anyway.
 
-        The chart lets nobody watch the Secret. A change counts once both agree again.
+        The chart lets nobody watch the Secret itself. A change counts once both objects agree.
         """
         selection = Selection(CONFIG_MAPS, self._namespace, fields=f"metadata.name={NAME}")
         informer = Informer(self._client, selection, _data)
@@ -120,12 +125,15 @@ class KubernetesStore(BundleStore):
         informer.on_change(lambda _: changed.set())
         following = asyncio.get_running_loop().create_task(informer.run(), name="follow the bundle")
         try:
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), self._look_seconds)
-                changed.clear()
-                if await self._is_other():
-                    yield
+            with watching(changed, _LOG) as follow:
+                while True:
+                    if self._mounted is not None:
+                        follow([str(self._mounted)])
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(changed.wait(), self._look_seconds)
+                    changed.clear()
+                    if await self._is_other():
+                        yield
         finally:
             following.cancel()
             await asyncio.wait([following])
@@ -210,6 +218,10 @@ class KubernetesStore(BundleStore):
             return base64.b64decode(text, validate=True)
         except binascii.Error as error:
             raise StoreError(f"Secret {NAME}: {name} is no base64: {error}") from error
+
+
+def _base_names(names: FileNames) -> FileNames:
+    return FileNames(**{name: Path(path).name for name, path in asdict(names).items()})
 
 
 def _agree(seen: _Seen, stored: StoredBundle) -> bool:
