@@ -12,7 +12,7 @@ import base64
 import binascii
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from dapr_common.aio.watch import watching
@@ -71,7 +71,7 @@ class KubernetesStore(BundleStore):
     ) -> None:
         self._client = client
         self._namespace = namespace
-        self._names = _base_names(names)
+        self._names = names
         self._mounted = mounted
         self._settle_seconds = settle_seconds
         self._look_seconds = look_seconds
@@ -218,10 +218,6 @@ class KubernetesStore(BundleStore):
             return base64.b64decode(text, validate=True)
         except binascii.Error as error:
             raise StoreError(f"Secret {NAME}: {name} is no base64: {error}") from error
-
-
-def _base_names(names: FileNames) -> FileNames:
-    return FileNames(**{name: Path(path).name for name, path in asdict(names).items()})
 
 
 def _agree(seen: _Seen, stored: StoredBundle) -> bool:
