@@ -135,8 +135,9 @@ class ServerStream:
         length: int | None = len(body)
         if response.status in outgoing.NO_BODY:
             length, empty = None, True
-        elif empty and (declared := outgoing.declared_length(response)) is not None:
-            length = declared
+        elif empty:
+            # As over HTTP/1.1: what is not there cannot be measured.
+            length = outgoing.declared_length(response) or length or None
         session = self._connection.session
         end = empty or not body
         session.send_response(self.id, _headers(response, length), end_stream=end)
@@ -194,9 +195,10 @@ def _headers(response: Response, length: int | None) -> list[h2.Header]:
     headers: list[h2.Header] = [(b":status", b"%d" % response.status)]
     for name, value in response.headers:
         key = name.lower()
-        if key not in _NOT_OURS:
+        if key not in _NOT_OURS or (key == b"date" and response.dated):
             headers.append((key, safe_value(value).strip(b" \t")))
     if length is not None:
         headers.append((b"content-length", b"%d" % length))
-    headers.append((b"date", outgoing.DATE.value()))
+    if not response.dated:
+        headers.append((b"date", outgoing.DATE.value()))
     return headers

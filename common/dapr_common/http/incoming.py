@@ -11,6 +11,7 @@ import httptools
 
 from dapr_common.http.body import BodyReader
 from dapr_common.http.messages import BodyTooLargeError, Header, Request, Response
+from dapr_common.http.methods import with_stand_in
 
 if TYPE_CHECKING:
     from dapr_common.http.server import HttpServer
@@ -34,7 +35,9 @@ class Incoming(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: Any = None
         self._peer = ""
-        self._url = b""
+        self._url: bytes | None = None
+        """``None`` between requests."""
+        self._odd_method = ""
         self._headers: list[Header] = []
         self._header_size = 0
         self._in_headers = True
@@ -81,14 +84,23 @@ class Incoming(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> None:
         while data:
+            between = self._url is None
+            waiting = len(self._queue)
             try:
                 self._parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as stop:
                 data = self._after_upgrade(data[stop.args[0] :])
             except httptools.HttpParserError:
-                self._refuse(400, "Bad Request")
-                return
+                # Data that began between requests and brought none to its end begins with the
+                # one that is wrong.
+                begins = between and len(self._queue) == waiting and not self._odd_method
+                found = with_stand_in(data) if begins else None
+                if found is None:
+                    self._refuse(400, "Bad Request")
+                    return
+                self._odd_method, data = found
+                self._parser = httptools.HttpRequestParser(self)
 
     def _count_unparsed(self, size: int) -> None:
         # The parser keeps a header, trailer or chunk size line until it ends: this is the bound.
@@ -111,6 +123,7 @@ class Incoming(asyncio.Protocol):
         self._since = self._loop.time()
 
     def on_url(self, url: bytes) -> None:
+        assert self._url is not None
         self._url += url
         self._header_size += len(url)
 
@@ -157,11 +170,15 @@ class Incoming(asyncio.Protocol):
             self._pause()
 
     def _request(self, length: int | None, version: str) -> Request:
+        assert self._url is not None
         path, _, query = self._url.partition(b"?")
         if path[:1] != b"/":
             path = _origin_form(path)
+        method = self._parser.get_method().decode()
+        if self._odd_method:
+            method, self._odd_method = self._odd_method, ""
         return Request(
-            self._parser.get_method().decode(),
+            method,
             path,
             query,
             self._headers,
@@ -179,7 +196,7 @@ class Incoming(asyncio.Protocol):
         if self._reader is not None:
             self._reader.finish()
             self._reader = None
-        self._url = b""
+        self._url = None
         self._header_size = 0
         self._since = self._loop.time()
 

@@ -116,10 +116,11 @@ class Response:
     """One response. ``body`` is bytes, or an async iterator that is sent chunk by chunk.
 
     ``Date`` and ``Content-Length`` (or chunked framing) are the server's business; every other
-    header is sent as given. ``close`` ends the connection after this response.
+    header is sent as given. ``close`` ends the connection after this response; ``dated`` says that
+    ``headers`` have a date already.
     """
 
-    __slots__ = ("body", "close", "headers", "status")
+    __slots__ = ("body", "close", "dated", "headers", "status")
 
     def __init__(
         self,
@@ -128,11 +129,13 @@ class Response:
         body: bytes | AsyncIterator[bytes] = b"",
         *,
         close: bool = False,
+        dated: bool = False,
     ) -> None:
         self.status = status
         self.headers: list[Header] = [] if headers is None else headers
         self.body = body
         self.close = close
+        self.dated = dated
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -60,7 +60,8 @@ def head(
     elif version == "1.0":
         connection = b"Connection: keep-alive\r\n"
     lines = _lines(response.headers)
-    return b"".join((status, lines, framing, connection, DATE.line(), b"\r\n", body))
+    date = b"" if response.dated else DATE.line()
+    return b"".join((status, lines, framing, connection, date, b"\r\n", body))
 
 
 def _lines(headers: Sequence[Header]) -> bytes:
@@ -82,9 +83,10 @@ def whole(response: Response, body: bytes, method: str, version: str, *, close: 
     if response.status in NO_BODY:
         framing = body = b""
     elif method == "HEAD":
-        body = b""
-        if declared_length(response) is not None:
+        # Without a body to measure, the length is not known.
+        if not body or declared_length(response) is not None:
             framing = b""
+        body = b""
     return head(response, version, framing, close=close, body=body)
 
 

@@ -138,7 +138,7 @@ def post(headers: bytes, body: bytes = b"") -> bytes:
         (b"GET /\r\n\r\n", 505),
         (b"GET / x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"g(t / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-maybe\r\n\r\n", 417),
