@@ -66,8 +66,7 @@ class _Node:
         self.children: list[_Node] = []
         self.pattern: re.Pattern[str] | None = None
         if "*" in text and text not in (_ANY_LAST, _ANY_BELOW):
-            parts = map(re.escape, text.split("*"))
-            self.pattern = re.compile(".*".join(parts), re.DOTALL)
+            self.pattern = _glob(text)
 
     def fits(self, segment: str, last: bool) -> bool:
         if self.text == segment or self.text == _ANY_BELOW:
@@ -105,12 +104,24 @@ class OperationTrie:
             child = next((c for c in node.children if c.fits(segment, last)), None)
             if child is None:
                 return None
-            if child.operation is not None:
-                # An operation covers what lies below it, too.
+            if child.operation is not None and (last or child.text != _ANY_LAST):
+                # An operation covers what lies below it, too; ``/*`` never does, not even when
+                # the call spells it out.
                 return child.operation
             node = child
         below = next((c for c in node.children if c.text == _ANY_LAST), None)
         return None if below is None else below.operation
+
+
+def _glob(text: str) -> re.Pattern[str]:
+    """``*`` is any run of characters.
+
+    Each part is taken where it first fits and never moved again, so that no call, however it is
+    spelled, makes matching slow.
+    """
+    first, *middle, last = map(re.escape, text.split("*"))
+    parts = "".join([f"(?>.*?{part})" for part in middle if part])
+    return re.compile(f"{first}{parts}.*{last}", re.DOTALL)
 
 
 def _segments(name: str) -> list[str]:

@@ -1,7 +1,8 @@
-"""The pure parts: targets, methods, access control, middlewares."""
+"""The pure parts: targets, methods, middlewares."""
 
 from __future__ import annotations
 
+import base64
 import posixpath
 
 import pytest
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.http.messages import Request, Response
-from dapr_sidecar.blocks.access_control import AccessControlError, build, parse_caller
 from dapr_sidecar.blocks.invocation.app import http_path
 from dapr_sidecar.blocks.invocation.methods import normalise
 from dapr_sidecar.blocks.invocation.targets import HttpTarget, http_target, split_app_id
@@ -42,6 +42,12 @@ from dapr_sidecar.messaging.call import Invocation
         (b"/v1.0/invoke/http%3A%2F%2Fh:1/method/x", "http://h:1", "x"),
         (b"/v1.0/invoke/http:/h:1/method/x", "http://h:1", "x"),
         (b"/v1.0/invoke/a/method//x", "a", "/x"),
+        (b"/v1.0/invoke/a%252Bb/method/x", "a+b", "x"),
+        (b"/v1.0/invoke/a/method/b%23/../c", "a", "c"),
+        (b"/v1.0/invoke/http://h:1/base/method/x", "http://h:1/base", "x"),
+        (b"/v1.0/invoke/https%3A%2F%2Fh%2Fmethod%2Fx", "https://h", "x"),
+        (b"/v1.0/invoke/a/method/caf%C3%A9", "a", "caf\u00e9"),
+        (b"/v1.0/invoke/a/method/caf\xe9", "a", "caf\udce9"),
     ],
 )
 def test_target_by_path(path: bytes, app_id: str, method: str) -> None:
@@ -68,6 +74,34 @@ def test_no_target(path: bytes) -> None:
 def test_broken_escapes(path: bytes) -> None:
     with pytest.raises(ValueError, match="invalid URL escape"):
         http_target(Request("GET", path, b"", []))
+
+
+@pytest.mark.parametrize(
+    ("given_", "app_id"),
+    [
+        (b"Basic " + base64.b64encode(b"dapr-app-id:a"), "a"),
+        (b"basic " + base64.b64encode(b"DAPR-App-ID:a.ns"), "a.ns"),
+        (b"Basic " + base64.b64encode(b"dapr-app-id:"), None),
+        (b"Basic " + base64.b64encode(b"dapr-app-id:a:b"), None),
+        (b"Basic " + base64.b64encode(b"dapr-app-id"), None),
+        (b"Basic " + base64.b64encode(b"somebody:a"), None),
+        (b"Basic " + base64.b64encode(b"dapr-app-id:aa").rstrip(b"="), None),
+        (b"Basic \xff\xff", None),
+        (b"Basic", None),
+        (b"Bearer " + base64.b64encode(b"dapr-app-id:a"), None),
+    ],
+)
+def test_target_by_credentials(given_: bytes, app_id: str | None) -> None:
+    request = Request("GET", b"/x%2Fy/../z//", b"", [(b"authorization", given_)])
+    wanted = None if app_id is None else HttpTarget(app_id, "x/z", False)
+    assert http_target(request) == wanted
+    # The header beats the credentials, and both beat the path.
+    request = Request("GET", b"/v1.0/invoke/p/method/m", b"", [(b"authorization", given_)])
+    found = http_target(request)
+    assert found is not None
+    assert found.app_id == (app_id or "p")
+    request.set_headers([*request.headers, (b"dapr-app-id", b"h")])
+    assert http_target(request) == HttpTarget("h", "v1.0/invoke/p/method/m", True)
 
 
 def test_app_ids_with_namespace() -> None:
@@ -145,102 +179,6 @@ def test_forbidden_characters(method: str, shown: str) -> None:
 )
 def test_request_targets(method: str, query: str, wanted: bytes) -> None:
     assert http_path(Invocation("x", method, query=query)) == wanted
-
-
-# --- access control -----------------------------------------------------------------------------
-
-CALLER = "spiffe://public/ns/default/caller"
-
-
-def rules(*operations: tuple[str, list[str], str], http: bool = True, default: str = "deny"):  # type: ignore[no-untyped-def]
-    listed = [{"name": n, "httpVerb": v, "action": a} for n, v, a in operations]
-    policy = {
-        "appId": "caller",
-        "namespace": "default",
-        "trustDomain": "public",
-        "defaultAction": default,
-        "operations": listed,
-    }
-    return build({"defaultAction": "deny", "policies": [policy]}, http=http)
-
-
-def allowed(control, operation: str, verb: str = "GET", identity: str | None = CALLER) -> bool:  # type: ignore[no-untyped-def]
-    try:
-        control.check(identity, operation, verb)
-    except RpcError as error:
-        return error.code is not GrpcCode.PERMISSION_DENIED
-    return True
-
-
-def test_observed_decisions() -> None:
-    control = rules(("/ok", ["GET"], "allow"), ("/a/*", ["*"], "allow"), ("/b/**", ["*"], "allow"))
-    for operation in ("ok", "OK", "a/x", "a", "b/x/y/z", "/ok", "ok/below"):
-        assert allowed(control, operation), operation
-    for operation in ("a/x/y", "other", ""):
-        assert not allowed(control, operation), operation
-    assert not allowed(control, "ok", "POST")
-
-
-def test_first_declaration_wins() -> None:
-    control = rules(("/w/*", ["*"], "allow"), ("/w/secret", ["*"], "deny"), ("/w/*", ["*"], "deny"))
-    assert allowed(control, "w/secret", "PUT")
-    control = rules(("/w/secret", ["*"], "deny"), ("/w/*", ["*"], "allow"))
-    assert not allowed(control, "w/secret")
-    assert allowed(control, "w/public")
-
-
-def test_globs_inside_segments() -> None:
-    control = rules(("/v*/orders-*", ["*"], "allow"))
-    assert allowed(control, "v2/orders-7")
-    assert allowed(control, "v/orders-")
-    assert not allowed(control, "v2/order")
-
-
-def test_grpc_ignores_verbs_and_keeps_case() -> None:
-    control = rules(("/pkg.S/Do", ["GET"], "allow"), http=False)
-    assert allowed(control, "/pkg.S/Do", "NONE")
-    assert not allowed(control, "/pkg.s/do", "NONE")
-    assert not allowed(rules(("/x", ["*"], "allow")), "x", "NONE")
-
-
-def test_who_is_not_named_gets_the_global_default() -> None:
-    control = rules(("/x", ["*"], "allow"))
-    assert not allowed(control, "x", identity=None)
-    assert not allowed(control, "x", identity="spiffe://other/ns/default/caller")
-    assert not allowed(control, "x", identity="spiffe://public/ns/else/caller")
-    assert not allowed(control, "x", identity="spiffe://public/ns/default")
-    assert allowed(control, "x", identity=CALLER + "/more")
-    with pytest.raises(RpcError) as failure:
-        control.check(CALLER, "a/x/y", "GET")
-    assert failure.value.message == (
-        f"access control policy has denied access to id: {CALLER} operation: a/x/y verb: GET"
-    )
-
-
-def test_loading() -> None:
-    assert build(None, http=True) is None
-    assert build({}, http=True) is None
-    assert build({"defaultAction": "", "trustDomain": ""}, http=True) is None
-    for section, result in [
-        ({"trustDomain": "public"}, False),
-        ({"trustDomain": "public", "policies": []}, True),
-        ({"defaultAction": "Allow"}, True),
-    ]:
-        control = build(section, http=True)
-        assert control is not None
-        assert allowed(control, "x") is result
-    for missing in ("appId", "namespace", "trustDomain"):
-        policy = {"appId": "a", "namespace": "n", "trustDomain": "t"}
-        del policy[missing]
-        with pytest.raises(AccessControlError, match=missing):
-            build({"defaultAction": "deny", "policies": [policy]}, http=True)
-
-
-def test_spiffe_ids() -> None:
-    assert parse_caller(CALLER)[:3] == ("public", "default", "caller")
-    for text in ("", "spiffe://a/ns/b", "spiffe://a/ns//c", "https://a/ns/b/c"):
-        with pytest.raises(ValueError, match="invalid SPIFFE ID"):
-            parse_caller(text)
 
 
 # --- middlewares --------------------------------------------------------------------------------

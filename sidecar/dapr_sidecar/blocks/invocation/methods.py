@@ -21,10 +21,11 @@ def normalise(method: str) -> str:
         )
     if "//" not in method and "." not in method and method[-1:] != "/":
         return method
-    return _cleaned(method)
+    return clean(method)
 
 
-def _cleaned(method: str) -> str:
+def clean(method: str) -> str:
+    """The method without empty segments, ``.`` and ``..``."""
     kept: list[str] = []
     for segment in method.split("/"):
         if segment in ("", "."):

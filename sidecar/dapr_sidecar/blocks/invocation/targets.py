@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from dapr_common.http.messages import Request
 from dapr_common.http.url import PERCENT, PLUS, clean_path, path_unescape, query_unescape
+from dapr_sidecar.blocks.invocation.methods import clean
 
 APP_ID_HEADER = b"dapr-app-id"
 _PREFIX = b"/v1.0/invoke/"
@@ -42,7 +43,7 @@ def http_target(request: Request) -> HttpTarget | None:
         app, found, method = path[len(_PREFIX) :].partition(b"/method/")
         if found and app and app[0] != _SLASH and _COLON not in app:
             return HttpTarget(
-                app.decode("utf-8", "replace"), method.decode("utf-8", "replace"), False
+                app.decode("utf-8", "replace"), method.decode("utf-8", "surrogateescape"), False
             )
     return _from_path(path)
 
@@ -55,7 +56,8 @@ def _from_path(path: bytes) -> HttpTarget | None:
     if not found or not app:
         return None
     app_id = query_unescape(app.encode("utf-8", "surrogateescape"))
-    return HttpTarget(_restored(app_id), method, False)
+    # Cleaned here already, so that only what is left of it can be refused.
+    return HttpTarget(_restored(app_id), clean(method), False)
 
 
 def _restored(app_id: str) -> str:
