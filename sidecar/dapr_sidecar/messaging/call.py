@@ -25,6 +25,7 @@ class Invocation:
     """
 
     __slots__ = (
+        "_begun",
         "body",
         "chunks",
         "content_length",
@@ -67,6 +68,7 @@ class Invocation:
         self.content_length = content_length
         self.type_url = type_url
         self.streaming = streaming
+        self._begun = False
 
     @property
     def wants_events(self) -> bool:
@@ -76,18 +78,25 @@ class Invocation:
                 return value.lower() == b"text/event-stream"
         return False
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether the call may be made again: its body is whole, or nothing of it was taken."""
+        return not self.streaming and (self.body is not None or not self._begun)
+
     async def keep_body(self) -> bytes:
         """The whole body, kept so that it can be sent again."""
         if self.body is None:
-            assert self.chunks is not None
-            self.body = b"".join([chunk async for chunk in self.chunks()])
+            self.body = b"".join([chunk async for chunk in self.begin()])
         return self.body
 
     def outgoing(self) -> bytes | AsyncIterator[bytes]:
         """The body as a client wants it."""
-        if self.body is not None:
-            return self.body
+        return self.begin() if self.body is None else self.body
+
+    def begin(self) -> AsyncIterator[bytes]:
+        """Take a body that is still arriving, which nobody can do twice."""
         assert self.chunks is not None
+        self._begun = True
         return self.chunks()
 
 

@@ -12,17 +12,21 @@ from collections.abc import Iterable, Sequence
 from dapr_common.http.headers import HOP_BY_HOP, canonical
 from dapr_common.http.messages import Header
 from dapr_common.observe.tracing import (
+    NO_CONTEXT,
     Span,
     SpanContext,
     current_span,
     parse_grpc_trace_bin,
+    parse_traceparent,
 )
 
 _TRACE = frozenset({b"traceparent", b"tracestate", b"grpc-trace-bin"})
 _DROPPED = HOP_BY_HOP | _TRACE | {b"destination-app-id", b"content-type", b"content-length"}
-_REQUEST_DROPPED = _DROPPED | {b"host"}
-# The sidecar's own server writes the date of its answer.
-_RESPONSE_DROPPED = _DROPPED | {b"date"}
+# What needs a look at the value, or at the other headers.
+_RARE = frozenset({b"connection", b"baggage", b"date", b"traceparent", b"tracestate"})
+_KNOWN_LIMIT = 1024
+_known_requests: dict[bytes, bytes] = {b"host": b""}
+_known_responses: dict[bytes, bytes] = {}
 _PSEUDO = {
     b":method": b"dapr-method",
     b":scheme": b"dapr-scheme",
@@ -36,6 +40,7 @@ _PERMANENT = frozenset(
     b"host,if-match,if-modified-since,if-none-match,if-schedule-tag-match,if-unmodified-since,"
     b"max-forwards,origin,pragma,referer,via,warning".split(b",")
 )
+_NOT_METADATA = _TRACE | {b"destination-app-id"}
 Metadata = list[tuple[str, str | bytes]]
 
 
@@ -43,55 +48,88 @@ def request_headers(
     pairs: Sequence[Header], content_type: str, *, from_grpc: bool = False
 ) -> list[Header]:
     """What an HTTP app gets of a call's metadata, trace context included."""
-    headers = _http_headers(pairs, _REQUEST_DROPPED)
+    headers, rare = _spelled(pairs, _known_requests)
+    if rare:
+        headers = _with_rare(headers, rare)
     if content_type:
         headers.append((b"Content-Type", content_type.encode("utf-8", "replace")))
-    _add_trace(headers, pairs, from_grpc)
+    _add_trace(headers, pairs, rare, from_grpc)
     return headers
 
 
-def response_headers(pairs: Sequence[Header]) -> list[Header]:
-    """What an HTTP client gets of an answer's headers."""
-    return _http_headers(pairs, _RESPONSE_DROPPED)
+def response_headers(pairs: Sequence[Header]) -> tuple[list[Header], bool]:
+    """What an HTTP client gets of an answer's headers, and whether the app's date is there."""
+    headers, rare = _spelled(pairs, _known_responses)
+    if not rare:
+        return headers, False
+    return _with_rare(headers, rare), any(name == b"date" for name, _ in rare)
 
 
-def _http_headers(pairs: Sequence[Header], dropped: frozenset[bytes]) -> list[Header]:
+def _spelled(
+    pairs: Sequence[Header], known: dict[bytes, bytes]
+) -> tuple[list[Header], list[Header]]:
+    """Headers as HTTP writes them without what is not passed on, and the rare ones as they are.
+
+    ``known`` keeps the spelling of names, nothing for those that are dropped.
+    """
     headers: list[Header] = []
-    named: set[bytes] | None = None
-    baggage = False
-    for name, value in pairs:
-        if name in dropped:
-            if name == b"connection":
-                named = named or set()
-                named.update(token.strip().lower() for token in value.split(b","))
-            continue
-        if name[-4:] == b"-bin":
-            continue
-        if name == b"baggage":
-            if baggage:
+    rare: list[Header] = []
+    for pair in pairs:
+        name = pair[0]
+        spelled = known.get(name)
+        if spelled is None:
+            if name in _RARE:
+                rare.append(pair)
                 continue
-            baggage = True
-        elif name[:1] == b":":
-            name = _PSEUDO.get(name, b"dapr-" + name[1:])
-        elif name[:5] == b"grpc-":
-            name = b"dapr-" + name
-        headers.append((canonical(name), value))
+            spelled = _spelling(name)
+            if len(known) < _KNOWN_LIMIT:
+                known[name] = spelled
+        if spelled:
+            headers.append((spelled, pair[1]))
+    return headers, rare
+
+
+def _spelling(name: bytes) -> bytes:
+    if name in _DROPPED or name[-4:] == b"-bin":
+        return b""
+    if name[:1] == b":":
+        return canonical(_PSEUDO.get(name, b"dapr-" + name[1:]))
+    if name[:5] == b"grpc-":
+        return canonical(b"dapr-" + name)
+    return canonical(name)
+
+
+def _with_rare(headers: list[Header], rare: list[Header]) -> list[Header]:
+    """One baggage and one date added, and what ``Connection`` names removed."""
+    named: set[bytes] = set()
+    once: dict[bytes, bytes] = {}
+    for name, value in rare:
+        if name == b"connection":
+            named.update(token.strip().lower() for token in value.split(b","))
+        elif name not in _TRACE:
+            once.setdefault(name, value)
+    headers += [(canonical(name), value) for name, value in once.items()]
     if named:
         return [pair for pair in headers if pair[0].lower() not in named]
     return headers
 
 
-def _add_trace(headers: list[Header], pairs: Sequence[Header], from_grpc: bool) -> None:
+def _add_trace(
+    headers: list[Header], pairs: Sequence[Header], rare: list[Header], from_grpc: bool
+) -> None:
+    """The running span; without one, the trace context that came with the call."""
     span = current_span.get()
-    context = span.context if span is not None else _binary_context(pairs) if from_grpc else None
-    if context is None:
-        for name, value in pairs:
-            if name == b"traceparent" or name == b"tracestate":
-                headers.append((canonical(name), value))
-        return
-    headers.append((b"Traceparent", context.traceparent.encode()))
-    if context.tracestate:
-        headers.append((b"Tracestate", context.tracestate.encode("latin-1", "replace")))
+    context = None if span is None else span.context
+    if context is None or context is NO_CONTEXT:
+        found = _binary_context(pairs) if from_grpc else None
+        if found is None and (given := [pair for pair in rare if pair[0] in _TRACE]):
+            headers += [(canonical(name), value) for name, value in given]
+            return
+        context = found or context
+    if context is not None:
+        headers.append((b"Traceparent", context.traceparent.encode()))
+        if context.tracestate:
+            headers.append((b"Tracestate", context.tracestate.encode("latin-1", "replace")))
 
 
 def _binary_context(pairs: Iterable[Header]) -> SpanContext | None:
@@ -104,6 +142,22 @@ def _binary_context(pairs: Iterable[Header]) -> SpanContext | None:
     return None
 
 
+def app_metadata(pairs: Sequence[Header], *, from_grpc: bool) -> Metadata:
+    """What a gRPC app gets of a call's metadata, trace context included."""
+    metadata = grpc_metadata(pairs, from_grpc=from_grpc)
+    span = current_span.get()
+    if span is not None and span.context.valid:
+        return metadata + trace_metadata(span)
+    given = {name: value for name, value in pairs if name in _TRACE}
+    if not given:
+        return metadata
+    context = _binary_context(pairs) or parse_traceparent(
+        given.get(b"traceparent", b"").decode("latin-1"),
+        given.get(b"tracestate", b"").decode("latin-1"),
+    )
+    return metadata if context is None else metadata + trace_metadata(Span(context))
+
+
 def grpc_metadata(pairs: Iterable[Header], *, from_grpc: bool) -> Metadata:
     """What a gRPC app, or a client of InvokeService, gets; no trace context.
 
@@ -111,7 +165,7 @@ def grpc_metadata(pairs: Iterable[Header], *, from_grpc: bool) -> Metadata:
     """
     metadata: Metadata = []
     for name, value in pairs:
-        if name in _TRACE or name == b"destination-app-id" or name[:1] == b":":
+        if name in _NOT_METADATA or name[:1] == b":":
             continue
         if name in _PERMANENT and not from_grpc:
             name = b"dapr-" + name
@@ -127,7 +181,7 @@ def grpc_metadata(pairs: Iterable[Header], *, from_grpc: bool) -> Metadata:
 
 
 def with_trace(metadata: Metadata) -> Metadata:
-    """Add the current span, in both forms a gRPC app may read."""
+    """Add the current span, in both forms a gRPC peer may read."""
     if (span := current_span.get()) is not None:
         metadata += trace_metadata(span)
     return metadata

@@ -49,11 +49,16 @@ class Peers:
             channel = self._channels[key] = self._new(address, namespace, app_id)
         return channel
 
-    async def drop(self, address: str, namespace: str, app_id: str) -> None:
-        """A call failed to get through: the next one connects anew."""
-        channel = self._channels.pop((address, namespace, app_id), None)
-        if channel is not None:
-            self._leaving.append(channel)
+    async def drop(self, channel: GrpcChannel) -> None:
+        """A call failed to get through: the next one to this peer connects anew.
+
+        Of several calls that failed on one channel only the first replaces it.
+        """
+        for key, known in self._channels.items():
+            if known is channel:
+                del self._channels[key]
+                self._leaving.append(channel)
+                break
         await self._sweep()
 
     async def close(self) -> None:

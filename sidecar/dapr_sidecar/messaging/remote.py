@@ -46,7 +46,7 @@ class RemoteCaller:
             return await self._stream(channel, call, app_id)
         except RpcError as error:
             if error.code in _GONE:
-                await self._peers.drop(address, namespace, app_id)
+                await self._peers.drop(channel)
                 self._book.forget(app_id, namespace, address)
             elif error.code is GrpcCode.UNIMPLEMENTED:
                 return await self._unary(channel, call, app_id)
@@ -220,8 +220,7 @@ class _Sender:
         try:
             # The head goes out at once: the other side may answer before the body is complete.
             await stream.send(wire.leading_request(call, entries, b""))
-            assert call.chunks is not None
-            async for piece in call.chunks():
+            async for piece in call.begin():
                 for chunk in wire.split(piece):
                     await stream.send(wire.payload_message(chunk, seq))
                     seq += 1

@@ -30,8 +30,20 @@ def grpc_from_http(status: int) -> int:
     return 0 if 200 <= status < 300 else _TO_GRPC.get(status, 2)
 
 
+# Where Go's words are not those of every Python.
+_PHRASES = {
+    413: "Request Entity Too Large",
+    414: "Request URI Too Long",
+    416: "Requested Range Not Satisfiable",
+    418: "I'm a teapot",
+    422: "Unprocessable Entity",
+}
+
+
 def reason_phrase(status: int) -> str:
     """Go's text of an HTTP status; empty for an unknown one."""
+    if (phrase := _PHRASES.get(status)) is not None:
+        return phrase
     try:
         return HTTPStatus(status).phrase
     except ValueError:

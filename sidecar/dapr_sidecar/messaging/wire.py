@@ -13,7 +13,7 @@ from dapr_common.http.headers import canonical
 from dapr_common.http.messages import Header
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
-from dapr_sidecar.messaging.call import Answer, Invocation
+from dapr_sidecar.messaging.call import Answer, Invocation, InvocationError
 
 CHUNK_BYTES = 2048
 VERBS: dict[str, int] = dict(common_pb2.HTTPExtension.Verb.items())
@@ -100,7 +100,7 @@ def _payload(data: bytes, seq: int) -> bytes:
 
 def leading_request(call: Invocation, entries: bytes, data: bytes) -> bytes:
     """The first message of a streamed request; ``entries`` is its encoded metadata."""
-    message = field(1, call.method.encode("utf-8", "replace"))
+    message = field(1, _method(call.method))
     message += field(2, field(1, call.type_url.encode()) if call.type_url else b"")
     if call.content_type:
         message += field(3, call.content_type.encode("utf-8", "replace"))
@@ -108,11 +108,31 @@ def leading_request(call: Invocation, entries: bytes, data: bytes) -> bytes:
         verb = VERBS.get(call.verb, _POST)
         extension = bytes((8, verb)) if verb else b""
         if call.query:
-            extension += field(2, call.query.encode("utf-8", "replace"))
+            extension += field(2, _query(call.query))
         message += field(4, extension)
     request = b"\x08\x01" + entries + field(3, message)
     encoded = field(1, request)
     return encoded + _payload(data, 0) if data else encoded
+
+
+def _method(method: str) -> bytes:
+    try:
+        return method.encode()
+    except UnicodeEncodeError:
+        raise InvocationError(f"invalid method: {method!r} is not valid UTF-8") from None
+
+
+def _query(query: str) -> bytes:
+    """A query as it came; bytes that are no UTF-8, which no message takes, are escaped."""
+    try:
+        return query.encode()
+    except UnicodeEncodeError:
+        parts = [part.encode("utf-8", "surrogateescape") for part in query]
+        return b"".join([part if _is_text(part) else b"%%%02X" % part[0] for part in parts])
+
+
+def _is_text(part: bytes) -> bool:
+    return len(part) > 1 or part[0] < 0x80
 
 
 def leading_response(answer: Answer, entries: bytes, data: bytes) -> bytes:

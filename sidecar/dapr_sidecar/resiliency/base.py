@@ -49,6 +49,10 @@ class Runner(Protocol):
 
     async def run(self, operation: Operation[T]) -> T: ...
 
+    def once(self) -> Runner:
+        """The same without retries, for an operation that cannot be repeated."""
+        ...
+
 
 class Policies(Protocol):
     """Finds the runner for a call; ``None`` (the usual case) means: just make the call."""

@@ -89,6 +89,19 @@ class PolicyRunner:
             report.executed("circuitbreaker", flow, target, state)
             report.breaker_state(flow, target, state)
 
+    def once(self) -> PolicyRunner:
+        """The same without retries."""
+        if self._retry is None:
+            return self
+        return PolicyRunner(
+            self._name,
+            self._around,
+            timeout=self._timeout,
+            breaker=self._breaker,
+            flow=self._flow,
+            target=self._target,
+        )
+
     async def run(self, operation: Operation[T]) -> T:
         """Make the call; raises what its last attempt raised."""
         if self._retry is None:

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 
 import orjson
 import pytest
+from harness.spans import SpanList
 from sidecars import MiniSidecar, Table, http_app, pair
 
 from dapr_common.http.client import ResponseError
 from dapr_common.http.messages import Request, Response
-from dapr_common.observe.tracing import SpanContext
+from dapr_common.observe.tracing import SpanContext, Tracer
 from dapr_sidecar.channel.http import HttpChannel
 
 FORBIDDEN = (
@@ -316,7 +317,7 @@ async def test_trace_context_follows_the_call() -> None:
         await a1.call("GET", "/v1.0/invoke/a2/method/x", [(b"traceparent", header)])
         assert app.header(b"traceparent") == [header]
         # With tracing on, the app sees the span of its own sidecar.
-        a2.tracer.enabled = True
+        a2.internal._telemetry._tracer = Tracer(1, SpanList())
         a2.internal._telemetry.tracing = True
         await a1.call("GET", "/v1.0/invoke/a2/method/x", [(b"traceparent", header)])
         seen = app.header(b"traceparent")

@@ -203,12 +203,12 @@ def test_what_an_http_app_gets() -> None:
         (b"user-agent", b"u"),
     ]
     assert headers.request_headers(given_, "text/x") == [
-        (b"Baggage", b"k=v"),
         (b"X-Many", b"1"),
         (b"X-Many", b"2"),
         (b"Dapr-Grpc-Accept-Encoding", b"gzip"),
         (b"Dapr-Authority", b"me"),
         (b"User-Agent", b"u"),
+        (b"Baggage", b"k=v"),
         (b"Content-Type", b"text/x"),
     ]
 
@@ -308,6 +308,9 @@ async def test_channels_are_kept_by_identity() -> None:
     one = peers.channel("h:1", "n", "a")
     assert peers.channel("h:1", "n", "a") is one
     assert peers.channel("h:1", "other", "a") is not one
-    await peers.drop("h:1", "n", "a")
-    assert peers.channel("h:1", "n", "a") is not one
+    await peers.drop(one)
+    two = peers.channel("h:1", "n", "a")
+    assert two is not one
+    await peers.drop(one)  # somebody else's call on the old channel
+    assert peers.channel("h:1", "n", "a") is two
     await peers.close()

@@ -29,6 +29,7 @@ _KEPT_BYTES = 64 << 10
 _BODILESS = frozenset({"GET", "HEAD"})
 _NOT_SENT = frozenset({b"content-length", b"transfer-encoding"})
 _CALLER = b"dapr-caller-app-id"
+_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,7 @@ class InternalApi:
             self._start_span(call, context)
         if self._access_control is not None:
             self._check(call, context)
-        if version not in (0, 1):
+        if version != _VERSION:
             text = f"Unsupported spec version: {version}"
             raise _channel_failed(RpcError(GrpcCode.UNIMPLEMENTED, text))
         metrics = self._block.context.metrics

@@ -56,6 +56,8 @@ class _Entrance:
             raise DaprError(_CODE, f"failed to invoke, id: {request.id}, err: {error}") from error
         _answer_metadata(answer, context)
         if not _succeeded(answer):
+            # Apart from the status, where clients look for it.
+            context.send_initial_metadata()
             raise _status(answer, body)
         response = common_pb2.InvokeResponse(content_type=answer.content_type)
         response.data.value = body

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 
 from dapr_common.errors import GrpcCode
-from dapr_common.grpc.client import Call
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, Method
-from dapr_common.grpc.wire import frame
 from dapr_common.observe.tracing import current_span
+from dapr_sidecar.api.grpc.relay import Open, Upstream, guarded, opened, relayed
 from dapr_sidecar.blocks.access_control import AccessControl
 from dapr_sidecar.blocks.invocation.block import InvocationBlock
 from dapr_sidecar.blocks.invocation.methods import normalise
@@ -20,8 +17,8 @@ from dapr_sidecar.blocks.invocation.targets import split_app_id
 from dapr_sidecar.channel.base import AppUnhealthyError
 from dapr_sidecar.channel.grpc import AppGrpcChannel
 from dapr_sidecar.components.metadata import is_truthy
-from dapr_sidecar.messaging.headers import Metadata, trace_metadata, with_trace
-from dapr_sidecar.resiliency.base import CodedError, PermanentError, PolicyTimeoutError, Runner
+from dapr_sidecar.messaging.headers import Metadata, trace_metadata
+from dapr_sidecar.resiliency.base import Runner
 
 _CALLEE, _TARGET, _CALLER = "dapr-callee-app-id", "dapr-app-id", "dapr-caller-app-id"
 _OWN_SERVICES = ("/dapr.proto.runtime.", "/dapr.proto.internals.")
@@ -31,25 +28,10 @@ _NO_TARGET = (
 _NO_TARGET_FOREIGN = "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
 _NOT_FORWARDED = frozenset(
     {_TARGET, "te", "content-type", "user-agent", "grpc-timeout", "grpc-encoding"}
-    | {"grpc-accept-encoding", "grpc-trace-bin", "traceparent", "tracestate"}
+    | {"grpc-accept-encoding"}
 )
+_TRACE = frozenset({"grpc-trace-bin", "traceparent", "tracestate"})
 _GONE = (GrpcCode.UNAVAILABLE, GrpcCode.UNAUTHENTICATED)
-Open = Callable[[bytes | None], Awaitable["_Upstream"]]
-
-
-@dataclass(slots=True)
-class _Upstream:
-    """An open call towards the app, and what to do when it is over."""
-
-    call: Call
-    over: Callable[[], None] | None = None
-    first: list[bytes] | None = None
-
-    def close(self) -> None:
-        self.call.cancel()
-        over, self.over = self.over, None
-        if over is not None:
-            over()
 
 
 class ProxyApi:
@@ -84,11 +66,10 @@ class ProxyApi:
         else:
             upstream_source = _Remote(self._block, context, target).open
             runner = self._runner(context)
-        streaming = is_truthy(_text(context, "dapr-stream"))
-        if runner is None or (not runner.retries and not streaming) or streaming:
-            responses = _relay(messages, context, await _opened(upstream_source, runner))
+        if runner is None or is_truthy(_text(context, "dapr-stream")):
+            responses = relayed(messages, context, await opened(upstream_source, runner))
         else:
-            responses = _replayed(messages, context, upstream_source, runner)
+            responses = guarded(messages, context, upstream_source, runner)
         async with contextlib.aclosing(responses):
             async for message in responses:
                 yield message
@@ -116,23 +97,18 @@ class _Local:
         self._block = block
         self._context = context
 
-    async def open(self, only: bytes | None) -> _Upstream:
-        """Start the call; ``only`` is the whole input when it is known."""
+    async def open(self) -> Upstream:
+        """Start the call."""
         channel = self._block.context.channel
         if not isinstance(channel, AppGrpcChannel):
             raise RpcError(GrpcCode.INTERNAL, "app channel is not initialized")
         metadata = [p for p in _forwarded(self._context) if p[0] != "dapr-api-token"]
         timeout = self._context.remaining()
         try:
-            call = await channel.open(
-                normalise(self._context.method), with_trace(metadata), timeout
-            )
+            call = await channel.open(normalise(self._context.method), metadata, timeout)
         except AppUnhealthyError as error:
             raise RpcError(GrpcCode.INTERNAL, str(error)) from error
-        if only is not None:
-            await call.send(only)
-            await call.half_close()
-        return _Upstream(call, channel.leave)
+        return Upstream(call, channel.leave)
 
 
 class _Remote:
@@ -143,7 +119,7 @@ class _Remote:
         self._context = context
         self._target = target
 
-    async def open(self, only: bytes | None) -> _Upstream:
+    async def open(self) -> Upstream:
         """Start the call; one reconnect is made when the sidecar cannot be reached."""
         own = self._block.context.identity
         try:
@@ -151,13 +127,13 @@ class _Remote:
         except ValueError as error:
             raise RpcError(GrpcCode.UNKNOWN, str(error)) from error
         try:
-            return await self._attempt(app_id, namespace, only)
+            return await self._attempt(app_id, namespace)
         except RpcError as error:
             if error.code not in _GONE:
                 raise
-        return await self._attempt(app_id, namespace, only)
+        return await self._attempt(app_id, namespace)
 
-    async def _attempt(self, app_id: str, namespace: str, only: bytes | None) -> _Upstream:
+    async def _attempt(self, app_id: str, namespace: str) -> Upstream:
         block = self._block
         try:
             address = await block.book.find(app_id, namespace)
@@ -166,26 +142,24 @@ class _Remote:
         metadata = _forwarded(self._context)
         metadata = [p for p in metadata if p[0] not in (_CALLER, _CALLEE)]
         metadata += [(_CALLER, block.context.identity.app_id), (_CALLEE, app_id)]
-        if (span := current_span.get()) is not None:
-            metadata += trace_metadata(span)
         channel = block.peers.channel(address, namespace, app_id)
         try:
-            call = await channel.open(
-                self._context.method,
-                metadata,
-                self._context.remaining(),
-                frames=None if only is None else frame(only),
-            )
+            call = await channel.open(self._context.method, metadata, self._context.remaining())
         except RpcError as error:
             if error.code in _GONE:
-                await block.peers.drop(address, namespace, app_id)
+                await block.peers.drop(channel)
                 block.book.forget(app_id, namespace, address)
             raise
-        return _Upstream(call)
+        return Upstream(call)
 
 
 def _forwarded(context: Context) -> Metadata:
-    return [pair for pair in context.metadata if pair[0] not in _NOT_FORWARDED]
+    """The caller's metadata, with the running span in place of its own when there is one."""
+    metadata = [pair for pair in context.metadata if pair[0] not in _NOT_FORWARDED]
+    span = current_span.get()
+    if span is None or not span.context.valid:
+        return metadata
+    return [pair for pair in metadata if pair[0] not in _TRACE] + trace_metadata(span)
 
 
 def _target(context: Context) -> str:
@@ -199,101 +173,3 @@ def _target(context: Context) -> str:
 def _text(context: Context, name: str) -> str:
     value = context.get(name)
     return value if isinstance(value, str) else ""
-
-
-# --- relaying -----------------------------------------------------------------------------------
-
-
-async def _opened(source: Open, runner: Runner | None) -> _Upstream:
-    if runner is None:
-        return await source(None)
-    try:
-        return await runner.run(lambda: source(None))
-    except (PermanentError, PolicyTimeoutError) as error:
-        raise _refused(error) from error
-
-
-def _refused(error: Exception) -> RpcError:
-    timed_out = isinstance(error, PolicyTimeoutError)
-    return RpcError(GrpcCode.DEADLINE_EXCEEDED if timed_out else GrpcCode.UNKNOWN, str(error))
-
-
-async def _relay(
-    messages: AsyncIterator[bytes], context: Context, upstream: _Upstream
-) -> AsyncGenerator[bytes, None]:
-    """Both directions at once, with the back-pressure of either end."""
-    pump = asyncio.create_task(_pump(messages, upstream.call), name="grpc-proxy")
-    try:
-        async for message in _answers(context, upstream):
-            yield message
-    finally:
-        pump.cancel()
-        upstream.close()
-        await asyncio.wait([pump])
-
-
-async def _pump(messages: AsyncIterator[bytes], call: Call) -> None:
-    try:
-        async for message in messages:
-            await call.send(message)
-        await call.half_close()
-    except RpcError:
-        # Either end gave up. The answer side tells the client; the app must hear of it, too.
-        call.cancel()
-
-
-async def _answers(context: Context, upstream: _Upstream) -> AsyncGenerator[bytes, None]:
-    call = upstream.call
-    await call.initial_metadata()
-    if not call.trailers_only:
-        context.set_initial_metadata(call.initial)
-        context.send_initial_metadata()
-    for message in upstream.first or ():
-        yield message
-    while messages := await call.take():
-        for message in messages:
-            yield message
-    context.set_trailers(call.trailers)
-
-
-async def _replayed(
-    messages: AsyncIterator[bytes], context: Context, source: Open, runner: Runner
-) -> AsyncGenerator[bytes, None]:
-    """A unary request under policies: kept, and sent again until an answer begins."""
-    only = await anext(messages, None)
-    if only is None:
-        raise RpcError(GrpcCode.INTERNAL, "the call was closed without a message")
-    if await anext(messages, None) is not None:
-        raise RpcError(
-            GrpcCode.FAILED_PRECONDITION,
-            "cannot use resiliency policies with retries on streaming RPCs",
-        )
-
-    async def attempt() -> _Upstream:
-        upstream: _Upstream | None = None
-        try:
-            upstream = await source(only)
-            upstream.first = await upstream.call.take()
-        except RpcError as error:
-            if upstream is not None:
-                upstream.close()
-            raise CodedError(int(error.code), str(error), error) from error
-        except BaseException:
-            if upstream is not None:
-                upstream.close()
-            raise
-        return upstream
-
-    try:
-        upstream = await runner.run(attempt)
-    except CodedError as error:
-        if isinstance(error.result, RpcError):
-            raise error.result from error
-        raise
-    except (PermanentError, PolicyTimeoutError) as error:
-        raise _refused(error) from error
-    try:
-        async for message in _answers(context, upstream):
-            yield message
-    finally:
-        upstream.close()

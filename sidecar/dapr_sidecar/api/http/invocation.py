@@ -19,6 +19,7 @@ from dapr_sidecar.blocks.invocation.targets import APP_ID_HEADER, HttpTarget, ht
 from dapr_sidecar.messaging.call import Answer, Invocation
 from dapr_sidecar.messaging.headers import response_headers
 from dapr_sidecar.messaging.statuses import http_from_grpc
+from dapr_sidecar.messaging.wire import VERBS
 
 _CODE = "ERR_DIRECT_INVOKE"
 _EVENTS: list[Header] = [
@@ -27,6 +28,9 @@ _EVENTS: list[Header] = [
     (b"Connection", b"keep-alive"),
 ]
 _EVENT_NAMES = frozenset({b"cache-control", b"connection"})
+# Of the connection the request came over, not of the call.
+_NOT_METADATA = frozenset({b"host", b"transfer-encoding"})
+_NOT_METADATA_EITHER = _NOT_METADATA | {APP_ID_HEADER}
 
 
 class InvocationApi:
@@ -62,23 +66,29 @@ class InvocationApi:
 
 
 def _invocation(request: Request, target: HttpTarget) -> Invocation:
-    headers = request.headers
-    if target.by_header:
-        headers = [pair for pair in headers if pair[0] != APP_ID_HEADER]
+    left_out = _NOT_METADATA_EITHER if target.by_header else _NOT_METADATA
     content_type = request.header(b"content-type")
     body = request.body
     return Invocation(
         target.app_id,
         target.method,
-        verb=request.method,
+        verb=_verb(request.method),
         query=request.query.decode("utf-8", "surrogateescape"),
-        metadata=headers,
+        metadata=[pair for pair in request.headers if pair[0] not in left_out],
         content_type="" if content_type is None else content_type.decode("utf-8", "replace"),
         body=body,
         chunks=None if body is not None else request.chunks,
         content_length=None if body is not None else request.content_length,
         streaming=request.content_length is None,
     )
+
+
+def _verb(method: str) -> str:
+    """The verb an app is called with: one that Dapr does not know becomes POST."""
+    if method in VERBS:
+        return method
+    upper = method.upper()
+    return upper if upper in VERBS else "POST"
 
 
 def _failed(app_id: str, error: Exception) -> Exception:
@@ -97,15 +107,15 @@ def _response(answer: Answer, call: Invocation) -> Response:
             body = _status_json(status, answer.message, answer.details)
             return Response(http_from_grpc(status), [JSON_TYPE], body)
         status = 200
-    headers = response_headers(answer.headers)
+    headers, dated = response_headers(answer.headers)
     if 200 <= status < 300 and call.wants_events and (answer.events or not answer.status):
         headers = [pair for pair in headers if pair[0].lower() not in _EVENT_NAMES]
-        return Response(status, [*headers, *_EVENTS], answer.body)
+        return Response(status, [*headers, *_EVENTS], answer.body, dated=dated)
     if answer.content_type:
         headers.append((b"Content-Type", answer.content_type.encode("utf-8", "replace")))
     elif not 200 <= status < 400:
         headers.append(JSON_TYPE)
-    return Response(status, headers, answer.body)
+    return Response(status, headers, answer.body, dated=dated)
 
 
 def _status_json(code: int, message: str, details: Sequence[Message]) -> bytes:

@@ -18,12 +18,7 @@ from dapr_sidecar.channel.grpc import AppGrpcChannel
 from dapr_sidecar.components.middleware.pipeline import Wrapper, wrapped
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.messaging.call import Answer, Invocation
-from dapr_sidecar.messaging.headers import (
-    grpc_metadata,
-    pairs_from_metadata,
-    request_headers,
-    with_trace,
-)
+from dapr_sidecar.messaging.headers import app_metadata, pairs_from_metadata, request_headers
 from dapr_sidecar.messaging.wire import VERBS
 
 _ON_INVOKE = "/dapr.proto.runtime.v1.AppCallback/OnInvoke"
@@ -176,7 +171,7 @@ async def _grpc(channel: AppGrpcChannel, call: Invocation) -> Answer:
         extension.verb = VERBS.get(call.verb, VERBS["POST"])  # type: ignore[assignment]
         extension.querystring = call.query
         extension.SetInParent()
-    metadata = with_trace(grpc_metadata(call.metadata, from_grpc=call.from_grpc))
+    metadata = app_metadata(call.metadata, from_grpc=call.from_grpc)
     try:
         result = await channel.call(
             _ON_INVOKE, request, common_pb2.InvokeResponse, metadata=metadata

@@ -101,25 +101,20 @@ class InvocationBlock:
         return app_id == own.app_id and namespace == own.invocation_namespace
 
     async def _guarded(self, call: Invocation, runner: Runner) -> Answer:
-        if runner.retries and not call.streaming:
+        if call.streaming:
+            # Once: the next attempt would begin in the middle of the body.
+            runner = runner.once()
+        elif runner.retries:
             await call.keep_body()
 
         async def attempt() -> Answer:
-            try:
-                answer = await self._once(call)
-            except Exception as error:
-                if call.streaming:
-                    # The body is gone: another attempt would send something else.
-                    raise PermanentError from error
-                raise
+            answer = await self._once(call)
             if answer.ok:
                 return answer
+            if not call.streaming:
+                await answer.read()
             code = answer.status
-            failed = CodedError(code, f"received non-successful status code: {code}", answer)
-            if call.streaming:
-                raise PermanentError from failed
-            await answer.read()
-            raise failed
+            raise CodedError(code, f"received non-successful status code: {code}", answer)
 
         try:
             return await runner.run(attempt)
@@ -145,15 +140,15 @@ class InvocationBlock:
         return answer
 
     async def _with_retries(self, call: Invocation, app_id: str, namespace: str) -> Answer:
-        policies = self.context.policies
         length = call.content_length
         if call.body is None and length is not None and length <= _KEPT_BODY_BYTES:
             await call.keep_body()
         try:
             return await self._remote.call(call, app_id, namespace)
         except RpcError as error:
-            retried = error.code in _GONE and call.body is not None and not call.streaming
-            if not retried or policies.has_app_target(call.target):
+            if error.code not in _GONE or not call.repeatable:
+                raise
+            if self.context.policies.has_app_target(call.target):
                 raise
             return await self._again(call, app_id, namespace, error)
 
@@ -171,7 +166,7 @@ class InvocationBlock:
             try:
                 return await self._remote.call(call, app_id, namespace)
             except RpcError as error:
-                if error.code not in _GONE:
+                if error.code not in _GONE or not call.repeatable:
                     raise PermanentError from error
                 raise
             except Exception as error:

@@ -120,7 +120,8 @@ class ExternalCaller:
             )
             if verb == "GET":
                 call = Invocation(call.target, call.method, verb=verb)
-        raise InvocationError(f'{verb} "{text}": stopped after {_MOST_REDIRECTS} redirects')
+        shown = verb.capitalize()  # as Go's client words it
+        raise InvocationError(f'{shown} "{text}": stopped after {_MOST_REDIRECTS} redirects')
 
     async def _client(self, url: str, endpoint: HttpEndpoint | None) -> tuple[HttpClient, bytes]:
         parts = urlsplit(url)
