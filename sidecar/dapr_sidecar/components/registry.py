@@ -35,6 +35,14 @@ TYPES: dict[str, str] = {
     "nameresolution.kubernetes/v1": "nameresolution.kubernetes:KubernetesResolver",
     "nameresolution.consul/v1": "nameresolution.consul:ConsulResolver",
     "nameresolution.hashicorp.consul/v1": "nameresolution.consul:ConsulResolver",
+    "middleware.http.bearer/v1": "middleware.bearer:BearerMiddleware",
+    "middleware.http.oauth2/v1": "middleware.oauth2:OAuth2Middleware",
+    "middleware.http.oauth2clientcredentials/v1": (
+        "middleware.oauth2clientcredentials:ClientCredentialsMiddleware"
+    ),
+    "middleware.http.opa/v1": "middleware.opa:OpaMiddleware",
+    "middleware.http.ratelimit/v1": "middleware.ratelimit:RateLimitMiddleware",
+    "middleware.http.routerchecker/v1": "middleware.routerchecker:RouterCheckerMiddleware",
     "middleware.http.uppercase/v1": "middleware.uppercase:UppercaseMiddleware",
     "middleware.http.routeralias/v1": "middleware.routeralias:RouterAliasMiddleware",
 }

@@ -26,12 +26,6 @@ Opened = Callable[..., Awaitable[KeySet]]
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[StandInIdentityProvider]:
-    async with StandInIdentityProvider() as found:
-        yield found
-
-
-@pytest.fixture
 async def opened() -> AsyncIterator[Opened]:
     made: list[KeySet] = []
 

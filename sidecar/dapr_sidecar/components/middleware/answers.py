@@ -1,0 +1,33 @@
+"""What middlewares answer by themselves, and how they look at requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dapr_common.http.messages import Header, Request, Response
+from dapr_common.http.url import clean_path, path_unescape
+
+_TEXT: tuple[Header, ...] = (
+    (b"Content-Type", b"text/plain; charset=utf-8"),
+    (b"X-Content-Type-Options", b"nosniff"),
+)
+
+
+def text_answer(status: int, text: str, headers: Iterable[Header] = ()) -> Response:
+    """Plain text as Go's ``http.Error`` writes it."""
+    return Response(status, [*_TEXT, *headers], text.encode() + b"\n")
+
+
+def decoded_path(request: Request) -> str:
+    """The path as rules are written for it: cleaned as the router does, then decoded.
+
+    Raises ``ValueError``. No spelling of a path may get around a rule.
+    """
+    return path_unescape(clean_path(request.path))
+
+
+def put_headers(request: Request, headers: Sequence[Header]) -> None:
+    """Put headers in place of whatever a client sent under their names (lower-case)."""
+    if headers:
+        names = {name for name, _ in headers}
+        request.set_headers([*(p for p in request.headers if p[0] not in names), *headers])
