@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 
 class StoreError(Exception):
@@ -17,13 +18,18 @@ class BundleConflictError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class FileNames:
-    """The base names of the five files, which are also the keys of the Kubernetes Secret."""
+    """What the five files are called; they may be absolute paths."""
 
     ca_crt: str = "ca.crt"
     issuer_crt: str = "issuer.crt"
     issuer_key: str = "issuer.key"
     jwt_key: str = "jwt.key"
     jwks: str = "jwks.json"
+
+    def as_keys(self) -> FileNames:
+        """Without directories, as they are the keys of the Kubernetes Secret."""
+        paths = (self.ca_crt, self.issuer_crt, self.issuer_key, self.jwt_key, self.jwks)
+        return FileNames(*(PurePath(path).name for path in paths))
 
 
 @dataclass(frozen=True, slots=True)

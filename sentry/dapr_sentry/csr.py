@@ -30,6 +30,9 @@ class CsrError(ValueError):
 class WeakKeyError(CsrError):
     """The key of a request is too weak, or of a kind that is not signed here."""
 
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the key of the certificate signing request is not accepted: {what}")
+
 
 def public_key(pem: bytes) -> PublicKey:
     """The key of a request whose own signature holds. Raises ``CsrError``."""
@@ -65,15 +68,13 @@ def _accepted(key: object) -> PublicKey:
         return key
     if isinstance(key, ec.EllipticCurvePublicKey):
         if not isinstance(key.curve, _CURVES):
-            raise WeakKeyError(f"elliptic curve {key.curve.name}: use P-256, P-384 or P-521")
+            raise WeakKeyError(f"it is on curve {key.curve.name}, use P-256, P-384 or P-521")
         return key
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size not in _RSA_BITS:
-            raise WeakKeyError(
-                f"RSA key of {key.key_size} bits: use {_RSA_BITS[0]} to {_RSA_BITS[-1]} bits"
-            )
+            raise WeakKeyError(f"RSA of {key.key_size} bits, use {_RSA_BITS[0]} to {_RSA_BITS[-1]}")
         return key
-    raise WeakKeyError("unsupported kind of key: use Ed25519, ECDSA or RSA")
+    raise WeakKeyError("use Ed25519, ECDSA or RSA")
 
 
 def _broken_hash(request: x509.CertificateSigningRequest) -> bool:

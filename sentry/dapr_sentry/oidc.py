@@ -29,7 +29,7 @@ class Discovery:
     """The two documents, and who may ask for them. ``handle`` answers one request."""
 
     def __init__(self, settings: OidcSettings, issuer: JwtIssuer, *, issuer_url: str) -> None:
-        self._issuer = issuer
+        self.issuer = issuer
         self._issuer_url = issuer_url
         self._jwks_uri = settings.jwks_uri
         self._scheme = "https" if settings.cert_file else "http"
@@ -71,9 +71,9 @@ class Discovery:
         return bool(self._allowed & {_ANY, host, name})
 
     def _jwks(self, host: str) -> Response:
-        if not self._issuer.jwks:
+        if not self.issuer.jwks:
             return _refusal(404, "JWKS not available")
-        return _json(self._issuer.jwks)
+        return _json(self.issuer.jwks)
 
     def _configuration(self, host: str) -> Response:
         base = f"{self._scheme}://{host}"
@@ -84,7 +84,7 @@ class Discovery:
                     "jwks_uri": self._jwks_uri or f"{base}{self._prefix}/jwks.json",
                     "response_types_supported": ["id_token"],
                     "subject_types_supported": ["public"],
-                    "id_token_signing_alg_values_supported": [self._issuer.algorithm],
+                    "id_token_signing_alg_values_supported": [self.issuer.algorithm],
                     "scopes_supported": ["openid"],
                     "claims_supported": _CLAIMS,
                 }
@@ -102,6 +102,10 @@ class OidcServer:
             CertificateFiles(settings.cert_file, settings.key_file) if settings.cert_file else None
         )
         self._discovery = Discovery(settings, issuer, issuer_url=issuer_url)
+
+    def publish(self, issuer: JwtIssuer) -> None:
+        """Publish this issuer's key from now on."""
+        self._discovery.issuer = issuer
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Listen, call ``ready`` and serve. Raises ``OSError`` when the port cannot be had."""
