@@ -19,7 +19,7 @@ _MISSING = frozenset({"http.send"})
 _CALL = re.compile(
     r'"(?:\\.|[^"\\\n])*"|`[^`]*`|#[^\n]*|(?<![\w.])([A-Za-z_][\w]*(?:\.[A-Za-z_]\w*)*)\('
 )
-_HEAD = re.compile(r"(?m)^[ \t]*(?:default[ \t]+)?([A-Za-z_]\w*)")
+_FUNCTION = re.compile(r"(?m)^[ \t]*([A-Za-z_][\w.]*)\([^)]*\)\s*(?::?=|\{|if\b|contains\b)")
 _IMPORT = re.compile(r"(?m)^[ \t]*import[ \t]+([\w.]+)(?:[ \t]+as[ \t]+(\w+))?")
 _PLACE = re.compile(re.escape(_FILE) + r":(\d+):\d+")
 _ERROR = re.compile(r"(?m)^error: (.*)$")
@@ -80,12 +80,12 @@ def _builtins() -> frozenset[str]:
 
 def _check_calls(text: str, builtins: frozenset[str]) -> None:
     """Refuse calls of what does not exist: the engine finds them only when it comes to them."""
-    own = set(_HEAD.findall(text)) | {name for name, _, _ in FUNCTIONS} | _KEYWORDS
-    for path, alias in _IMPORT.findall(text):
-        own.add(alias or path.rpartition(".")[2])
+    own = set(_FUNCTION.findall(text)) | {name for name, _, _ in FUNCTIONS} | _KEYWORDS
+    imported = {alias or path.rpartition(".")[2] for path, alias in _IMPORT.findall(text)}
+    imported.add("data")
     for call in _CALL.finditer(text):
         name = call[1]
-        if name is None or name in own or name.partition(".")[0] in own | {"data"}:
+        if name is None or name in own or name.partition(".")[0] in imported:
             continue
         if name in _MISSING or name not in builtins:
             line = text.count("\n", 0, call.start(1)) + 1
