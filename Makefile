@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check conformance format bench protos docs clean
+.PHONY: help setup demo test check conformance format bench protos docs crds clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -51,6 +51,9 @@ protos: $(VENV)/.everything ## generate common/dapr_common/wire from proto/
 
 docs: $(VENV)/.everything ## generate docs/components from the components' settings
 	@$(BIN)/python tools/component_docs.py
+
+crds: $(VENV)/.everything ## generate crds/ and charts/dapr/crds from common/dapr_common/kube/schema
+	@$(BIN)/python tools/crds.py
 
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) .venv-conformance .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

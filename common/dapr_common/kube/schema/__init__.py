@@ -1,0 +1,1 @@
+"""What Dapr's custom resources hold: every kind, every field, every limit, written once."""
