@@ -44,16 +44,34 @@ def test_other_questions() -> None:
         dns.Message(questions=[dns.Question(A1.instance, dns.SRV, unicast=True)])
     )
     assert alone
-    assert {(r.type, r.flush) for r in answer.answers} == {
-        (dns.SRV, True),
-        (dns.TXT, True),
-        (dns.PTR, False),
-        (dns.A, True),
-    }
+    assert answer.answers == [
+        dns.Record(A1.instance, dns.SRV, 3200, dns.Service(3531, "vm.local."), flush=True),
+        dns.Record(A1.instance, dns.TXT, 3200, (b"a1",), flush=True),
+        dns.Record("a1.local.", dns.PTR, 3200, "vm:25168.a1.local."),
+        dns.Record(records.SERVICES, dns.PTR, 3200, "a1.local."),
+        dns.Record("vm.local.", dns.A, 120, bytes([10, 9, 9, 1])),
+    ]
     [(answer, _)] = A1.answer(dns.Message(questions=[dns.Question(records.SERVICES)]))
     assert [r.data for r in answer.answers] == ["a1.local."]
     for name in ("A1.local.", "a2.local.", "local."):
         assert A1.answer(dns.Message(questions=[dns.Question(name)])) == []
+
+
+def test_probes_announcements_and_goodbyes() -> None:
+    probe = A1.probe()
+    assert (probe.id, probe.flags) == (0, 0)
+    assert probe.questions == [dns.Question(A1.instance, dns.PTR)]
+    assert [(r.type, r.flush) for r in probe.records] == [(dns.SRV, False), (dns.TXT, False)]
+    assert probe.records == probe.authorities
+    shown = [(dns.SRV, True), (dns.TXT, True), (dns.PTR, False), (dns.PTR, False), (dns.A, True)]
+    for message, ttls in (
+        (A1.unsolicited(), [3200, 3200, 3200, 3200, 120]),
+        (A1.goodbye(), [0] * 5),
+    ):
+        assert (message.id, message.flags) == (0, 0x8000)
+        assert [(r.type, r.flush) for r in message.answers] == shown
+        assert [r.ttl for r in message.answers] == ttls
+        assert message.records == message.answers
 
 
 def test_what_is_not_answered() -> None:
@@ -228,6 +246,17 @@ def multicast_works() -> bool:
 @pytest.mark.skipif(not multicast_works(), reason="no interface carries multicast")
 async def test_two_resolvers_meet() -> None:
     await meet()
+
+
+async def test_a_host_name_is_announced_by_its_address() -> None:
+    """``--dapr-internal-grpc-listen-address localhost`` is what is told as the address."""
+    made = resolver()
+    await made.register(Instance("a", "", "localhost", 3500, 1, 0))
+    assert made._own is not None
+    assert made._own.addresses(flush=False)[0].data == bytes([127, 0, 0, 1])
+    await made.close()
+    with pytest.raises(ValueError, match=r"'no-such-host.invalid' cannot be announced"):
+        await resolver().register(Instance("a", "", "no-such-host.invalid", 3500, 1, 0))
 
 
 IN_NAMESPACE = (

@@ -60,6 +60,22 @@ async def test_registration_lookup_and_withdrawal(tmp_path: Path, opened: Sqlite
         await opened.resolve("app", "", 1)
 
 
+async def test_tables_are_those_other_sidecars_know(tmp_path: Path, opened: SqliteResolver) -> None:
+    path = tmp_path / "nr.db"
+    found = dict(rows(path, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+    assert found.pop("metadata").startswith("CREATE TABLE metadata (key TEXT NOT NULL PRIMARY KEY")
+    assert found == {
+        "hosts": "CREATE TABLE hosts (registration_id TEXT NOT NULL PRIMARY KEY, "
+        "address TEXT NOT NULL, app_id TEXT NOT NULL, namespace TEXT NOT NULL, "
+        "last_update INTEGER NOT NULL)",
+        "hosts_address_idx": "CREATE UNIQUE INDEX hosts_address_idx ON hosts (address)",
+        "hosts_last_update_idx": "CREATE INDEX hosts_last_update_idx ON hosts (last_update)",
+    }
+    again = resolver(path)  # finds them and leaves them alone
+    await again.open()
+    await again.close()
+
+
 async def test_all_instances_are_used(tmp_path: Path, opened: SqliteResolver) -> None:
     others = [resolver(tmp_path / "nr.db") for _ in range(2)]
     for port, other in enumerate(others, 1):
@@ -79,7 +95,30 @@ async def test_old_registrations_do_not_count(tmp_path: Path, opened: SqliteReso
         await opened.resolve("app", "", 0)
     await opened._database.run(opened._clean)
     assert rows(tmp_path / "nr.db", "SELECT * FROM hosts") == []
-    assert len(rows(tmp_path / "nr.db", "SELECT * FROM metadata")) == 2
+
+
+async def test_one_sidecar_cleans_for_all(tmp_path: Path, opened: SqliteResolver) -> None:
+    path = tmp_path / "nr.db"
+    stamp = "SELECT value, strftime('%s', 'now') - strftime('%s', value) FROM metadata "
+    stamp += "WHERE key = 'nr-last-cleanup'"
+    old = "INSERT INTO hosts VALUES ('x', 'a:1', 'app', '', 0)"
+
+    async def change(sql: str) -> None:
+        await opened._database.run(lambda db: db.execute(sql))
+
+    await change(old)
+    await opened._database.run(opened._clean)
+    [(_, age)] = rows(path, stamp)
+    assert 0 <= age < 3
+    await change(old)
+    await opened._database.run(opened._clean)
+    assert len(rows(path, "SELECT * FROM hosts")) == 1  # done less than an hour ago
+    for written in ("2020-01-01 00:00:00", "1600000000"):
+        await change(f"UPDATE metadata SET value = '{written}' WHERE key = 'nr-last-cleanup'")
+        await opened._database.run(opened._clean)
+        assert rows(path, "SELECT * FROM hosts") == []
+        assert rows(path, stamp)[0][0] != written
+        await change(old)
 
 
 async def test_registration_is_renewed_and_restored(tmp_path: Path) -> None:
@@ -93,6 +132,28 @@ async def test_registration_is_renewed_and_restored(tmp_path: Path) -> None:
     async with asyncio.timeout(4):
         while not rows(path, "SELECT * FROM hosts"):
             await asyncio.sleep(0.05)
+    await made.close()
+
+
+async def test_a_failed_renewal_is_soon_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "nr.db"
+    made = resolver(path, updateInterval="2s", timeout="1s", busyTimeout="100ms")
+    await made.open()
+    await made.register(instance("app", 1))
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    async with asyncio.timeout(4):
+        while not any("could not be renewed" in text for text in caplog.messages):
+            await asyncio.sleep(0.02)
+        blocker.execute("DELETE FROM hosts")
+        blocker.execute("COMMIT")
+        blocker.close()
+        started = asyncio.get_running_loop().time()
+        while not rows(path, "SELECT * FROM hosts"):
+            await asyncio.sleep(0.02)
+    assert asyncio.get_running_loop().time() - started < 0.9
     await made.close()
 
 

@@ -23,6 +23,7 @@ from dapr_sidecar.components.sqlite.connection import Database, DatabaseError, t
 _LOG = get_logger("dapr.contrib")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FRESH_SECONDS = 1.0
+_RETRY_SECONDS = 0.5
 _MIGRATIONS, _CLEANUP = "nr-migrations", "nr-last-cleanup"
 
 
@@ -164,14 +165,10 @@ class SqliteResolver(Resolver):
             )
             db.execute(f"CREATE UNIQUE INDEX {table}_address_idx ON {table} (address)")
             db.execute(f"CREATE INDEX {table}_last_update_idx ON {table} (last_update)")
-            self._stamp(db, _MIGRATIONS, "1")
-
-    def _stamp(self, db: sqlite3.Connection, key: str, value: str) -> None:
-        db.execute(
-            f"REPLACE INTO {self._options.metadata_table} (key, value) "  # noqa: S608
-            "VALUES (?, ?)",
-            (key, value),
-        )
+            db.execute(
+                f"REPLACE INTO {metadata} (key, value) VALUES (?, '1')",  # noqa: S608
+                (_MIGRATIONS,),
+            )
 
     def _insert(self, db: sqlite3.Connection, app_id: str) -> None:
         db.execute(
@@ -205,36 +202,40 @@ class SqliteResolver(Resolver):
         return [row[0] for row in rows]
 
     def _clean(self, db: sqlite3.Connection) -> None:
-        now = int(time.time())
-        every = self._options.cleanup_interval.total_seconds()
+        metadata, table = self._options.metadata_table, self._options.table
+        every = int(self._options.cleanup_interval.total_seconds())
+        oldest = int(time.time()) - int(self._options.update_interval.total_seconds())
         with transaction(db):
-            row = db.execute(
-                f"SELECT value FROM {self._options.metadata_table} "  # noqa: S608 - a checked name
-                "WHERE key = ?",
-                (_CLEANUP,),
+            recent = db.execute(
+                f"SELECT 1 FROM {metadata} WHERE key = ? "  # noqa: S608 - a checked name
+                "AND strftime('%s', 'now') - strftime('%s', value) < ?",
+                (_CLEANUP, every),
             ).fetchone()
-            if row is not None and row[0].isdigit() and now - int(row[0]) < every:
+            if recent is not None:
                 return  # another sidecar has just done it
-            oldest = now - int(self._options.update_interval.total_seconds())
+            db.execute(f"DELETE FROM {table} WHERE last_update < ?", (oldest,))  # noqa: S608
             db.execute(
-                f"DELETE FROM {self._options.table} WHERE last_update < ?",  # noqa: S608
-                (oldest,),
+                f"REPLACE INTO {metadata} (key, value) "  # noqa: S608 - a checked name
+                "VALUES (?, CURRENT_TIMESTAMP)",
+                (_CLEANUP,),
             )
-            self._stamp(db, _CLEANUP, str(now))
 
     # --- in the background ------------------------------------------------------------------
 
     async def _renew_forever(self, app_id: str) -> None:
         options = self._options
-        pause = (options.update_interval - options.timeout).total_seconds()
+        regular = (options.update_interval - options.timeout).total_seconds()
+        pause = regular
         while True:
             await asyncio.sleep(pause)
             try:
+                pause = regular
                 if not await self._database.run(self._renew):
                     _LOG.error("Host registration lost; registering again")
                     await self._database.run(lambda db: self._insert(db, app_id))
             except (DatabaseError, TimeoutError) as error:
                 _LOG.error("the registration of this host could not be renewed: %s", error)
+                pause = min(regular, _RETRY_SECONDS)  # others take it for dead before long
 
     async def _clean_forever(self) -> None:
         every = self._options.cleanup_interval.total_seconds()

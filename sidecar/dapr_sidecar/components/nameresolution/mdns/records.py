@@ -65,10 +65,7 @@ class Announcement:
 
     def addresses(self, ttl: int = _HOST_TTL, *, flush: bool) -> list[dns.Record]:
         """Host → address."""
-        try:
-            address = ipaddress.ip_address(self.address.partition("%")[0])
-        except ValueError:
-            return []  # "localhost" is announced by name only, as nobody else can use it
+        address = ipaddress.ip_address(self.address.partition("%")[0])
         kind = dns.A if address.version == 4 else dns.AAAA
         return [dns.Record(self.host, kind, ttl, address.packed, flush)]
 
@@ -83,19 +80,20 @@ class Announcement:
 
     def unsolicited(self) -> dns.Message:
         """Says that the instance is here."""
-        return dns.Message(flags=dns.RESPONSE, answers=self._all(_TTL, _HOST_TTL))
+        records = [*self._named(), *self.addresses(flush=True)]
+        return dns.Message(flags=dns.RESPONSE, answers=records)
 
     def goodbye(self) -> dns.Message:
         """Says that the instance is gone."""
-        return dns.Message(flags=dns.RESPONSE, answers=self._all(0, 0))
+        records = [*self._named(0), *self.addresses(0, flush=True)]
+        return dns.Message(flags=dns.RESPONSE, answers=records)
 
-    def _all(self, ttl: int, host_ttl: int) -> list[dns.Record]:
+    def _named(self, ttl: int = _TTL) -> list[dns.Record]:
         return [
             self.location(ttl, flush=True),
             self.text(ttl, flush=True),
             self.pointer(ttl),
             self.services(ttl),
-            *self.addresses(host_ttl, flush=True),
         ]
 
     def answer(self, query: dns.Message) -> list[tuple[dns.Message, bool]]:
@@ -125,7 +123,7 @@ class Announcement:
                 ],
             )
         if question.name == self.instance:
-            return dns.Message(answers=self._all(_TTL, _HOST_TTL))
+            return dns.Message(answers=[*self._named(), *self.addresses(flush=False)])
         if question.name == SERVICES:
             services = self.services()
             return None if _known(services, known) else dns.Message(answers=[services])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
 import socket
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _ASK_AGAIN_SECONDS = 0.3
 _REFRESH_SECONDS, _COLLECT_SECONDS = 30.0, 3.0
 _PROBES, _PROBE_SECONDS = 2, 0.25
 _ANNOUNCEMENT_SECONDS = 1.0
+_LOOKUP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,8 @@ class MdnsResolver(Resolver):
     async def register(self, instance: Instance) -> None:
         """Announce this sidecar from now on."""
         hostname = socket.gethostname()
-        self._own = records.announcement(
-            instance.app_id, hostname, instance.host_address, instance.internal_port
-        )
+        address = await _numeric(instance.host_address)
+        self._own = records.announcement(instance.app_id, hostname, address, instance.internal_port)
         dns.labels_of(self._own.instance)  # a name that is too long is told at the start
         self._spawn(self._announce(self._own))
 
@@ -123,7 +124,7 @@ class MdnsResolver(Resolver):
     async def _refresh_forever(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_REFRESH_SECONDS)
+            await asyncio.sleep(_REFRESH_SECONDS - _COLLECT_SECONDS)
             for app_id in self._cache.app_ids:
                 self._query(app_id)
             await asyncio.sleep(_COLLECT_SECONDS)
@@ -173,3 +174,19 @@ class MdnsResolver(Resolver):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _numeric(host: str) -> str:
+    """Records hold addresses: one that a name such as ``localhost`` stands for, IPv4 if any."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    else:
+        return host
+    try:
+        async with asyncio.timeout(_LOOKUP_SECONDS):
+            infos = await asyncio.get_running_loop().getaddrinfo(host, None)
+    except (OSError, TimeoutError, UnicodeError) as error:
+        raise ValueError(f"mdns: the address '{host}' cannot be announced: {error}") from error
+    return str(min(infos, key=lambda info: info[0] is not socket.AF_INET)[4][0])
