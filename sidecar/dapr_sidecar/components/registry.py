@@ -32,6 +32,7 @@ TYPES: dict[str, str] = {
     "nameresolution.mdns/v1": "nameresolution.mdns:MdnsResolver",
     "nameresolution.sqlite/v1": "nameresolution.sqlite:SqliteResolver",
     "nameresolution.nameformat/v1": "nameresolution.nameformat:NameFormatResolver",
+    "nameresolution.structuredformat/v1": "nameresolution.structuredformat:StructuredResolver",
     "nameresolution.kubernetes/v1": "nameresolution.kubernetes:KubernetesResolver",
     "nameresolution.consul/v1": "nameresolution.consul:ConsulResolver",
     "nameresolution.hashicorp.consul/v1": "nameresolution.consul:ConsulResolver",
