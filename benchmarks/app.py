@@ -10,6 +10,10 @@ from typing import Any
 
 import httptools
 
+from dapr_common.grpc.context import Context, Method
+from dapr_common.grpc.server import GrpcServer
+
+ECHO_METHOD = "/benchmark.Echo/Echo"
 PUBSUB = "pubsub"
 _SLOT = re.compile(rb'"slot":\s*"(\d+)-(\d+)"')
 _EVENT = b"/event"
@@ -51,6 +55,26 @@ class EchoApp:
         if url == b"/dapr/subscribe":
             return 200, b"application/json", self.subscriptions
         return 404, b"text/plain", b""
+
+
+class GrpcEchoApp:
+    """A gRPC app in this process, with one unary method that only it knows."""
+
+    def __init__(self) -> None:
+        self._server = GrpcServer(max_receive_bytes=4 << 20)
+        self._server.add(Method(ECHO_METHOD, "unary_unary", None, None, self._echo))
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        self.port = await self._server.listen_tcp("127.0.0.1", 0)
+
+    async def stop(self) -> None:
+        """Stop listening and cut what is open."""
+        await self._server.close(0)
+
+    async def _echo(self, request: bytes, context: Context) -> bytes:
+        return request
 
 
 class _AppProtocol(asyncio.Protocol):

@@ -7,10 +7,10 @@ import contextlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.app import PUBSUB, EchoApp
+from benchmarks.app import PUBSUB, EchoApp, GrpcEchoApp
 from benchmarks.programs import BenchmarkError, Program, free_port
 
 STORE = "statestore"
@@ -49,7 +49,10 @@ class Ports:
 
 @dataclass(slots=True)
 class Station:
-    """A running pair: ``called`` has the app behind it, ``caller`` reaches it by invocation."""
+    """A running pair: ``called`` has the app behind it, ``caller`` reaches it by invocation.
+
+    ``proxied`` stands before a gRPC app, where the contender can do that.
+    """
 
     name: str
     app: EchoApp
@@ -59,11 +62,21 @@ class Station:
     called_ports: Ports
     caller: Program
     caller_ports: Ports
+    proxied: Program | None = None
+    proxied_app: GrpcEchoApp = field(default_factory=GrpcEchoApp)
+
+    @property
+    def proxied_id(self) -> str:
+        """The gRPC app's id."""
+        return f"{self.app_id}-grpc"
 
     async def stop(self) -> None:
-        """End both servers and the app."""
+        """End the servers and the apps."""
         await self.caller.stop()
         await self.called.stop()
+        if self.proxied is not None:
+            await self.proxied.stop()
+        await self.proxied_app.stop()
         await self.app.stop()
 
 
@@ -110,7 +123,15 @@ class Contender:
             )
             await _settled(station)
             undo.pop_all()
+        try:
+            await self._add_proxied(station)
+        except BaseException:
+            await station.stop()
+            raise
         return station
+
+    async def _add_proxied(self, station: Station) -> None:
+        """Start what stands before a gRPC app; not every contender has that."""
 
     def _run(self, command: Sequence[str]) -> Program:
         self._started += 1
@@ -148,6 +169,14 @@ class Daprd(Contender):
         self._configuration = self._folder / "configuration.yaml"
         names = self._folder / "names.db"
         self._configuration.write_text(_CONFIGURATION.format(path=names))
+
+    async def _add_proxied(self, station: Station) -> None:
+        app, ports = station.proxied_app, Ports(free_port(), free_port())
+        await app.start()
+        command = self._command(station.proxied_id, ports)
+        command += ["--app-port", str(app.port), "--app-protocol", "grpc"]
+        station.proxied = self._run(command)
+        await station.proxied.ready(ports.http)
 
     def _environment(self) -> Mapping[str, str]:
         return {"GOMAXPROCS": "1"}  # one core is all a Go program gets here; Python reads it not

@@ -14,7 +14,7 @@ import httptools
 
 from benchmarks.app import EchoApp
 from benchmarks.programs import BenchmarkError
-from dapr_common.grpc.client import GrpcChannel
+from dapr_common.grpc.client import GrpcChannel, Metadata
 from dapr_common.grpc.errors import RpcError
 
 _GRACE_SECONDS = 10.0
@@ -235,11 +235,14 @@ class _Publisher(_Connection):
 class GrpcLoad:
     """Sends one prepared message to one unary method."""
 
-    def __init__(self, port: int, shape: Shape, method: str, message: bytes) -> None:
+    def __init__(
+        self, port: int, shape: Shape, method: str, message: bytes, metadata: Metadata = ()
+    ) -> None:
         self._channels = [GrpcChannel(f"127.0.0.1:{port}") for _ in range(shape.connections)]
         self._callers = [channel for channel in self._channels for _ in range(shape.calls)]
         self._method = method
         self._message = message
+        self._metadata = metadata
 
     async def run(self, seconds: float) -> Tally:
         """Keep every stream busy, then wait for the last answers."""
@@ -256,7 +259,7 @@ class GrpcLoad:
         now = perf_counter()
         while now < deadline:
             try:
-                await channel.unary(self._method, self._message)
+                await channel.unary(self._method, self._message, metadata=self._metadata)
             except RpcError as error:
                 tally.fail(f"{error}")
             done = perf_counter()

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.results import OURS, PEER, REFERENCE, Case, Sample, Verdict
+from benchmarks.results import OURS, PEER, REFERENCE, SECURED, Case, Sample, Verdict
 
-_ORDER = (OURS, REFERENCE, PEER)
+_ORDER = (OURS, SECURED, REFERENCE, PEER)
 _STARTUP = "startup"
 
 
@@ -42,6 +42,7 @@ def document(
                 "text": case.text,
                 "cpu_of_reference": case.ratio(OURS, REFERENCE),
                 "cpu_of_peer": case.ratio(OURS, PEER),
+                "cpu_of_mtls_to_plaintext": case.ratio(SECURED, OURS),
                 "rounds": {
                     name: [dataclasses.asdict(sample) for sample in samples]
                     for name, samples in case.samples.items()
@@ -76,7 +77,7 @@ def _machine(machine: Mapping[str, object]) -> str:
 
 
 def _call_rows(cases: Sequence[Case]) -> list[list[str]]:
-    head = ["scenario", "load", "who", "us CPU/call", "of R", "of peer", "calls/s"]
+    head = ["scenario", "load", "who", "us CPU/call", "of R", "of peer", "of plain", "calls/s"]
     rows = [[*head, "p50 ms", "p99 ms", "busy %", "RSS MB", "failed"]]
     for case in cases:
         names = _present(case)
@@ -92,6 +93,7 @@ def _call_figures(case: Case, name: str) -> list[str]:
         median(lambda s: s.cpu * 1e6, ".1f"),
         _share(case, name, REFERENCE),
         _share(case, name, PEER),
+        _share(case, name, OURS) if name == SECURED else "",
         median(lambda s: s.rate, ".0f"),
         median(lambda s: s.p50 * 1e3, ".2f"),
         median(lambda s: s.p99 * 1e3, ".2f"),
@@ -134,6 +136,7 @@ def _legend(cases: Sequence[Case]) -> str:
     lines = [f"{name}: {explained}" for name, explained in texts]
     lines.append("load: connections with one call each; AxB is A connections with B calls each")
     lines.append("of R, of peer: CPU per call as a part of the other's, median of each round's")
+    lines.append("of plain: the same of mutual TLS between the two sidecars and none")
     lines.append("busy: CPU of the measured programs per wall time; where it is low, the load or")
     lines.append("      others on the machine set calls/s and latencies: trust only CPU per call")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-OURS, REFERENCE, PEER = "ours", "R", "peer"
+OURS, SECURED, REFERENCE, PEER = "ours", "ours-mtls", "R", "peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,17 @@ def _of_reference(case: Case) -> float | None:
     return case.ratio(OURS, REFERENCE)
 
 
+def _of_plaintext(case: Case) -> float | None:
+    return case.ratio(SECURED, OURS)
+
+
 TARGETS: tuple[Target, ...] = (
     Target("state-get", "32", "CPU per state get, part of R's", 0.30, _of_reference),
     Target("state-save", "32", "CPU per state save, part of R's", 0.30, _of_reference),
+    Target("invoke", "32", "CPU per invoke with mutual TLS, part of plaintext", 1.3, _of_plaintext),
+    Target(
+        "grpc-proxy", "32", "CPU per proxied call with mutual TLS, of plaintext", 1.3, _of_plaintext
+    ),
     Target(
         "startup", "", "idle RSS, MB", 45.0, lambda c: c.median(OURS, lambda s: s.resident / 1e6)
     ),

@@ -20,6 +20,7 @@ from benchmarks.machine import Cores
 from benchmarks.programs import Program, start_redis
 from benchmarks.results import OURS, PEER, REFERENCE, Case, Sample
 from benchmarks.scenarios import SCENARIOS, STARTUP, Scenario, clean, prepare
+from benchmarks.secured import SecuredDaprd, Sentry
 
 T = TypeVar("T")
 _WARM_UP_SECONDS = 0.3
@@ -54,11 +55,30 @@ async def run(plan: Plan, cores: Cores) -> list[Case]:
             cases = await _startup(plan, contenders) if plan.wants(STARTUP) else []
             wanted = [scenario for scenario in SCENARIOS if plan.wants(scenario.name)]
             if wanted:
-                async with _stations(contenders) as stations:
-                    for scenario in wanted:
-                        cases += await _scenario(scenario, plan, stations, port)
+                cases += await _calls(wanted, plan, contenders, folder, port, cores)
         finally:
             await redis.stop()
+    return cases
+
+
+async def _calls(
+    wanted: Sequence[Scenario],
+    plan: Plan,
+    contenders: Sequence[Contender],
+    folder: Path,
+    port: int,
+    cores: Cores,
+) -> list[Case]:
+    async with contextlib.AsyncExitStack() as stack:
+        if any(scenario.pair for scenario in wanted):
+            sentry = await Sentry.start(plan.daprd, cores.load, folder)
+            stack.push_async_callback(sentry.stop)
+            secured = SecuredDaprd(sentry, plan.daprd, folder, port, cores.tested)
+            contenders = [*contenders, secured]
+        stations = await stack.enter_async_context(_stations(contenders))
+        cases: list[Case] = []
+        for scenario in wanted:
+            cases += await _scenario(scenario, plan, stations, port)
     return cases
 
 
@@ -116,8 +136,9 @@ async def _scenario(
     cases = []
     for shape in filter(scenario.fits, plan.shapes):
         case = Case(scenario.name, str(shape), scenario.text)
+        taking_part = [station for station in stations if scenario.includes(station)]
         for number in range(plan.rounds):
-            for station in _turn(stations, number):
+            for station in _turn(taking_part, number):
                 case.add(station.name, await _sample(scenario, station, shape, plan.seconds))
                 await clean(redis_port, station)
             _say(report.progress(case, number + 1, plan.rounds))

@@ -6,10 +6,11 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.app import PUBSUB
+from benchmarks.app import ECHO_METHOD, PUBSUB
 from benchmarks.contenders import STORE, Station, post
 from benchmarks.load import GrpcLoad, HttpLoad, Load, PublishLoad, Shape
 from benchmarks.programs import BenchmarkError, Program, redis_call
+from benchmarks.results import SECURED
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.runtime.v1 import invoke_pb2, state_pb2
 
@@ -21,17 +22,30 @@ _SERVICE = "/dapr.proto.runtime.v1.Dapr"
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``open`` connects the load; ``pair`` tells whether the caller's CPU counts, too."""
+    """``open`` connects the load; ``pair`` tells whether the caller's CPU counts, too.
+
+    ``proxied`` calls go to the gRPC app.
+    """
 
     name: str
     text: str
     open: Callable[[Station, Shape], Awaitable[Load]]
     pair: bool = False
     grpc: bool = False
+    proxied: bool = False
 
     def programs(self, station: Station) -> list[Program]:
         """The processes whose work is counted."""
+        if self.proxied:
+            assert station.proxied is not None
+            return [station.proxied, station.caller]
         return [station.called, station.caller] if self.pair else [station.called]
+
+    def includes(self, station: Station) -> bool:
+        """Whether this contender takes part: mutual TLS matters between two sidecars only."""
+        if self.proxied and station.proxied is None:
+            return False
+        return self.pair or station.name != SECURED
 
     def fits(self, shape: Shape) -> bool:
         """Whether calls can share a connection as the shape wants."""
@@ -115,6 +129,11 @@ async def _grpc_invoke(station: Station, shape: Shape) -> Load:
     return GrpcLoad(station.caller_ports.grpc, shape, method, message.SerializeToString())
 
 
+async def _grpc_proxy(station: Station, shape: Shape) -> Load:
+    target = [("dapr-app-id", station.proxied_id)]
+    return GrpcLoad(station.caller_ports.grpc, shape, ECHO_METHOD, _JSON, target)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("state-get", "HTTP state get, Redis, 1 KiB", _state_get),
     Scenario("state-save", "HTTP state save, Redis, 1 KiB", _state_save),
@@ -127,6 +146,14 @@ SCENARIOS: tuple[Scenario, ...] = (
         _grpc_invoke,
         pair=True,
         grpc=True,
+    ),
+    Scenario(
+        "grpc-proxy",
+        "a gRPC app's own method, 1 KiB, through two sidecars (both count)",
+        _grpc_proxy,
+        pair=True,
+        grpc=True,
+        proxied=True,
     ),
 )
 STARTUP = "startup"

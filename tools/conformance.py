@@ -1,7 +1,7 @@
 """Play the conformance kit's scenarios against this checkout's daprd.
 
 ``python tools/conformance.py KIT [its options]``: KIT is the folder with ``run.py``. The kit gets
-gets an environment of its own: the SDK's messages and ours cannot live in one process.
+an environment of its own: the SDK's messages and ours cannot live in one process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def main() -> int:
     kit = Path(sys.argv[1]).resolve()
     python = _environment(kit / "requirements.txt")
     command = [str(python), str(kit / "run.py"), "--check"]
-    command += ["--daprd", str(Path(sys.executable).with_name("daprd")), "-j", "3"]
+    programs = Path(sys.executable).parent
+    command += ["--daprd", str(programs / "daprd"), "--sentry", str(programs / "dapr-sentry")]
+    command += ["-j", "3"]
     command += ["--only", ",".join(_scenarios(kit)), *sys.argv[2:]]
     if ACCEPTED.exists():
         command += ["--accept", str(ACCEPTED)]
