@@ -17,7 +17,12 @@ from dapr_common.security.authority import (
     new_serial,
 )
 from dapr_common.security.spiffe import SpiffeId
-from dapr_common.security.x509 import CertificateError, current_time_ok, signing_hash
+from dapr_common.security.x509 import (
+    CertificateError,
+    current_time_ok,
+    signing_hash,
+    write_certificates,
+)
 
 _USAGE = key_usage()
 _EXTENDED_USAGE = x509.ExtendedKeyUsage(
@@ -66,7 +71,7 @@ class CertificateAuthority:
         self._cluster_domain = cluster_domain
         self._ttl = ttl
         self._clock_skew = clock_skew
-        self._chain_pem = bundle.chain_pem
+        self._chain_pem = write_certificates(bundle.intermediates)
         self._authority_key = authority_key(bundle.issuer)
         self._hash = signing_hash(bundle.key)
 

@@ -41,7 +41,7 @@ class ServingCertificate:
         key = new_private_key("ed25519")
         try:
             issued = ca.issue(self._identity, key.public_key(), now)
-            chain = (issued.leaf, *ca.bundle.chain)
+            chain = (issued.leaf, *ca.bundle.intermediates)
             self._contexts.install(Svid(self._identity, chain, key, ca.bundle.anchors))
         except (IssuerNotValidError, ssl.SSLError) as error:
             reason = "sign" if isinstance(error, IssuerNotValidError) else "tls"

@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from dapr_common.security.x509 import (
     CertificateError,
     PrivateKey,
+    current_time_ok,
     is_ca,
     is_issued_by,
     new_private_key,
@@ -67,6 +68,11 @@ class CaBundle:
     def issuer(self) -> x509.Certificate:
         """The certificate whose key signs workloads."""
         return self.chain[0]
+
+    @property
+    def intermediates(self) -> tuple[x509.Certificate, ...]:
+        """What workloads show after their own certificate: the chain without a root."""
+        return tuple(one for one in self.chain if not is_issued_by(one, one))
 
     @property
     def nearest_root(self) -> x509.Certificate:
@@ -234,14 +240,26 @@ def load_bundle(
             f"{names.issuer_key}: the key is not the one of the issuer certificate "
             f"{shown(chain[0])} in {names.issuer_crt}: {_NEW_FILES}"
         )
+    bundle = CaBundle(anchors, chain, key)
     try:
-        verify_chain(chain, anchors, now)
+        require_valid(bundle, now)
     except CertificateError as error:
         raise BundleError(
             f"{names.issuer_crt}: the chain does not lead to a trust anchor of {names.ca_crt} that "
             f"is valid now: {error}: {_NEW_FILES}"
         ) from error
-    return CaBundle(anchors, chain, key)
+    return bundle
+
+
+def require_valid(bundle: CaBundle, now: datetime) -> None:
+    """Raise ``CertificateError`` unless the issuer leads to an anchor over what is valid now.
+
+    The issuer may be a root itself.
+    """
+    if bundle.issuer in bundle.anchors:
+        current_time_ok(bundle.issuer, now)
+    else:
+        verify_chain(bundle.chain, bundle.anchors, now)
 
 
 def _read_anchors(pem: bytes, name: str) -> tuple[x509.Certificate, ...]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import takewhile
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from dapr_common.security.authority import (
@@ -18,15 +19,16 @@ from dapr_common.security.authority import (
     Signer,
     ca_certificate,
     issuer_certificate,
+    require_valid,
 )
 from dapr_common.security.x509 import (
     CertificateError,
     PrivateKey,
     is_issued_by,
-    new_private_key,
     shown,
-    verify_chain,
 )
+
+_RSA_EXPONENT, _LEAST_RSA_BITS = 65537, 2048
 
 
 def rotated(
@@ -40,7 +42,7 @@ def rotated(
     is no cross certificate: nobody would trust it.
     Raises ``BundleError`` when the issuer of before may not sign CAs.
     """
-    root_key, key = root_key or new_private_key("ed25519"), new_private_key("ed25519")
+    root_key, key = root_key or _new_key_like(bundle.key), _new_key_like(bundle.key)
     name = _next_root_name(bundle, root_key)
     root = ca_certificate(name, root_key.public_key(), Signer(name, root_key), life)
     issuer = issuer_certificate(bundle.issuer.subject, key, Signer.of(root, root_key), life)
@@ -54,12 +56,12 @@ def renewed_issuer(bundle: CaBundle, life: Life, root_key: PrivateKey | None = N
     Its life ends with whoever signed it. Raises ``BundleError`` when the key is of no anchor, or
     when the issuer of before may not sign CAs.
     """
-    key, name = new_private_key("ed25519"), bundle.issuer.subject
+    key, name = _new_key_like(bundle.key), bundle.issuer.subject
     if root_key is None:
         _require_room(bundle, 1)
         signer = Signer.of(bundle.issuer, bundle.key)
         issuer = issuer_certificate(name, key, signer, life.within(bundle.issuer))
-        return CaBundle(bundle.anchors, (issuer, *bundle.chain), key)
+        return CaBundle(bundle.anchors, (issuer, *bundle.intermediates), key)
     root = _anchor_of(bundle, root_key)
     issuer = issuer_certificate(name, key, Signer.of(root, root_key), life.within(root))
     # After a rotation the certificate above the issuer has the root's name and key: it stays.
@@ -85,23 +87,32 @@ def without_expired_anchors(bundle: CaBundle, now: datetime) -> CaBundle:
     return CaBundle(anchors, chain, bundle.key) if chain else bundle
 
 
+def _new_key_like(key: PrivateKey) -> PrivateKey:
+    """Of the same kind: whoever chose it has verifiers that take it."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return rsa.generate_private_key(_RSA_EXPONENT, max(key.key_size, _LEAST_RSA_BITS))
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return ec.generate_private_key(key.curve)
+    return ed25519.Ed25519PrivateKey.generate()
+
+
 def _crossed(
     root: x509.Certificate, root_key: PrivateKey, old: CaBundle, now: datetime, life: Life
 ) -> tuple[x509.Certificate, ...]:
     """The new root as the old issuer vouches for it, and the old issuer's chain."""
     try:
-        verify_chain(old.chain, old.anchors, now)
+        require_valid(old, now)
     except CertificateError:
         return ()
     _require_room(old, 2)
     signer = Signer.of(old.issuer, old.key)
     cross = ca_certificate(root.subject, root_key.public_key(), signer, life.within(old.issuer))
-    return (cross, *old.chain)
+    return (cross, *old.intermediates)
 
 
 def _require_room(bundle: CaBundle, more: int) -> None:
     """Raise ``BundleError`` unless ``more`` CAs may follow below the issuer."""
-    for below, certificate in enumerate((*bundle.chain, bundle.nearest_root)):
+    for below, certificate in enumerate((*bundle.intermediates, bundle.nearest_root)):
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         if constraints.path_length is not None and constraints.path_length < below + more:
             raise BundleError(
