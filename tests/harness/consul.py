@@ -13,6 +13,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import trustme
 from harness.http_call import Answer, call
 from harness.programs import Program, free_port
 
@@ -26,14 +27,22 @@ def consul_program() -> str:
 
 
 class Consul(Program):
-    """One server that leads itself. With a ``token`` nobody else may do anything."""
+    """One server that leads itself. With a ``token`` nobody else may do anything.
 
-    def __init__(self, token: str = "") -> None:
+    With a ``ca`` it serves HTTPS, too, to clients with a certificate of it.
+    """
+
+    def __init__(self, token: str = "", ca: trustme.CA | None = None) -> None:
         self.port = free_port()
         self._headers = {"X-Consul-Token": token} if token else {}
         self.folder = Path(tempfile.mkdtemp(prefix="consul-"))
         self._remove_folder = weakref.finalize(self, shutil.rmtree, self.folder, True)
-        (self.folder / "agent.json").write_text(json.dumps(self._config(token)))
+        self.https_port = free_port()
+        self.socket = self.folder / "http.sock"
+        config = self._config(token)
+        if ca is not None:
+            self._serve_https(ca, config)
+        (self.folder / "agent.json").write_text(json.dumps(config))
         command = [consul_program(), "agent", f"-config-file={self.folder / 'agent.json'}"]
         super().__init__(command, exit_code=None, start_seconds=60.0)
 
@@ -48,6 +57,7 @@ class Consul(Program):
             "data_dir": str(self.folder / "data"),
             "bind_addr": "127.0.0.1",
             "client_addr": "127.0.0.1",
+            "addresses": {"http": f"127.0.0.1 unix://{self.socket}"},
             "disable_update_check": True,
             "disable_host_node_id": True,
             "log_level": "warn",
@@ -63,6 +73,16 @@ class Consul(Program):
                 **{name: free_port() for name in others},
             },
         }
+
+    def _serve_https(self, ca: trustme.CA, config: dict[str, Any]) -> None:
+        files = {name: self.folder / f"{name}.pem" for name in ("ca_file", "cert_file", "key_file")}
+        server = ca.issue_cert("server.dc1.consul")
+        files["ca_file"].write_bytes(ca.cert_pem.bytes())
+        files["cert_file"].write_bytes(server.cert_chain_pems[0].bytes())
+        files["key_file"].write_bytes(server.private_key_pem.bytes())
+        paths = {name: str(path) for name, path in files.items()}
+        config["tls"] = {"https": {**paths, "verify_incoming": True}}
+        config["ports"]["https"] = self.https_port
 
     @property
     def address(self) -> str:

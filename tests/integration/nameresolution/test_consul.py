@@ -8,9 +8,11 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from harness.app import RecordingApp
 from harness.consul import Consul, consul_program
 from harness.http_call import call
@@ -20,6 +22,7 @@ from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.metadata import decode_settings
 from dapr_sidecar.components.nameresolution.base import Instance
 from dapr_sidecar.components.nameresolution.consul import ConsulResolver
+from dapr_sidecar.components.nameresolution.consul.agent import AgentError
 from dapr_sidecar.components.nameresolution.consul.settings import ConsulSettings
 
 pytestmark = pytest.mark.skipif(not consul_program(), reason="consul is not installed")
@@ -119,7 +122,7 @@ async def test_tokens_are_sent() -> None:
     with Consul(token) as agent:
         where = {"Address": agent.address}
         async with resolver(agent, Client=where) as made:
-            with pytest.raises(Exception, match="answers 403"):
+            with pytest.raises(AgentError, match="answers 403"):
                 await made.register(ME)
         async with resolver(agent, Client={**where, "Token": token}) as made:
             await made.register(ME)
@@ -128,6 +131,35 @@ async def test_tokens_are_sent() -> None:
         async with resolver(agent, Client=where, QueryOptions={"Token": "wrong"}) as made:
             with pytest.raises(LookupError, match="answers 403"):
                 await made.resolve("nobody", "", 0)
+
+
+async def test_every_way_to_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = trustme.CA()
+    client = ca.issue_cert("client")
+    files = {"CAFile": ca.cert_pem, "CertFile": client.cert_chain_pems[0]}
+    for name, pem in (files | {"KeyFile": client.private_key_pem}).items():
+        pem.write_to_path(tmp_path / name)
+    named = {name: str(tmp_path / name) for name in ("CAFile", "CertFile", "KeyFile")}
+    with Consul(ca=ca) as agent:
+        https = f"https://127.0.0.1:{agent.https_port}"
+        tls = {**named, "Address": "server.dc1.consul"}
+        for address in (agent.address, f"http://{agent.address}", f"unix://{agent.socket}", https):
+            async with resolver(agent, Client={"Address": address, "TLSConfig": tls}) as made:
+                await made.register(ME)
+        for wrong, text in (
+            ({**tls, "Address": ""}, "certificate is not valid for"),
+            ({**tls, "CAFile": ""}, "certificate verify failed"),
+            ({"CAFile": named["CAFile"], "Address": tls["Address"]}, "cannot be asked"),
+        ):
+            async with resolver(agent, Client={"Address": https, "TLSConfig": wrong}) as made:
+                with pytest.raises(AgentError, match=text):
+                    await made.register(ME)
+        loose = {**named, "CAFile": "", "InsecureSkipVerify": True}
+        async with resolver(agent, Client={"Address": https, "TLSConfig": loose}) as made:
+            await made.register(ME)
+        monkeypatch.setenv("CONSUL_HTTP_ADDR", agent.address)
+        async with resolver(agent, Client={}) as made:
+            await made.register(ME)
 
 
 # --- the sidecar's own cache --------------------------------------------------------------------

@@ -8,8 +8,8 @@ import pytest
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.metadata import decode_settings
 from dapr_sidecar.components.nameresolution.structuredformat import (
-    StructuredResolver,
     StructuredFormatSettings,
+    StructuredResolver,
 )
 
 LIST = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from dapr_common.grpc.backoff import Backoff
 from dapr_common.observe.logs import get_logger
-from dapr_sidecar.components.nameresolution.consul.agent import Agent, AgentError
+from dapr_sidecar.components.nameresolution.consul.agent import Agent
 from dapr_sidecar.components.nameresolution.consul.settings import QueryOptions
 
 _LOG = get_logger("dapr.contrib")
@@ -90,7 +90,7 @@ class ServiceCache:
         while self._watched:
             try:
                 await self._follow(backoff.reset)
-            except AgentError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, watching goes on
                 # Addresses nobody keeps fresh are worse than asking the agent for each call.
                 self._addresses.clear()
                 pause = backoff.next()
