@@ -123,15 +123,20 @@ async def test_lists_come_in_pages(server: FakeApiServer, client: KubeClient) ->
     assert server.asked[1][2] == "fieldSelector=x%3Dy&limit=500&continue=more"
 
 
-async def test_events_in_pieces_and_of_any_size(server: FakeApiServer, client: KubeClient) -> None:
-    large = pod("a", 1, big="x" * 300_000)
-    server.line.append(events(("ADDED", large), ("DELETED", pod("a", 2)), split=7001))
+@pytest.mark.parametrize("split", [1, 7, 100, 100_000])
+async def test_events_in_pieces(server: FakeApiServer, client: KubeClient, split: int) -> None:
+    written = [("ADDED", pod("a", 1)), ("MODIFIED", pod("a", 2)), ("DELETED", pod("a", 3))]
+    server.line.append(events(*written, split=split))
     seen = [event async for event in client.watch(Selection(PODS), "0")]
-    assert [(event.kind, event.resource_version) for event in seen] == [
-        ("ADDED", "1"),
-        ("DELETED", "2"),
-    ]
-    assert seen[0].object == large
+    assert [(event.kind, event.object) for event in seen] == written
+    assert [event.resource_version for event in seen] == ["1", "2", "3"]
+
+
+async def test_large_events(server: FakeApiServer, client: KubeClient) -> None:
+    large = pod("a", 1, big="x" * 300_000)
+    server.line.append(events(("ADDED", large), ("DELETED", large), split=65_537))
+    seen = [event async for event in client.watch(Selection(PODS), "0")]
+    assert [event.object for event in seen] == [large, large]
 
 
 @pytest.mark.parametrize(
@@ -196,7 +201,7 @@ async def test_changes_and_bookmarks(
             ("MODIFIED", pod("a", 7, v="2")),
             ("ADDED", pod("b", 8, v="1")),
             ("DELETED", pod("a", 9, v="2")),
-            ("BOOKMARK", pod("", 40)),
+            ("BOOKMARK", pod("", 40, v="1")),
         ),
         events(hang=True),
     ]

@@ -179,6 +179,10 @@ async def test_missing_files_are_waited_for(tmp_path: Path) -> None:
     assert not waiting.done()
     ca = trustme.CA()
     write(tmp_path, ca)
+    (tmp_path / "tls.key").write_text("half written")
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    write(tmp_path, ca)
     await asyncio.wait_for(waiting, 5)
     assert handshake(files.context, ca)
 
