@@ -128,8 +128,12 @@ def _add_trace(
         context = found or context
     if context is not None:
         headers.append((b"Traceparent", context.traceparent.encode()))
-        if context.tracestate:
-            headers.append((b"Tracestate", context.tracestate.encode("latin-1", "replace")))
+        state = context.tracestate.encode("latin-1", "replace")
+        if not state and rare:
+            # The binary form, in which spans travel between sidecars, has no room for it.
+            state = next((value for name, value in rare if name == b"tracestate"), b"")
+        if state:
+            headers.append((b"Tracestate", state))
 
 
 def _binary_context(pairs: Iterable[Header]) -> SpanContext | None:
@@ -146,16 +150,18 @@ def app_metadata(pairs: Sequence[Header], *, from_grpc: bool) -> Metadata:
     """What a gRPC app gets of a call's metadata, trace context included."""
     metadata = grpc_metadata(pairs, from_grpc=from_grpc)
     span = current_span.get()
-    if span is not None and span.context.valid:
-        return metadata + trace_metadata(span)
     given = {name: value for name, value in pairs if name in _TRACE}
-    if not given:
+    context = None if span is None or not span.context.valid else span.context
+    if context is None and given:
+        context = _binary_context(pairs) or parse_traceparent(
+            given.get(b"traceparent", b"").decode("latin-1")
+        )
+    if context is None:
         return metadata
-    context = _binary_context(pairs) or parse_traceparent(
-        given.get(b"traceparent", b"").decode("latin-1"),
-        given.get(b"tracestate", b"").decode("latin-1"),
-    )
-    return metadata if context is None else metadata + trace_metadata(Span(context))
+    metadata += trace_metadata(Span(context))
+    if not context.tracestate and b"tracestate" in given:
+        metadata.append(("tracestate", given[b"tracestate"].decode("latin-1")))
+    return metadata
 
 
 def grpc_metadata(pairs: Iterable[Header], *, from_grpc: bool) -> Metadata:
