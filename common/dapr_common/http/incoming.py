@@ -11,7 +11,7 @@ import httptools
 
 from dapr_common.http.body import BodyReader
 from dapr_common.http.messages import BodyTooLargeError, Header, Request, Response
-from dapr_common.http.methods import with_stand_in
+from dapr_common.http.request_line import mended
 
 if TYPE_CHECKING:
     from dapr_common.http.server import HttpServer
@@ -94,12 +94,14 @@ class Incoming(asyncio.Protocol):
             except httptools.HttpParserError:
                 # Data that began between requests and brought none to its end begins with the
                 # one that is wrong.
-                begins = between and len(self._queue) == waiting and not self._odd_method
-                found = with_stand_in(data) if begins else None
+                begins = between and len(self._queue) == waiting
+                found = mended(data) if begins else None
                 if found is None:
                     self._refuse(400, "Bad Request")
                     return
-                self._odd_method, data = found
+                method, data = found
+                self._odd_method = method or self._odd_method
+                self._url = None
                 self._parser = httptools.HttpRequestParser(self)
 
     def _count_unparsed(self, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Any token is a method, also one the parser does not know."""
+"""Request lines the parser alone would refuse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dapr_common.http.messages import Request, Response
-from dapr_common.http.methods import with_stand_in
+from dapr_common.http.request_line import mended
 
 HOST = b" HTTP/1.1\r\nHost: a\r\n"
 
@@ -63,8 +63,20 @@ async def test_a_body_is_never_taken_for_a_request(stage: Any) -> None:
     assert await wire.ended()
 
 
-def test_only_the_method_is_replaced() -> None:
-    assert with_stand_in(b"FOO /FOO HTTP/1.1\r\n") == ("FOO", b"POST /FOO HTTP/1.1\r\n")
+@pytest.mark.parametrize("method", [b"GET", b"FOO"])
+async def test_targets_may_be_any_bytes(stage: Any, method: bytes) -> None:
+    wire = await stage.wire(tell)
+    answer = await wire.ask(method + b" /caf\xc3\xa9\xff?q=\xe9" + HOST + b"\r\n")
+    assert answer.body == method + b" /caf%C3%A9%FF "
+    assert (await wire.ask(b"GET /2" + HOST + b"\r\n")).body == b"GET /2 "
+    answer = await wire.ask(method + b" /\xe9\x01" + HOST + b"\r\n")
+    assert answer.status == 400
+
+
+def test_only_the_line_is_mended() -> None:
+    assert mended(b"FOO /FOO HTTP/1.1\r\nX: \xff") == ("FOO", b"POST /FOO HTTP/1.1\r\nX: \xff")
+    assert mended(b"GET /\xff HTTP/1.1\r\nX: \xff") == ("", b"GET /%FF HTTP/1.1\r\nX: \xff")
+    assert mended(b"GET /\xff") == ("", b"GET /%FF")
     for data in (
         b"GET /\x01 HTTP/1.1\r\n",
         b"FOO",
@@ -72,4 +84,4 @@ def test_only_the_method_is_replaced() -> None:
         b"F(O / HTTP/1.1",
         b"X" * 65 + b" /",
     ):
-        assert with_stand_in(data) is None
+        assert mended(data) is None
