@@ -19,7 +19,7 @@ from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as i
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.nameresolution.base import Resolver
 from dapr_sidecar.messaging import headers, internal_port, reading, statuses, wire
-from dapr_sidecar.messaging.call import Answer, Invocation
+from dapr_sidecar.messaging.call import Answer, Invocation, InvocationError
 from dapr_sidecar.messaging.peers import Peers
 from dapr_sidecar.messaging.resolve import AddressBook
 
@@ -226,11 +226,48 @@ def test_trace_context_towards_an_http_app() -> None:
     span = Tracer(1, SpanList()).start("x", "SERVER", parent)
     token = current_span.set(span)
     try:
+        # The span in its binary form has no state; what came with the call stays.
         assert headers.request_headers(given_, "") == [
-            (b"Traceparent", span.context.traceparent.encode())
+            (b"Traceparent", span.context.traceparent.encode()),
+            (b"Tracestate", b"a=b"),
+        ]
+        assert headers.app_metadata(given_, from_grpc=False) == [
+            ("grpc-trace-bin", span.context.grpc_trace_bin),
+            ("traceparent", span.context.traceparent),
+            ("tracestate", "a=b"),
         ]
     finally:
         current_span.reset(token)
+
+
+def test_trace_context_towards_a_grpc_app_without_spans() -> None:
+    parent = SpanContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1)
+    wanted = [("grpc-trace-bin", parent.grpc_trace_bin), ("traceparent", parent.traceparent)]
+    as_text = [(b"traceparent", parent.traceparent.encode()), (b"tracestate", b"a=b")]
+    binary = [(b"grpc-trace-bin", base64.b64encode(parent.grpc_trace_bin))]
+    assert headers.app_metadata(as_text, from_grpc=False) == [*wanted, ("tracestate", "a=b")]
+    assert headers.app_metadata(binary, from_grpc=True) == wanted
+    assert headers.app_metadata([(b"traceparent", b"nonsense")], from_grpc=False) == []
+
+
+def test_dates_of_answers() -> None:
+    pairs = [(b"date", b"then"), (b"date", b"again"), (b"x-a", b"1")]
+    assert headers.response_headers(pairs) == ([(b"X-A", b"1"), (b"Date", b"then")], True)
+    assert headers.response_headers(pairs[2:]) == ([(b"X-A", b"1")], False)
+
+
+def test_queries_and_methods_that_are_no_text() -> None:
+    query = b"a=\xe9&b=\xc3\xa9\xff".decode("utf-8", "surrogateescape")
+    raw = wire.leading_request(Invocation("a", "m", verb="GET", query=query), b"", b"")
+    message = internals.InternalInvokeRequestStream.FromString(raw).request.message
+    assert message.http_extension.querystring == "a=%E9&b=\u00e9%FF"
+    with pytest.raises(InvocationError, match="is not valid UTF-8"):
+        wire.leading_request(Invocation("a", "m\udce9"), b"", b"")
+
+
+def test_phrases_are_those_of_go() -> None:
+    found = {status: statuses.reason_phrase(status) for status in (404, 414, 418, 599)}
+    assert found == {404: "Not Found", 414: "Request URI Too Long", 418: "I'm a teapot", 599: ""}
 
 
 def test_what_a_grpc_app_gets() -> None:
