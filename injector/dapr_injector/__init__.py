@@ -1,0 +1,1 @@
+"""Dapr's sidecar injector: an admission webhook that adds the ``daprd`` container to pods."""
