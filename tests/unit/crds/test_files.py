@@ -44,3 +44,4 @@ def test_a_file_is_one_definition_as_it_was_meant(tool: ModuleType) -> None:
     for resource in tool.CUSTOM_RESOURCES:
         text = (tool.ROOT / "crds" / f"{resource.plural}.yaml").read_text()
         assert yaml.safe_load(text) == tool.definition(resource)
+        assert "&id" not in text, "aliases are for programs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from dapr_common.kube.schema.fields import Field
@@ -34,9 +35,11 @@ def _limits(field: Field) -> dict[str, Any]:
         "enum": list(field.enum),
         "minLength": field.min_length,
         "minItems": field.min_items,
-        "default": field.default,
     }
-    return {name: limit for name, limit in limits.items() if limit}
+    found = {name: limit for name, limit in limits.items() if limit}
+    if field.default is not None:
+        found["default"] = deepcopy(field.default)
+    return found
 
 
 def _extensions(field: Field) -> dict[str, Any]:
