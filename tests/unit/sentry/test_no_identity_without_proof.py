@@ -24,7 +24,6 @@ from dapr_common.security.x509 import (
     new_csr,
     new_private_key,
     read_certificates,
-    signing_hash,
     spiffe_id,
 )
 from dapr_common.wire.dapr.proto.sentry.v1.sentry_pb2 import (
@@ -38,8 +37,8 @@ from dapr_sentry.validators.base import ValidationError, Validator
 
 CONTROL_PLANE = "dapr-system"
 CA = authority(brought())
-KEYS = [new_private_key("ed25519"), new_private_key("ecdsa")]
-CSR = new_csr(KEYS[0])
+KEY = new_private_key("ed25519")  # its signatures are always the same, as hypothesis wants it
+CSR = new_csr(KEY)
 ALLOWED = {
     x509.KeyUsage,
     x509.ExtendedKeyUsage,
@@ -115,12 +114,11 @@ extensions = st.lists(
 @st.composite
 def requests(draw: st.DrawFn) -> bytes:
     """A signed request that asks for anything, now and then with a byte changed."""
-    key = draw(st.sampled_from(KEYS))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, draw(ascii_words))])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     for extension in draw(extensions):
         builder = builder.add_extension(extension, critical=draw(st.booleans()))
-    pem = bytearray(builder.sign(key, signing_hash(key)).public_bytes(Encoding.PEM))
+    pem = bytearray(builder.sign(KEY, None).public_bytes(Encoding.PEM))
     if draw(st.integers(0, 5)) == 0:
         pem[draw(st.integers(0, len(pem) - 1))] = draw(st.integers(0, 255))
     return bytes(pem)
