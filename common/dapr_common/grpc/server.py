@@ -39,6 +39,7 @@ After = Callable[[Context, GrpcCode, float, int, int], None]
 MapError = Callable[[Exception], RpcError | None]
 
 _CANCEL_SECONDS = 1.0
+_HANDSHAKE_SECONDS = 10.0
 
 
 class GrpcServer:
@@ -113,7 +114,11 @@ class GrpcServer:
         bound = bind_tcp(host, port)
         for sock in bound:
             listener = await loop.create_server(
-                lambda: ServerConnection(self, loop, identify), sock=sock, ssl=ssl, backlog=1024
+                lambda: ServerConnection(self, loop, identify),
+                sock=sock,
+                ssl=ssl,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS if ssl is not None else None,
+                backlog=1024,
             )
             self._listeners.append(listener)
         self._start_sweeper(loop)

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from cryptography import x509
 
+from dapr_common.observe.logs import get_logger
 from dapr_common.security.spiffe import SpiffeId
 from dapr_common.security.svid import Svid
 from dapr_common.security.x509 import (
@@ -19,6 +20,9 @@ from dapr_common.security.x509 import (
     write_certificates,
     write_private_key,
 )
+
+_LOG = get_logger("dapr.runtime.security")
+_CERTIFICATE_FAILURES = ("PEER_DID_NOT_RETURN_A_CERTIFICATE", "CERTIFICATE_VERIFY_FAILED")
 
 
 class RotatingContext(ssl.SSLContext):
@@ -55,6 +59,29 @@ class RotatingContext(ssl.SSLContext):
         if self._newest is None:
             raise ssl.SSLError("there is no certificate yet")
         return self._newest.wrap_bio(*args, **kwargs)
+
+
+class _AlertingServer(ssl.SSLObject):
+    """Tells a client that its certificate is refused.
+
+    Event loops cut the connection as soon as a handshake fails, before OpenSSL's alert has left.
+    So this failure is first reported as "more is needed": the loop sends what there is and waits
+    for the client, who hangs up (or runs into the handshake's time limit).
+    """
+
+    _failure: ssl.SSLError | None = None
+
+    def do_handshake(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            super().do_handshake()
+        except ssl.SSLError as error:
+            if error.reason not in _CERTIFICATE_FAILURES:
+                raise
+            _LOG.debug("TLS client refused: %s", error)
+            self._failure = error
+            raise ssl.SSLWantReadError from error
 
 
 class TlsContexts:
@@ -115,6 +142,7 @@ def _client(anchors: tuple[x509.Certificate, ...]) -> ssl.SSLContext:
 
 def _server(anchors: tuple[x509.Certificate, ...]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = _AlertingServer
     if anchors:
         _trust(context, anchors)
     # A resumed session would not look at the peer's certificate again.
