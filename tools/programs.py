@@ -32,17 +32,24 @@ class GoProgram:
 
 
 GO_PROGRAMS = {"consul": GoProgram("github.com/hashicorp/consul", 5)}
+_BUILD_SECONDS = 1800
 MODULES = Path(__file__).resolve().parents[1] / "tests" / "harness" / "go"
 CACHE = Path.home() / ".cache" / "dapr-runtime-tools"
 
 
 def main() -> int:
     """Install what is missing."""
-    _install([program for program in PROGRAMS if shutil.which(program) is None])
+    _install([program for program in PROGRAMS if not _is_here(program)])
     for name, program in GO_PROGRAMS.items():
         if shutil.which(name) is None:
             _build(name, program)
     return 0
+
+
+def _is_here(program: str) -> bool:
+    # Servers are where only root's path leads.
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    return shutil.which(program, path=path) is not None
 
 
 # --- Debian -------------------------------------------------------------------------------------
@@ -64,7 +71,7 @@ def _install(missing: list[str]) -> None:
     _run([*command, "update", "-qq"])
     _run([*command, "install", "-y", "-qq", "--no-install-recommends", *packages])
     for program in missing:
-        if shutil.which(program) is None:
+        if not _is_here(program):
             print(f"{program} could not be installed; its tests are skipped", file=sys.stderr)
 
 
@@ -98,21 +105,26 @@ def _build(name: str, program: GoProgram) -> None:
         print(f"{name} is not here and neither is go; its tests are skipped", file=sys.stderr)
         return
     print(f"Building {name}, about {program.minutes} minutes, once …", flush=True)
+    binary.parent.mkdir(parents=True, exist_ok=True)
     folder = CACHE / "go" / name
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(MODULES / name, folder)
     command = ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", str(binary), program.package]
     environment = {"GOFLAGS": "-mod=mod -buildvcs=false", "CGO_ENABLED": "0", "GOWORK": "off"}
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **environment},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        print(f"{name} could not be built; its tests are skipped\n{done.stderr}", file=sys.stderr)
+    try:
+        subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment},
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_BUILD_SECONDS,
+        )
+    except subprocess.SubprocessError as error:
+        said = getattr(error, "stdout", None) or error
+        print(f"{name} could not be built; its tests are skipped\n{said}", file=sys.stderr)
         return
     stamp.write_text(wanted, encoding="utf-8")
 

@@ -18,8 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_names_are_looked_up_at_a_dns_server(tmp_path: Path) -> None:
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     for program in ("unshare", "ip", "mount", "dnsmasq"):
-        if shutil.which(program) is None:
+        if shutil.which(program, path=path) is None:
             pytest.skip(f"{program} is not installed")
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     command = (
@@ -28,7 +29,7 @@ def test_names_are_looked_up_at_a_dns_server(tmp_path: Path) -> None:
     )
     run = subprocess.run(
         ["unshare", "-rnm", "sh", "-c", command],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         capture_output=True,
         timeout=60,
     )

@@ -38,7 +38,7 @@ def test_instances_of_one_app_are_used_in_turn() -> None:
             first, second = next(seen), next(seen)
             assert {first, second} == {b"one", b"two"}
             assert [next(seen) for _ in range(8)] == [first, second] * 4
-        # It said goodbye: no call goes there any more.
+        # It is gone: no call goes there any more.
         until = time.monotonic() + 10
         while {next(seen) for _ in range(4)} != {b"one"}:
             assert time.monotonic() < until

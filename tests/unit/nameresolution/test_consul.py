@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from dataclasses import replace
@@ -13,7 +14,11 @@ from dapr_sidecar.components.metadata import SettingsError, decode_settings
 from dapr_sidecar.components.nameresolution.base import Instance
 from dapr_sidecar.components.nameresolution.consul import instances, query
 from dapr_sidecar.components.nameresolution.consul.agent import Agent, AgentError
-from dapr_sidecar.components.nameresolution.consul.cache import service_filter, signatures
+from dapr_sidecar.components.nameresolution.consul.cache import (
+    ServiceCache,
+    service_filter,
+    signatures,
+)
 from dapr_sidecar.components.nameresolution.consul.environment import completed, endpoint
 from dapr_sidecar.components.nameresolution.consul.registration import registered_id, registration
 from dapr_sidecar.components.nameresolution.consul.settings import (
@@ -425,6 +430,24 @@ def test_signatures_tell_whether_checks_changed() -> None:
     second = signatures([state | {"ServiceName": "a"}, state | {"ServiceName": "b", "Status": ""}])
     assert first["a"] == second["a"]
     assert first["b"] != second["b"]
+
+
+async def test_no_more_services_are_watched_than_a_url_can_name() -> None:
+    async def read(service: str) -> list[str]:
+        raise AssertionError(f"{service}: without an agent nothing is read")
+
+    agent = Agent(ClientSettings(address="a", scheme="http"))  # not opened: every query fails
+    cache = ServiceCache(agent, QueryOptions(), read)
+    for number in range(600):
+        cache.watch(f"app-{number}")
+    assert len(cache._watched) == 500
+    task = cache._task
+    assert task is not None
+    await asyncio.sleep(0)
+    assert not task.done()
+    await cache.close()
+    assert task.cancelled()
+    await cache.close()
 
 
 def test_certificates_are_only_skipped_when_asked(tmp_path: Path) -> None:
