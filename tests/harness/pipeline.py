@@ -40,13 +40,15 @@ class Piped:
         method: str = "GET",
         body: bytes = b"",
         peer: str = "127.0.0.1:5000",
+        more: list[Header] | None = None,
         **headers: str,
     ) -> Answer:
-        """One request; ``x_real_ip="1.2.3.4"`` is a header."""
+        """One request; ``x_real_ip="1.2.3.4"`` is a header, ``more`` are others."""
         target, _, query = path.encode().partition(b"?")
         pairs: list[Header] = [
             (name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()
         ]
+        pairs += more or []
         request = Request(method, target, query, pairs, body=body, peer=peer)
         response = await self._handler(request)
         assert isinstance(response.body, bytes)

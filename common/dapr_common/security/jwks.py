@@ -100,7 +100,7 @@ class KeySet:
         """
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.InvalidTokenError as error:
+        except (jwt.PyJWTError, RecursionError) as error:  # JSON may be nested without end
             raise TokenError("the token is malformed") from error
         failure = TokenError("no known key has signed the token")
         for candidate in await self._candidates(header.get("kid"), str(header.get("alg"))):
@@ -108,7 +108,7 @@ class KeySet:
                 return _claims(token, candidate, audience, issuer, leeway)
             except jwt.InvalidSignatureError:
                 failure = TokenError("the token's signature is wrong")
-            except jwt.InvalidTokenError as error:
+            except jwt.PyJWTError as error:
                 raise TokenError(_reason(error)) from error
         raise failure
 

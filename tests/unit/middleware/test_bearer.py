@@ -43,7 +43,10 @@ async def test_refusals(provider: StandInIdentityProvider, piped: Wrapped) -> No
         assert answer.status == 401
         assert 'error="invalid_token"' in answer.headers["www-authenticate"]
         assert token.encode() not in answer.body
-    assert (await pipe.call(authorization=f"Bearer {provider.token(exp=now - 200)}")).status == 200
+    good = f"Bearer {provider.token(exp=now - 200)}"
+    assert (await pipe.call(authorization=good)).status == 200
+    smuggled = [(b"authorization", b"Bearer forged")]
+    assert (await pipe.call(authorization=good, more=smuggled)).status == 401
 
 
 async def test_a_new_key_of_the_issuer(

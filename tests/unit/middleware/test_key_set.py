@@ -122,7 +122,9 @@ async def test_refused_signatures(opened: Opened) -> None:
     keys = await opened(text_of(key))
     claims = {"aud": "app"}
     shared = jwt.encode(claims, "k" * 32, algorithm="HS256", headers={"kid": "one"})
-    for token in (stranger.sign(claims), shared, unsigned(claims), "a.b.c", "", "x" * 9000):
+    nested = b'{"alg":"ES256","x":' + b"[" * 40_000
+    deep = base64.urlsafe_b64encode(nested).decode() + ".e30.x"
+    for token in (stranger.sign(claims), shared, unsigned(claims), deep, "a.b.c", "", "x" * 9000):
         with pytest.raises(TokenError):
             await verified(keys, token)
 

@@ -200,6 +200,13 @@ async def test_a_policy_that_fails_denies(piped: Wrapped) -> None:
     assert (await pipe.call(body=b"{", method="POST")).status == 418
 
 
+async def test_what_a_policy_prints_is_kept_for_nobody(piped: Wrapped) -> None:
+    rego = DEFAULT_DENY + 'allow { print("x"); json.unmarshal(input.request.body) }'
+    pipe = await with_policy(piped, rego, readBody="true")
+    await pipe.call(body=b"{", method="POST")
+    assert pipe.middleware._policy._engine.take_prints() == []
+
+
 @pytest.mark.parametrize("status", ["100", "999", "x"])
 async def test_settings_of_no_use(piped: Wrapped, status: str) -> None:
     with pytest.raises(SettingsError, match="defaultStatus"):

@@ -65,7 +65,11 @@ class BearerMiddleware(HttpMiddleware):
 
     def wrap(self, following: Handler) -> Handler:
         async def handle(request: Request) -> Response:
-            scheme, _, token = (request.header(b"authorization") or b"").strip().partition(b" ")
+            # One that was not looked at must not reach the app beside one that was.
+            given = [value for name, value in request.headers if name == b"authorization"]
+            if len(given) > 1:
+                return _refusal("there is more than one Authorization header", b"Bearer")
+            scheme, _, token = b"".join(given).strip().partition(b" ")
             if scheme.lower() != b"bearer" or not token:
                 return _refusal("a bearer token is needed", b"Bearer")
             try:

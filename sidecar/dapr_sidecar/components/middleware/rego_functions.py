@@ -26,7 +26,7 @@ def decode(token: Any) -> list[Any]:
     try:
         found = jwt.api_jws.PyJWS().decode_complete(token, options={"verify_signature": False})
         return [found["header"], orjson.loads(found["payload"]), found["signature"].hex()]
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
         return []
 
 
@@ -73,7 +73,7 @@ def _claims_fit(claims: dict[str, Any], wanted: dict[str, Any]) -> bool:
 def _signed(token: Any, key: Any, algorithm: str) -> bool:
     try:
         jwt.api_jws.PyJWS().decode(token, key, algorithms=[algorithm])
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
         return False
     return True
 
