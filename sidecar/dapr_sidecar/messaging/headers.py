@@ -40,7 +40,7 @@ _PERMANENT = frozenset(
     b"host,if-match,if-modified-since,if-none-match,if-schedule-tag-match,if-unmodified-since,"
     b"max-forwards,origin,pragma,referer,via,warning".split(b",")
 )
-_NOT_METADATA = _TRACE | {b"destination-app-id"}
+_NOT_METADATA = _TRACE | {b"destination-app-id", b"transfer-encoding"}
 Metadata = list[tuple[str, str | bytes]]
 
 

@@ -30,7 +30,6 @@ _NOT_FORWARDED = frozenset(
     {_TARGET, "te", "content-type", "user-agent", "grpc-timeout", "grpc-encoding"}
     | {"grpc-accept-encoding"}
 )
-_TRACE = frozenset({"grpc-trace-bin", "traceparent", "tracestate"})
 _GONE = (GrpcCode.UNAVAILABLE, GrpcCode.UNAUTHENTICATED)
 
 
@@ -157,9 +156,10 @@ def _forwarded(context: Context) -> Metadata:
     """The caller's metadata, with the running span in place of its own when there is one."""
     metadata = [pair for pair in context.metadata if pair[0] not in _NOT_FORWARDED]
     span = current_span.get()
-    if span is None or not span.context.valid:
+    if span is None or not (trace := trace_metadata(span)):
         return metadata
-    return [pair for pair in metadata if pair[0] not in _TRACE] + trace_metadata(span)
+    replaced = {name for name, _ in trace}
+    return [pair for pair in metadata if pair[0] not in replaced] + trace
 
 
 def _target(context: Context) -> str:

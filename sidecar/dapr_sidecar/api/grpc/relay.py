@@ -49,24 +49,18 @@ async def relayed(
     messages: AsyncIterator[bytes], context: Context, upstream: Upstream
 ) -> AsyncGenerator[bytes, None]:
     """Both directions at once, with the back-pressure of either end."""
-    pump = asyncio.create_task(_pump(messages, upstream.call), name="grpc-proxy")
+    sent = _Input(messages, kept=False)
     try:
+        await sent.go_to(upstream.call)
         async for message in _answers(context, upstream):
             yield message
+    except RpcError as error:
+        if sent.error is None:
+            raise
+        raise sent.error from error
     finally:
-        pump.cancel()
         upstream.close()
-        await asyncio.wait([pump])
-
-
-async def _pump(messages: AsyncIterator[bytes], call: Call) -> None:
-    try:
-        async for message in messages:
-            await call.send(message)
-        await call.half_close()
-    except RpcError:
-        # Either end gave up. The answer side tells the client; the app must hear of it, too.
-        call.cancel()
+        await sent.stop()
 
 
 async def _answers(context: Context, upstream: Upstream) -> AsyncGenerator[bytes, None]:
@@ -112,33 +106,39 @@ class _Input:
     async def _run(self) -> None:
         try:
             async for message in self._messages:
-                if self._kept:
-                    self._check()
-                    self._first = message
-                await self._send(message)
-            self._ended = True
-            assert self._call is not None
-            await self._call.half_close()
+                self._keep(message)
+                if not await self._send(message):
+                    return
         except RpcError as error:
+            # The client gave up, or went too far. The app must hear of it, too.
             self.error = error
-            assert self._call is not None
-            self._call.cancel()
+            self._current.cancel()
+            return
+        self._ended = True
+        await self._current.half_close()
 
-    def _check(self) -> None:
-        if self._first is not None:
+    def _keep(self, message: bytes) -> None:
+        if self._kept and self._first is not None:
             raise RpcError(
                 GrpcCode.FAILED_PRECONDITION,
                 "cannot use resiliency policies with retries on streaming RPCs",
             )
+        self._first = message if self._kept else None
 
-    async def _send(self, message: bytes) -> None:
-        assert self._call is not None
+    async def _send(self, message: bytes) -> bool:
+        """Whether there may be more to send."""
         try:
-            await self._call.send(message)
+            await self._current.send(message)
         except RpcError:
-            if not self._kept:
-                raise
-            # This attempt is over; the next one begins with the message.
+            # The call is over, and its answer says why. Where there is another attempt it
+            # begins with what was kept.
+            return self._kept
+        return True
+
+    @property
+    def _current(self) -> Call:
+        assert self._call is not None
+        return self._call
 
     async def stop(self) -> None:
         """Send no more."""
