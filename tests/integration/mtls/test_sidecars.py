@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from harness.http_call import call
+from harness.identified import identified
 from harness.identities import Authority
 from harness.programs import free_port
 from harness.raw_app import RawApp, RawRequest
-from harness.sentry import Sentry, identified
+from harness.sentry import Sentry
 from harness.sidecar import Sidecar
 from harness.sidecar_pair import names_in
 
@@ -75,7 +76,7 @@ def test_the_internal_port_shows_its_identity_and_asks_for_one(
 ) -> None:
     with identified(sentry, "mtls-shown", app_port=app.port, config=names_in(tmp_path)) as sidecar:
         with (
-            _handshake(sidecar.internal_port, sentry.anchors) as anonymous,
+            _handshake(sidecar.internal_port, sentry.anchors_pem.decode()) as anonymous,
             pytest.raises(ssl.SSLError, match="certificate required"),
         ):
             anonymous.recv(1)
@@ -158,7 +159,7 @@ def test_without_sentry_a_sidecar_waits_and_says_so(sentry: Sentry) -> None:
         Sidecar(
             "mtls-waits",
             flags=["--enable-mtls", f"--sentry-address=127.0.0.1:{port}"],
-            env={"DAPR_TRUST_ANCHORS": sentry.anchors},
+            env={"DAPR_TRUST_ANCHORS": sentry.anchors_pem.decode()},
             ready="",
         ) as sidecar,
     ):
@@ -169,8 +170,8 @@ def test_without_sentry_a_sidecar_waits_and_says_so(sentry: Sentry) -> None:
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        (["--control-plane-trust-domain=cluster.local"], "unexpected SPIFFE ID"),
-        (["--control-plane-namespace=dapr-system"], "trust domain and namespace"),
+        (["--control-plane-trust-domain=localhost"], "unexpected SPIFFE ID"),
+        (["--control-plane-namespace=default"], "trust domain and namespace"),
     ],
 )
 def test_a_wrong_sentry_ends_the_start(sentry: Sentry, flags: list[str], text: str) -> None:
