@@ -284,39 +284,6 @@ async def test_broken_streams_are_refused(
         await channel.close()
 
 
-async def test_old_peers_are_called_unary() -> None:
-    """A peer that knows CallLocal only still works, unless the body cannot be sent again."""
-
-    async def call_local(
-        request: internals.InternalInvokeRequest, context: Context
-    ) -> internals.InternalInvokeResponse:
-        answer = internals.InternalInvokeResponse()
-        answer.status.code = 200
-        answer.message.data.value = request.message.data.value.upper()
-        return answer
-
-    async with pair() as (a1, a2):
-        del a2.internal.server.methods[(SERVICE + "CallLocalStream").encode()]
-        a2.internal.server.fallback = None
-        a2.internal.server.add(
-            Method(
-                SERVICE + "CallLocal",
-                "unary_unary",
-                internals.InternalInvokeRequest,
-                internals.InternalInvokeResponse,
-                call_local,
-            )
-        )
-        assert (await a1.call("POST", "/v1.0/invoke/a2/method/x", [], b"abc"))[2] == b"ABC"
-
-        async def body() -> AsyncIterator[bytes]:
-            yield b"abc"
-
-        status, _, answer = await a1.call("POST", "/v1.0/invoke/a2/method/x", [], body())
-        assert status == 500
-        assert b"does not support streaming-based service invocation" in answer
-
-
 # --- proxying -----------------------------------------------------------------------------------
 
 
