@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -14,6 +16,7 @@ from harness.stand_in_identity_provider import SigningKey
 from dapr_sidecar.components.metadata import SettingsError
 from dapr_sidecar.components.middleware.opa import OpaMiddleware
 from dapr_sidecar.components.middleware.rego import Policy, PolicyError
+from dapr_sidecar.components.registry import UnknownComponentError, component_class
 
 DEFAULT_DENY = "package http\ndefault allow = false\n"
 SECRET = "k" * 32
@@ -205,6 +208,31 @@ async def test_what_a_policy_prints_is_kept_for_nobody(piped: Wrapped) -> None:
     pipe = await with_policy(piped, rego, readBody="true")
     await pipe.call(body=b"{", method="POST")
     assert pipe.middleware._policy._engine.take_prints() == []
+
+
+async def test_a_fake_engine_that_panics_denies(piped: Wrapped) -> None:
+    class PanicException(BaseException):
+        """What the engine's binding raises for a defect of its own; none is known to ask for."""
+
+    def panic(_: object) -> None:
+        raise PanicException("index out of range")
+
+    pipe = await with_policy(piped, DEFAULT_DENY + "allow { true }")
+    engine = pipe.middleware._policy._engine
+    pipe.middleware._policy._engine = SimpleNamespace(
+        set_input=engine.set_input, eval_rule=panic, take_prints=engine.take_prints
+    )
+    assert (await pipe.call()).status == 403
+
+
+def test_a_missing_engine_is_told_by_the_name_it_is_installed_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "regorus", None)
+    for name in ("rego", "opa"):
+        monkeypatch.delitem(sys.modules, f"dapr_sidecar.components.middleware.{name}")
+    with pytest.raises(UnknownComponentError, match="package 'gordon-to-regorus'"):
+        component_class("middleware.http.opa", "v1")
 
 
 @pytest.mark.parametrize("status", ["100", "999", "x"])

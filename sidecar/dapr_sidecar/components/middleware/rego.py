@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import regorus
-
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.middleware.rego_functions import FUNCTIONS
+
+try:
+    import regorus
+except ModuleNotFoundError as error:  # told to the user by the name it is installed by
+    raise ModuleNotFoundError(str(error), name="gordon-to-regorus") from error
 
 _LOG = get_logger("dapr.contrib")
 _FILE = "policy.rego"
