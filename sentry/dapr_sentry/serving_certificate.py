@@ -38,7 +38,7 @@ class ServingCertificate:
     def install(self, ca: CertificateAuthority) -> None:
         """Present a certificate of this authority. Raises ``ServingCertificateError``."""
         now = datetime.now(UTC)
-        key = new_private_key("ed25519")
+        key = new_private_key("ecdsa")  # some TLS libraries take no Ed25519 from servers
         try:
             issued = ca.issue(self._identity, key.public_key(), now)
             chain = (issued.leaf, *ca.bundle.intermediates)
