@@ -67,6 +67,7 @@ class Sentry(Program):
         self.credentials = self.folder / "credentials"
         self.config = self.folder / "config.yaml"
         self._ready = ready
+        self.known_anchors: bytes | None = None
         self.configure(mtls or {})
         if bundle is not None:
             self.put(bundle)
@@ -103,8 +104,8 @@ class Sentry(Program):
 
     @property
     def anchors_pem(self) -> bytes:
-        """``ca.crt`` as it is now."""
-        return (self.credentials / "ca.crt").read_bytes()
+        """What clients trust: ``ca.crt`` as it is now, unless a test sets ``known_anchors``."""
+        return self.known_anchors or (self.credentials / "ca.crt").read_bytes()
 
     def is_ready(self) -> bool:
         return not self._ready or self.health() == 200
