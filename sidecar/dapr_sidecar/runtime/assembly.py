@@ -345,6 +345,7 @@ class Sidecar:
         """
         self.readiness.unready("runtime")
         await _finish("deliveries", self.stop_feeding())
+        await _finish("name resolution", self._invocation.withdraw())
         self._servers.stop_listening()
         await _finish("servers", self._servers.close(grace if grace is not None else _WITHOUT_END))
         await _finish("service invocation", self._invocation.close())

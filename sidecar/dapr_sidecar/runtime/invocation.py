@@ -95,8 +95,13 @@ class InvocationParts:
             _LOG.error("name resolution could not be started, invocation will fail: %s", error)
         self.block.start(self._resolver)
 
+    async def withdraw(self) -> None:
+        """Have nobody find this sidecar any more."""
+        if self._resolver is not None:
+            await self._resolver.withdraw()
+
     async def close(self) -> None:
-        """Withdraw from name resolution and cut connections to others."""
+        """Close the name resolver and cut connections to others."""
         if self._resolver is not None:
             await self._resolver.close()
         await self.block.close()

@@ -24,7 +24,10 @@ class Resolver(Component):
     """Required of every name resolver. Settings come from the Configuration, not a manifest."""
 
     async def register(self, instance: Instance) -> None:
-        """Announce this sidecar; withdrawn by ``close``."""
+        """Announce this sidecar until ``withdraw``."""
+
+    async def withdraw(self) -> None:
+        """Take the announcement back; others are still found. ``close`` does it, too."""
 
     @abstractmethod
     async def resolve(self, app_id: str, namespace: str, port: int) -> str:

@@ -128,7 +128,7 @@ class SqliteResolver(Resolver):
     def forget(self, app_id: str, namespace: str, address: str) -> None:
         self._known.pop(app_id, None)
 
-    async def close(self) -> None:
+    async def withdraw(self) -> None:
         """Take the registration back."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
@@ -141,6 +141,9 @@ class SqliteResolver(Resolver):
             except (DatabaseError, TimeoutError) as error:
                 _LOG.warning("the registration of this host could not be removed: %s", error)
             self._address = ""
+
+    async def close(self) -> None:
+        await self.withdraw()
         await self._database.close()
 
     # --- in the database's thread -----------------------------------------------------------

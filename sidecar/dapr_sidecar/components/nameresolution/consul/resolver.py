@@ -63,16 +63,19 @@ class ConsulResolver(Resolver):
         if self._cache is not None:
             self._cache.forget(app_id)
 
-    async def close(self) -> None:
+    async def withdraw(self) -> None:
         """Take the registration back when the settings say so."""
-        if self._cache is not None:
-            await self._cache.close()
         service_id, self._service_id = self._service_id, ""
         if service_id and self._options.self_deregister:
             try:
                 await self._agent.deregister(service_id)
             except AgentError as error:
                 _LOG.warning("consul: %s stays registered: %s", service_id, error)
+
+    async def close(self) -> None:
+        await self.withdraw()
+        if self._cache is not None:
+            await self._cache.close()
         await self._agent.close()
 
     async def _read(self, app_id: str, options: QueryOptions) -> list[str]:

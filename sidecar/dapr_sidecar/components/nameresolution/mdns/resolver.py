@@ -41,6 +41,7 @@ class MdnsResolver(Resolver):
         self._cache = AddressCache()
         self._browsing: dict[str, asyncio.Future[None]] = {}
         self._own: records.Announcement | None = None
+        self._announcing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -58,7 +59,15 @@ class MdnsResolver(Resolver):
         address = await _numeric(instance.host_address)
         self._own = records.announcement(instance.app_id, hostname, address, instance.internal_port)
         dns.labels_of(self._own.instance)  # a name that is too long is told at the start
-        self._spawn(self._announce(self._own))
+        self._announcing = self._spawn(self._announce(self._own))
+
+    async def withdraw(self) -> None:
+        """Say goodbye."""
+        if self._announcing is not None:
+            self._announcing.cancel()
+        if self._own is not None:
+            self._send(self._own.goodbye())
+            self._own = None
 
     async def resolve(self, app_id: str, namespace: str, port: int) -> str:
         """An address of the app, from the cache or by asking for up to a second."""
@@ -73,15 +82,13 @@ class MdnsResolver(Resolver):
         self._cache.forget(app_id, address)
 
     async def close(self) -> None:
-        """Say goodbye and leave the groups."""
+        """Leave the groups."""
+        await self.withdraw()
         tasks, self._tasks = self._tasks, set()
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        if self._own is not None:
-            self._send(self._own.goodbye())
-            self._own = None
         links, self._links = self._links, []
         for link in links:
             link.close()
@@ -170,10 +177,11 @@ class MdnsResolver(Resolver):
         for link in self._links:
             link.send(data)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 async def _numeric(host: str) -> str:
