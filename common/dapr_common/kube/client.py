@@ -224,7 +224,10 @@ class KubeClient:
                 allow_redirects=False,  # the token goes to this server only
                 **options,
             ) as response:
-                yield response
+                try:
+                    yield response
+                finally:
+                    _cut(response)
         except TimeoutError as error:
             raise UnreachableError(f"{what}: no answer within {timeout.total:g}s") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -243,6 +246,13 @@ class KubeClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._open
+
+
+def _cut(response: aiohttp.ClientResponse) -> None:
+    """An answer not read to its end, such as a watch's: the peer's goodbye is not waited for."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 def _narrowing(selection: Selection) -> dict[str, str]:
