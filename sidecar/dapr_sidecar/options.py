@@ -82,7 +82,6 @@ class Options:
     control_plane_namespace: str
     control_plane_trust_domain: str
     trust_anchors: str
-    sentry_token_file: str | None
     sentry_local_identity: str
     jwt_audiences: tuple[str, ...]
     placement_addresses: tuple[str, ...]
@@ -182,7 +181,6 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
             parsed, "control-plane-trust-domain", environment, "DAPR_CONTROLPLANE_TRUST_DOMAIN"
         ),
         trust_anchors=environment.get("DAPR_TRUST_ANCHORS", ""),
-        sentry_token_file=environment.get("DAPR_SENTRY_TOKEN_FILE"),
         sentry_local_identity=environment.get("SENTRY_LOCAL_IDENTITY", ""),
         jwt_audiences=tuple(parsed.texts("sentry-request-jwt-audiences")),
         placement_addresses=_csv(parsed.text("placement-host-address")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import ssl
 from collections.abc import Callable
@@ -66,6 +67,9 @@ class IdentitySource:
         """Check sentry and peers against these anchors from now on."""
         self._anchors = anchors
         self._contexts.trust(anchors)
+        if self._svid is not None:
+            self._svid = dataclasses.replace(self._svid, anchors=anchors)
+            self._contexts.install(self._svid)
 
     async def fetch_initial(self) -> None:
         """Get the first identity, waiting for a sentry that is not there yet.

@@ -82,7 +82,7 @@ class Sidecar:
         )
         self._channel = self._context.channel = self._make_channel()
         self._blocks = BuildingBlocks(self._context, options)
-        self._security = self._make_security()
+        self._security = self._make_security(environment)
         among_peers = self._security if options.enable_mtls else None
         self._invocation = InvocationParts(
             self._context, options, self._telemetry.grpc, among_peers
@@ -104,14 +104,14 @@ class Sidecar:
 
     # --- parts ------------------------------------------------------------------------------
 
-    def _make_security(self) -> SidecarSecurity | None:
+    def _make_security(self, environment: Mapping[str, str]) -> SidecarSecurity | None:
         """In a cluster there is an identity for the control plane even when peers want none."""
         options = self.options
         if not options.enable_mtls and options.mode != "kubernetes":
             return None
         from dapr_sidecar.runtime.security import SidecarSecurity  # X.509 costs memory
 
-        return SidecarSecurity(options, self._telemetry.registry)
+        return SidecarSecurity(options, environment, self._telemetry.registry)
 
     def _make_channel(self) -> HttpChannel | AppGrpcChannel | None:
         options = self.options

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
+from collections.abc import Mapping
 
 from dapr_common.observe.metrics import Registry
 from dapr_common.security.errors import SecuritySettingsError
+from dapr_common.security.proof import proof_of
 from dapr_common.security.sentry_client import IdentityRequest
 from dapr_common.security.source import IdentitySource
 from dapr_common.security.spiffe import SpiffeError, SpiffeId
 from dapr_common.security.tls import TlsContexts, peer_id
 from dapr_common.security.x509 import CertificateError, read_certificates
-from dapr_common.wire.dapr.proto.sentry.v1 import sentry_pb2 as pb
 from dapr_sidecar.options import Options
 from dapr_sidecar.telemetry.security import SecurityMetrics
 
-_POD_TOKENS = (
-    Path("/var/run/secrets/dapr.io/sentrytoken/token"),
-    Path("/var/run/secrets/kubernetes.io/serviceaccount/token"),
-)
 _SENTRY = "dapr-sentry"
 
 
 class SidecarSecurity:
     """Identity and TLS of one sidecar. Raises ``SecuritySettingsError``."""
 
-    def __init__(self, options: Options, registry: Registry) -> None:
+    def __init__(
+        self, options: Options, environment: Mapping[str, str], registry: Registry
+    ) -> None:
         self.contexts = TlsContexts()
         anchors = options.trust_anchors.encode()
         if not anchors.strip():
@@ -38,7 +36,7 @@ class SidecarSecurity:
         except CertificateError as error:
             raise SecuritySettingsError(f"DAPR_TRUST_ANCHORS cannot be used: {error}") from error
         self.source = IdentitySource(
-            _request(options), trusted, self.contexts, SecurityMetrics(registry)
+            _request(options, environment), trusted, self.contexts, SecurityMetrics(registry)
         )
 
     def client_context(self) -> ssl.SSLContext:
@@ -56,7 +54,7 @@ class SidecarSecurity:
         return str(peer_id(peer))
 
 
-def _request(options: Options) -> IdentityRequest:
+def _request(options: Options, environment: Mapping[str, str]) -> IdentityRequest:
     if not options.sentry_address:
         raise SecuritySettingsError(
             "mutual TLS needs a certificate authority: give its host:port with --sentry-address"
@@ -68,31 +66,13 @@ def _request(options: Options) -> IdentityRequest:
         raise SecuritySettingsError(
             f"--control-plane-trust-domain and --control-plane-namespace cannot be used: {error}"
         ) from error
-    validator, token_file = _token(options)
+    proof = proof_of(environment, in_cluster=options.mode == "kubernetes")
     return IdentityRequest(
         app_id=options.sentry_local_identity or options.app_id,
         namespace=options.namespace or "default",
         sentry_address=options.sentry_address,
         sentry_id=sentry,
-        validator=validator,
-        token_file=token_file,
+        validator=proof.validator,
+        token_file=proof.token_file,
         audiences=options.jwt_audiences,
     )
-
-
-def _token(options: Options) -> tuple[pb.SignCertificateRequest.TokenValidator, Path | None]:
-    """How this sidecar proves itself, and with which file."""
-    in_cluster = options.mode == "kubernetes"
-    if options.sentry_token_file is not None:
-        if not options.sentry_token_file:
-            raise SecuritySettingsError(
-                "DAPR_SENTRY_TOKEN_FILE is empty: name the file of the token, or unset it"
-            )
-        kind = (
-            pb.SignCertificateRequest.KUBERNETES if in_cluster else pb.SignCertificateRequest.JWKS
-        )
-        return kind, Path(options.sentry_token_file)
-    if in_cluster:
-        found = next((path for path in _POD_TOKENS if path.exists()), _POD_TOKENS[0])
-        return pb.SignCertificateRequest.KUBERNETES, found
-    return pb.SignCertificateRequest.UNKNOWN, None

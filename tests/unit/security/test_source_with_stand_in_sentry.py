@@ -6,18 +6,16 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from harness.identities import Authority
+from harness.stand_in_sentry import APP, HOUR, SENTRY, Events, Said, StandInSentry
 
 from dapr_common.errors import GrpcCode
-from dapr_common.grpc.context import Context
 from dapr_common.grpc.errors import RpcError
-from dapr_common.grpc.server import GrpcServer, Method
 from dapr_common.security.errors import IdentityError
 from dapr_common.security.sentry_client import IdentityRequest
 from dapr_common.security.source import IdentitySource
@@ -26,78 +24,6 @@ from dapr_common.security.svid import Svid
 from dapr_common.security.tls import TlsContexts
 from dapr_common.security.x509 import write_certificates
 from dapr_common.wire.dapr.proto.sentry.v1 import sentry_pb2 as pb
-
-_SENTRY = "spiffe://localhost/ns/default/dapr-sentry"
-_APP = "spiffe://public/ns/default/app"
-_HOUR = timedelta(hours=1)
-
-
-class StandInSentry:
-    """Signs what it is asked for; ``answers`` go out first, one per request."""
-
-    def __init__(self) -> None:
-        self.issuer = Authority.root().intermediate()
-        self.contexts = TlsContexts()
-        self.contexts.install(self.issuer.svid(_SENTRY))
-        self.requests: list[pb.SignCertificateRequest] = []
-        self.asked = asyncio.Condition()
-        self.answers: list[pb.SignCertificateResponse | RpcError] = []
-        self.life = _HOUR
-        self.uri = _APP
-        self.anchors: tuple[x509.Certificate, ...] = (self.issuer.top(),)
-        self.address = ""
-
-    async def sign(
-        self, request: pb.SignCertificateRequest, context: Context
-    ) -> pb.SignCertificateResponse:
-        async with self.asked:
-            self.requests.append(request)
-            self.asked.notify_all()
-        if not self.answers:
-            return self.answer(request)
-        answer = self.answers.pop(0)
-        if isinstance(answer, RpcError):
-            raise answer
-        return answer
-
-    def answer(self, request: pb.SignCertificateRequest) -> pb.SignCertificateResponse:
-        csr = x509.load_pem_x509_csr(request.certificate_signing_request)
-        key = csr.public_key()
-        leaf = self.issuer.certify(key, uris=(self.uri,), life=self.life)
-        return pb.SignCertificateResponse(
-            workload_certificate=write_certificates((leaf, *self.issuer.chain())),
-            trust_chain_certificates=[write_certificates(self.anchors)],
-        )
-
-    @asynccontextmanager
-    async def serving(self, port: int) -> AsyncIterator[None]:
-        types = pb.SignCertificateRequest, pb.SignCertificateResponse
-        server = GrpcServer(max_receive_bytes=4 << 20)
-        server.add(
-            Method("/dapr.proto.sentry.v1.CA/SignCertificate", "unary_unary", *types, self.sign)
-        )
-        bound = await server.listen_tcp("127.0.0.1", port, ssl=self.contexts.server)
-        self.address = f"127.0.0.1:{bound}"
-        try:
-            yield
-        finally:
-            await server.close(0)
-
-    async def wait_for(self, count: int) -> None:
-        async with self.asked:
-            await self.asked.wait_for(lambda: len(self.requests) >= count)
-
-
-class Events:
-    def __init__(self) -> None:
-        self.first: list[str] = []
-        self.later: list[str] = []
-
-    def initialised(self, reason: str = "") -> None:
-        self.first.append(reason)
-
-    def rotated(self, reason: str = "") -> None:
-        self.later.append(reason)
 
 
 @pytest.fixture
@@ -112,7 +38,7 @@ def source(
     events: Events | None = None,
     changed: Callable[[Svid], None] | None = None,
     *,
-    sentry_id: str = _SENTRY,
+    sentry_id: str = SENTRY,
     token_file: Path | None = None,
     anchors: tuple[x509.Certificate, ...] = (),
     audiences: tuple[str, ...] = (),
@@ -143,7 +69,7 @@ async def test_what_is_asked_and_what_comes_of_it(sentry: StandInSentry, tmp_pat
     )
     assert b"BEGIN CERTIFICATE REQUEST" in request.certificate_signing_request
     assert seen == [made.svid]
-    assert str(made.svid.id) == _APP
+    assert str(made.svid.id) == APP
     assert len(made.svid.chain) == 2
     assert events.first == [""]
 
@@ -165,7 +91,7 @@ async def test_renewal_half_way_through_a_life(sentry: StandInSentry) -> None:
     running = asyncio.create_task(made.run())
     await sentry.wait_for(2)
     before_the_end = first.not_after - datetime.now(UTC)
-    sentry.life = _HOUR
+    sentry.life = HOUR
     await sentry.wait_for(3)
     running.cancel()
     assert timedelta(seconds=0.5) < before_the_end < timedelta(seconds=2.5)
@@ -200,7 +126,7 @@ async def test_new_trust_anchors_come_with_a_certificate(sentry: StandInSentry) 
     assert made.svid.anchors == sentry.anchors
     # From here on sentry may have the other root only.
     sentry.issuer, sentry.anchors = other.intermediate(), (other.certificate,)
-    sentry.contexts.install(sentry.issuer.svid(_SENTRY))
+    sentry.contexts.install(sentry.issuer.svid(SENTRY))
     await made.fetch_initial()
     assert made.svid.anchors == (other.certificate,)
 
@@ -229,21 +155,7 @@ async def test_a_sentry_that_is_not_there_yet_is_waited_for(
     async with sentry.serving(port):
         await waiting
     caplog.handler.removeFilter(said)
-    assert str(made.svid.id) == _APP
-
-
-class Said(logging.Filter):
-    """Sets an event once a text was logged."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.text = text
-        self.event = asyncio.Event()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if self.text in record.getMessage():
-            self.event.set()
-        return True
+    assert str(made.svid.id) == APP
 
 
 @pytest.mark.parametrize(
@@ -302,7 +214,7 @@ async def test_a_token_file_without_a_token(
 
 
 async def test_answers_that_peers_would_refuse(sentry: StandInSentry) -> None:
-    sound = sentry.issuer.svid(_APP)
+    sound = sentry.issuer.svid(APP)
     cases = {
         "no certificates in PEM form": pb.SignCertificateResponse(workload_certificate=b"nothing"),
         "for another key": pb.SignCertificateResponse(
@@ -316,12 +228,12 @@ async def test_answers_that_peers_would_refuse(sentry: StandInSentry) -> None:
     sentry.uri = "spiffe://public/ns/default/other"
     with pytest.raises(IdentityError, match="for another workload"):
         await source(sentry).fetch_initial()
-    sentry.uri, sentry.life = _APP, -timedelta(seconds=1)
+    sentry.uri, sentry.life = APP, -timedelta(seconds=1)
     events = Events()
     with pytest.raises(IdentityError, match="has expired"):
         await source(sentry, events).fetch_initial()
     assert events.first == ["invalid_ts"]
-    sentry.life, sentry.anchors = _HOUR, (Authority.root("stranger").certificate,)
+    sentry.life, sentry.anchors = HOUR, (Authority.root("stranger").certificate,)
     with pytest.raises(IdentityError, match="signed by no trust anchor"):
         await source(sentry).fetch_initial()
 
