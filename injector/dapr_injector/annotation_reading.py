@@ -14,6 +14,8 @@ _ELSEWHERE: Mapping[str, str] = {
     "control-plane": "belongs to Dapr's own pods, sentry refuses others that have it",
 }
 _LONGEST_SHOWN = 60
+_MOST_STRANGERS = 10
+_SIMILAR = 0.75
 
 Warn = Callable[[str], None]
 
@@ -25,31 +27,36 @@ def read(values: Mapping[str, str], warn: Warn) -> Annotations:
         if not key.startswith(PREFIX) or (entry := TABLE.get(key.removeprefix(PREFIX))) is None:
             continue
         attribute, declared = entry
-        try:
-            found[attribute] = declared.kind.read(text)
-        except ValueError:
-            warn(f"{key} is {shown(text)}, ignored: expected {declared.kind.expected}")
-            continue
-        if not declared.kind.accepts(text):
-            kind = declared.kind
-            warn(f"{key} is {shown(text)}, {kind.consequence}: expected {kind.expected}")
+        kind = declared.kind
         if declared.replaced_by:
             warn(f"{key} is deprecated, use {PREFIX}{declared.replaced_by}")
+        try:
+            found[attribute] = kind.read(text)
+        except ValueError:
+            warn(f"{key} is {shown(text)}, ignored: expected {kind.expected}")
+            continue
+        if not kind.accepts(text):
+            warn(f"{key} is {shown(text)}, {kind.consequence}: expected {kind.expected}")
     return Annotations(**found)
 
 
 def warn_of_strangers(values: Mapping[str, str], warn: Warn) -> None:
     """Say which annotations are none of Dapr's, or not for pods."""
-    for key in values:
-        name = key.removeprefix(PREFIX)
-        if name == key or name in TABLE:
-            continue
-        if name in _ELSEWHERE:
-            warn(f"{key} {_ELSEWHERE[name]}")
-            continue
-        near = difflib.get_close_matches(name.lower()[:_LONGEST_SHOWN], TABLE, 1, 0.75)
-        hint = f", did you mean {PREFIX}{near[0]}?" if near else ""
-        warn(f"unknown annotation {PREFIX}{name[:_LONGEST_SHOWN]}{hint}")
+    names = [key.removeprefix(PREFIX) for key in values if key.startswith(PREFIX)]
+    strangers = [name for name in names if name not in TABLE]
+    for name in strangers[:_MOST_STRANGERS]:
+        warn(_describe(name))
+    if (more := len(strangers) - _MOST_STRANGERS) > 0:
+        warn(f"{more} more {PREFIX} annotations are unknown")
+
+
+def _describe(name: str) -> str:
+    if name in _ELSEWHERE:
+        return f"{PREFIX}{name} {_ELSEWHERE[name]}"
+    name = name[:_LONGEST_SHOWN]
+    near = difflib.get_close_matches(name.lower(), TABLE, 1, _SIMILAR)
+    hint = f", did you mean {PREFIX}{near[0]}?" if near else ""
+    return f"unknown annotation {PREFIX}{name}{hint}"
 
 
 def shown(text: str) -> str:

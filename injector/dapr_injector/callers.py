@@ -99,7 +99,10 @@ class Callers:
 
 def _expression(glob: str) -> str:
     """A glob as a regular expression; no wildcard matches a slash. Raises ``PatternError``."""
-    expression = "".join(map(_part, _TOKENS.findall(glob)))
+    pieces = _TOKENS.findall(glob)
+    if "[" in pieces:
+        raise PatternError(f'"{glob}": a set that begins with [ has no end')
+    expression = "".join(map(_part, pieces))
     try:
         re.compile(expression)
     except re.error as error:
@@ -110,8 +113,6 @@ def _expression(glob: str) -> str:
 def _part(piece: str) -> str:
     if piece in "*?":
         return "[^/]*" if piece == "*" else "[^/]"
-    if piece == "[":
-        raise PatternError("a set that begins with [ has no end")
     if piece.startswith("["):
         members = _SPECIAL_IN_SETS.sub(r"\\\g<0>", piece[1:-1])
         return f"(?!/)[{members}]"

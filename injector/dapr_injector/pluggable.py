@@ -16,7 +16,7 @@ from dapr_injector.injection import Injection
 from dapr_injector.pod import LONGEST_LABEL, SIDECAR, InjectionError, is_label, name_of, objects
 from dapr_injector.volumes import component_sockets_mount
 
-_NOT_IN_LABELS = re.compile(r"[^a-z0-9]+")
+_NOT_IN_LABELS = re.compile(r"[^-a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,8 @@ def _declared(injection: Injection) -> Iterator[KubeObject]:
 def _parse(text: str, component: str, warn: Warn) -> KubeObject | None:
     try:
         container = orjson.loads(text)
-        if not isinstance(container, dict) or not isinstance(container.get("image"), str):
+        image = container.get("image") if isinstance(container, dict) else None
+        if not image or not isinstance(image, str):
             raise InjectionError("expected a container with an image")
         for key in ("env", "volumeMounts"):
             objects(container, key)

@@ -59,7 +59,7 @@ def objects(parent: KubeObject, key: str) -> list[KubeObject]:
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise InjectionError(f"{key} of the pod is malformed: expected a list of objects")
+        raise InjectionError(f"{key} is malformed: expected a list of objects")
     return value
 
 
@@ -96,5 +96,5 @@ def _as_object(value: object, what: str) -> dict[str, Any]:
 def _texts(metadata: KubeObject, key: str) -> dict[str, str]:
     value = _as_object(metadata.get(key) or {}, f"metadata.{key}")
     if not all(isinstance(text, str) for text in value.values()):
-        raise InjectionError(f"metadata.{key} of the pod is malformed: expected texts")
+        raise InjectionError(f"metadata.{key} is malformed: expected texts")
     return value

@@ -136,7 +136,8 @@ def find_cluster_domain(resolv_conf: Path) -> str:
     except OSError:
         lines = []
     for line in lines:
-        for word in line.split()[1:] if line.startswith("search") else ():
+        keyword, *domains = line.split() or [""]
+        for word in domains if keyword == "search" else ():
             if word.startswith("svc.") and (domain := word.removeprefix("svc.").rstrip(".")):
                 return domain
     return "cluster.local"
