@@ -54,6 +54,7 @@ class _Seen:
 class KubernetesStore(BundleStore):
     """``mounted`` is the directory the chart mounts the Secret at: it tells of changes.
 
+    ``beside`` are other objects that ``changes`` follows, such as the Configuration.
     ``settle_seconds`` is how long ``load`` waits when Secret and ConfigMap disagree. They are
     written one after the other, by another sentry as by whoever rotates by hand; only when they
     stay different is what is stored not used.
@@ -66,6 +67,7 @@ class KubernetesStore(BundleStore):
         names: FileNames,
         *,
         mounted: Path | None = None,
+        beside: Selection | None = None,
         settle_seconds: float = _SETTLE_SECONDS,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
@@ -73,6 +75,7 @@ class KubernetesStore(BundleStore):
         self._namespace = namespace
         self._names = names
         self._mounted = mounted
+        self._beside = beside
         self._settle_seconds = settle_seconds
         self._look_seconds = look_seconds
         self._seen: _Seen | None = None
@@ -119,11 +122,8 @@ class KubernetesStore(BundleStore):
 
         The chart lets nobody watch the Secret itself. A change counts once both objects agree.
         """
-        selection = Selection(CONFIG_MAPS, self._namespace, fields=f"metadata.name={NAME}")
-        informer = Informer(self._client, selection, _data)
-        changed = asyncio.Event()
-        informer.on_change(lambda _: changed.set())
-        following = asyncio.get_running_loop().create_task(informer.run(), name="follow the bundle")
+        changed, beside_changed = asyncio.Event(), asyncio.Event()
+        following = self._follow(changed, beside_changed)
         try:
             with watching(changed, _LOG) as follow:
                 while True:
@@ -132,11 +132,28 @@ class KubernetesStore(BundleStore):
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(changed.wait(), self._look_seconds)
                     changed.clear()
-                    if await self._is_other():
+                    if beside_changed.is_set() or await self._is_other():
+                        beside_changed.clear()
                         yield
         finally:
-            following.cancel()
-            await asyncio.wait([following])
+            for task in following:
+                task.cancel()
+            await asyncio.wait(following)
+
+    def _follow(
+        self, changed: asyncio.Event, beside_changed: asyncio.Event
+    ) -> list[asyncio.Task[None]]:
+        """Follow in the background: every change sets the first event, some the second, too."""
+        own = Selection(CONFIG_MAPS, self._namespace, fields=f"metadata.name={NAME}")
+        informers = [Informer(self._client, own, _data)]
+        if self._beside is not None:
+            beside = Informer(self._client, self._beside, lambda body: body.get("spec") or {})
+            beside.on_change(lambda _: beside_changed.set())
+            informers.append(beside)
+        for informer in informers:
+            informer.on_change(lambda _: changed.set())
+        loop = asyncio.get_running_loop()
+        return [loop.create_task(one.run(), name="follow the bundle") for one in informers]
 
     # --- the two objects --------------------------------------------------------------------
 

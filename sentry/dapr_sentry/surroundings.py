@@ -67,6 +67,7 @@ class Cluster(Surroundings):
     def __init__(self, settings: Settings) -> None:
         """Raises ``LoginError``."""
         from dapr_common.kube.client import KubeClient
+        from dapr_common.kube.kinds import CONFIGURATIONS, Selection
         from dapr_common.kube.login import find_login
         from dapr_sentry.kubernetes_store import KubernetesStore
 
@@ -74,7 +75,11 @@ class Cluster(Surroundings):
         self.client = KubeClient(find_login(settings.kubeconfig))
         namespace = settings.identity.namespace
         self.store = KubernetesStore(
-            self.client, namespace, settings.files.as_keys(), mounted=settings.credentials
+            self.client,
+            namespace,
+            settings.files.as_keys(),
+            mounted=settings.credentials,
+            beside=Selection(CONFIGURATIONS, namespace, fields=f"metadata.name={settings.config}"),
         )
 
     async def configuration(self) -> Configuration:

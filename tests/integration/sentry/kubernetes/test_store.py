@@ -84,9 +84,7 @@ async def test_jwt_files_are_added_and_kept(place: Place) -> None:
 
 
 async def test_keys_are_the_configured_names(place: Place) -> None:
-    store = place.store(
-        FileNames(ca_crt="root.pem", issuer_crt="i.pem", issuer_key="i.key")
-    )
+    store = place.store(FileNames(ca_crt="root.pem", issuer_crt="i.pem", issuer_key="i.key"))
     await store.load()
     await store.save(ONE)
     secret, config_map = await place.cluster.bundle(place.namespace)
