@@ -20,10 +20,19 @@ from dapr_sidecar.messaging.call import Answer, Invocation
 
 _NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+")
 _VERB_NAMES = {number: name for name, number in wire.VERBS.items()}
+_Message = tuple[str, str, str, str, str]
+"""Method, verb, query, content type and type URL of a request."""
+Payload = tuple[bytes, int]
+"""Data and its number."""
+
 _decoded: dict[bytes, Header] = {}
+_messages: dict[bytes, _Message] = {}
+_replies: dict[bytes, tuple[str, str]] = {}
+_GRPC_ORIGIN = b"\x0a\x0ccontent-type\x12"
 _names: dict[str, bytes] = {}
 _REQUEST, _PAYLOAD, _ENTRY, _TRAILER, _MESSAGE = 0x0A, 0x12, 0x12, 0x1A, 0x22
 _STATUS, _REQUEST_MESSAGE, _VERSION = 0x0A, 0x1A, 0x08
+_DATA, _CODE = 0x0A, 0x08
 
 
 class SequenceError(Exception):
@@ -42,7 +51,7 @@ class LeadingRequest:
     complete: bool
     """Whether metadata and message are there."""
 
-    payload: common_pb2.StreamPayload | None
+    payload: Payload | None
 
 
 @dataclass(slots=True)
@@ -53,28 +62,25 @@ class LeadingResponse:
     complete: bool
     """Whether the status is there."""
 
-    payload: common_pb2.StreamPayload | None
+    payload: Payload | None
 
 
 def read_request(raw: bytes, target: str) -> LeadingRequest:
     """Read the first message of a request. Raises ``DecodeError``."""
     outer = _fields(raw, None)
-    inner = None if outer is None else _fields(outer.get(_REQUEST, b""), [])
-    if outer is None or inner is None:
+    request = b"" if outer is None else outer.get(_REQUEST, b"")
+    inner = None if outer is None else _fields(request, [])
+    if outer is None or inner is None or request.find(_GRPC_ORIGIN) >= 0:
+        # The spelling of that name tells where a call came from; the decoder drops it.
         return _request_by_library(raw, target)
-    metadata: list[Header] = inner.pop(_ENTRY)
-    message = common_pb2.InvokeRequest.FromString(inner.get(_REQUEST_MESSAGE, b""))
-    call = _invocation(target, message, metadata)
-    for name, value in metadata:
-        if name == b"content-type" and value.startswith(b"application/grpc"):
-            # The spelling of this name tells where a call came from; the decoder dropped it.
-            return _request_by_library(raw, target)
+    metadata: list[Header] = inner[_ENTRY]
+    message = inner.get(_REQUEST_MESSAGE)
     payload = outer.get(_PAYLOAD)
     return LeadingRequest(
-        call,
+        _invocation(target, _message(message or b""), metadata),
         inner.get(_VERSION, 0),
-        bool(metadata) and _REQUEST_MESSAGE in inner,
-        None if payload is None else common_pb2.StreamPayload.FromString(payload),
+        bool(metadata) and message is not None,
+        None if payload is None else _payload(payload),
     )
 
 
@@ -83,20 +89,71 @@ def read_response(raw: bytes) -> LeadingResponse:
     outer = _fields(raw, None)
     inner = None if outer is None else _fields(outer.get(_REQUEST, b""), [])
     if outer is None or inner is None or _TRAILER in inner:
-        message = internals.InternalInvokeResponseStream.FromString(raw)
-        return LeadingResponse(
-            answer_of(message.response),
-            message.response.HasField("status"),
-            message.payload if message.HasField("payload") else None,
-        )
-    status = status_pb2.Status.FromString(inner.get(_STATUS, b""))
-    reply = common_pb2.InvokeResponse.FromString(inner.get(_MESSAGE, b""))
+        return _response_by_library(raw)
+    status = inner.get(_STATUS)
+    reply = inner.get(_MESSAGE, b"")
+    kept = _replies.get(reply)
+    if kept is None or status is None or len(status) != 3 or status[0] != _CODE:
+        return _response_by_library(raw)
     payload = outer.get(_PAYLOAD)
+    code = status[1] & 0x7F | status[2] << 7
     return LeadingResponse(
-        _answer(status, reply, inner[_ENTRY], ()),
-        _STATUS in inner,
-        None if payload is None else common_pb2.StreamPayload.FromString(payload),
+        Answer(code, inner[_ENTRY], kept[0], b"", from_grpc=code < 100, type_url=kept[1]),
+        True,
+        None if payload is None else _payload(payload),
     )
+
+
+def _response_by_library(raw: bytes) -> LeadingResponse:
+    message = internals.InternalInvokeResponseStream.FromString(raw)
+    response = message.response
+    answer = answer_of(response)
+    if not answer.body and len(answer.content_type) + len(answer.type_url) <= wire.KEPT_BYTES:
+        if len(_replies) >= wire.KEPT_LIMIT:
+            _replies.clear()
+        reply = response.message.SerializeToString()
+        _replies[reply] = answer.content_type, answer.type_url
+    payload = message.payload
+    return LeadingResponse(
+        answer,
+        response.HasField("status"),
+        (payload.data, payload.seq) if message.HasField("payload") else None,
+    )
+
+
+def _message(raw: bytes) -> _Message:
+    """The message of a request, all but its data."""
+    found = _messages.get(raw)
+    if found is None:
+        message = common_pb2.InvokeRequest.FromString(raw)
+        found = _message_of(message)
+        if not found[2] and not message.data.value and len(raw) <= wire.KEPT_BYTES:
+            if len(_messages) >= wire.KEPT_LIMIT:
+                _messages.clear()
+            _messages[raw] = found
+    return found
+
+
+def _message_of(message: common_pb2.InvokeRequest) -> _Message:
+    verb = query = ""
+    if message.HasField("http_extension"):
+        extension = message.http_extension
+        verb = _VERB_NAMES.get(extension.verb, "NONE")
+        query = extension.querystring
+    type_url = message.data.type_url if message.HasField("data") else ""
+    return message.method, verb, query, message.content_type, type_url
+
+
+def _payload(raw: bytes) -> Payload:
+    """A payload; most are the data of the first one and nothing else."""
+    if len(raw) > 3 and raw[0] == _DATA:
+        size, start = raw[1], 2
+        if size > 0x7F:
+            size, start = size & 0x7F | raw[2] << 7, 3
+        if start + size == len(raw) and raw[start - 1] < 0x80:
+            return raw[start:], 0
+    payload = common_pb2.StreamPayload.FromString(raw)
+    return payload.data, payload.seq
 
 
 def _fields(raw: bytes, pairs: list[Header] | None) -> dict[int, Any] | None:
@@ -185,41 +242,35 @@ def pairs_of(entries: Mapping[str, internals.ListStringValue]) -> list[Header]:
 
 def _request_by_library(raw: bytes, target: str) -> LeadingRequest:
     message = internals.InternalInvokeRequestStream.FromString(raw)
-    request = message.request
+    request, payload = message.request, message.payload
     return LeadingRequest(
         invocation_of(request, target),
         request.ver,
         bool(request.metadata) and request.HasField("message"),
-        message.payload if message.HasField("payload") else None,
+        (payload.data, payload.seq) if message.HasField("payload") else None,
     )
 
 
 def invocation_of(request: internals.InternalInvokeRequest, target: str) -> Invocation:
     """The call an internal request asks for; its body is still to come."""
-    call = _invocation(target, request.message, pairs_of(request.metadata))
+    call = _invocation(target, _message_of(request.message), pairs_of(request.metadata))
     if "content-type" in request.metadata:
         values = request.metadata["content-type"].values
         call.from_grpc = bool(values) and values[0].startswith("application/grpc")
     return call
 
 
-def _invocation(
-    target: str, message: common_pb2.InvokeRequest, metadata: list[Header]
-) -> Invocation:
-    verb = query = ""
-    if message.HasField("http_extension"):
-        extension = message.http_extension
-        verb = _VERB_NAMES.get(extension.verb, "NONE")
-        query = extension.querystring
+def _invocation(target: str, message: _Message, metadata: list[Header]) -> Invocation:
+    method, verb, query, content_type, type_url = message
     return Invocation(
         target,
-        message.method,
+        method,
         verb=verb,
         query=query,
         metadata=metadata,
-        content_type=message.content_type,
+        content_type=content_type,
         body=None,
-        type_url=message.data.type_url if message.HasField("data") else "",
+        type_url=type_url,
     )
 
 
@@ -250,6 +301,9 @@ def _answer(
     )
 
 
+Carrier = internals.InternalInvokeRequestStream | internals.InternalInvokeResponseStream
+
+
 class Payloads:
     """Checks the sequence of payloads as they come."""
 
@@ -258,9 +312,17 @@ class Payloads:
     def __init__(self) -> None:
         self._next = 0
 
-    def take(self, payload: common_pb2.StreamPayload) -> bytes:
+    def take(self, payload: Payload) -> bytes:
         """The data of a payload. Raises ``SequenceError``."""
-        if payload.seq != self._next:
-            raise SequenceError(payload.seq, self._next)
+        data, seq = payload
+        if seq != self._next:
+            raise SequenceError(seq, self._next)
         self._next += 1
-        return payload.data
+        return data
+
+    def of(self, message: Carrier) -> bytes:
+        """The data of a later message, which may have none. Raises ``SequenceError``."""
+        if not message.HasField("payload"):
+            return b""
+        payload = message.payload
+        return self.take((payload.data, payload.seq))

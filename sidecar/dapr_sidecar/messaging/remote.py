@@ -158,7 +158,7 @@ def _rest(raw: bytes, payloads: reading.Payloads) -> bytes:
         response = message.response
         if response.HasField("status") or response.headers or response.HasField("message"):
             raise InvocationError("response metadata found in non-leading chunk")
-    return payloads.take(message.payload) if message.HasField("payload") else b""
+    return payloads.of(message)
 
 
 class _Body:

@@ -7,6 +7,7 @@ values of a caller repeat and their map entries are kept ready.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from dapr_common.grpc.wire import frame
 from dapr_common.http.headers import canonical
@@ -28,11 +29,14 @@ KEPT_NAMES = frozenset(
 )
 KEPT_LIMIT, KEPT_BYTES = 1024, 256
 _kept: dict[Header, bytes] = {}
+_kept_messages: dict[tuple[str, str, str], bytes] = {}
 
 
 def _varint(number: int) -> bytes:
     if number < 0x80:
         return bytes((number,))
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -93,13 +97,36 @@ def _grouped(pairs: Sequence[Header], number: int, *, spelled: bool) -> bytes:
     )
 
 
+@lru_cache(maxsize=1024)
+def _payload_head(size: int, after: int = 0) -> bytes:
+    """What stands before the data of a payload: tags and lengths; ``after``: bytes behind it."""
+    data = b"\x0a" + _varint(size)
+    return b"\x12" + _varint(len(data) + size + after) + data
+
+
 def _payload(data: bytes, seq: int) -> bytes:
-    numbered = field(1, data) + b"\x10" + _varint(seq) if seq else field(1, data)
-    return field(2, numbered)
+    if not seq:
+        return _payload_head(len(data)) + data
+    numbered = b"\x10" + _varint(seq)
+    return b"".join((_payload_head(len(data), len(numbered)), data, numbered))
 
 
 def leading_request(call: Invocation, entries: bytes, data: bytes) -> bytes:
     """The first message of a streamed request; ``entries`` is its encoded metadata."""
+    message = _request_message(call)
+    head = (b"\x0a", _varint(2 + len(entries) + len(message)), b"\x08\x01", entries, message)
+    if data:
+        return b"".join((*head, _payload_head(len(data)), data))
+    return b"".join(head)
+
+
+def _request_message(call: Invocation) -> bytes:
+    """Field 3 of a request: who, how and what, all but the data."""
+    key = (call.method, call.verb, call.content_type)
+    # Queries are not kept: they repeat less, and some hold secrets.
+    kept = not call.query and not call.type_url
+    if kept and (found := _kept_messages.get(key)) is not None:
+        return found
     message = field(1, _method(call.method))
     message += field(2, field(1, call.type_url.encode()) if call.type_url else b"")
     if call.content_type:
@@ -110,9 +137,12 @@ def leading_request(call: Invocation, entries: bytes, data: bytes) -> bytes:
         if call.query:
             extension += field(2, _query(call.query))
         message += field(4, extension)
-    request = b"\x08\x01" + entries + field(3, message)
-    encoded = field(1, request)
-    return encoded + _payload(data, 0) if data else encoded
+    made = field(3, message)
+    if kept and len(made) <= KEPT_BYTES:
+        if len(_kept_messages) >= KEPT_LIMIT:
+            _kept_messages.clear()
+        _kept_messages[key] = made
+    return made
 
 
 def _method(method: str) -> bytes:
@@ -137,23 +167,35 @@ def _is_text(part: bytes) -> bool:
 
 def leading_response(answer: Answer, entries: bytes, data: bytes) -> bytes:
     """The first message of a streamed response."""
-    status = _status(answer)
-    message = b""
-    if answer.type_url:
-        message = field(1, field(1, answer.type_url.encode()))
-    if answer.content_type:
-        message += field(2, answer.content_type.encode("utf-8", "replace"))
-    response = field(1, status) + entries
-    if answer.trailers:
-        response += _grouped(answer.trailers, 3, spelled=False)
-    encoded = field(1, response + field(4, message))
-    return encoded + _payload(data, 0) if data else encoded
+    if answer.message or answer.details:
+        status = field(1, _status(answer))
+    else:
+        # In the stream of server-sent events Go says OK, not 200.
+        status = _plain_status(0 if answer.events else answer.status)
+    message = _response_message(answer.content_type, answer.type_url)
+    trailers = _grouped(answer.trailers, 3, spelled=False) if answer.trailers else b""
+    size = len(status) + len(entries) + len(trailers) + len(message)
+    head = (b"\x0a", _varint(size), status, entries, trailers, message)
+    if data:
+        return b"".join((*head, _payload_head(len(data)), data))
+    return b"".join(head)
+
+
+@lru_cache(maxsize=256)
+def _plain_status(code: int) -> bytes:
+    return field(1, b"\x08" + _varint(code) if code else b"")
+
+
+@lru_cache(maxsize=256)
+def _response_message(content_type: str, type_url: str) -> bytes:
+    message = field(1, field(1, type_url.encode())) if type_url else b""
+    if content_type:
+        message += field(2, content_type.encode("utf-8", "replace"))
+    return field(4, message)
 
 
 def _status(answer: Answer) -> bytes:
-    # In the stream of server-sent events Go says OK, not 200.
-    code = 0 if answer.events else answer.status
-    status = b"\x08" + _varint(code) if code else b""
+    status = b"\x08" + _varint(answer.status) if answer.status else b""
     if answer.message:
         status += field(2, answer.message.encode("utf-8", "replace"))
     for detail in answer.details:

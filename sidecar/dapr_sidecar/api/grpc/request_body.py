@@ -98,7 +98,7 @@ class RequestBody:
             request = message.request
             if request.metadata or request.HasField("message"):
                 raise RpcError(GrpcCode.INTERNAL, "request metadata found in non-leading chunk")
-        return self._payloads.take(message.payload) if message.HasField("payload") else b""
+        return self._payloads.of(message)
 
 
 def _declared_length(call: Invocation) -> int | None:
