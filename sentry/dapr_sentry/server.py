@@ -12,6 +12,7 @@ _MOST_REQUEST_BYTES = 64 << 10  # the largest token and request are a tenth of t
 _MOST_HEADER_BYTES = 16 << 10
 _MOST_CALLS = 2048
 _MOST_CALLS_OF_A_CONNECTION = 100
+_MOST_HANDSHAKES = 64
 _CALL_SECONDS = 15.0
 _IDLE_SECONDS = 300.0
 _GRACE_SECONDS = 5.0
@@ -43,4 +44,6 @@ class SentryServer:
         await self._server.close(_GRACE_SECONDS)
 
     async def _bind(self, host: str | None, port: int) -> int:
-        return await self._server.listen_tcp(host, port, ssl=self._contexts.server)
+        return await self._server.listen_tcp(
+            host, port, ssl=self._contexts.server, max_handshakes=_MOST_HANDSHAKES
+        )

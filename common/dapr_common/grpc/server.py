@@ -15,6 +15,7 @@ from typing import Any
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.context import Context, Kind, Metadata, Method
 from dapr_common.grpc.errors import RpcError
+from dapr_common.grpc.paced_listener import PacedListener
 from dapr_common.grpc.server_connection import Identify, ServerConnection
 from dapr_common.http.sockets import bind_tcp
 from dapr_common.http2 import session as h2
@@ -90,7 +91,7 @@ class GrpcServer:
         self.closing = False
         self.connections: set[ServerConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[asyncio.Server | PacedListener] = []
         self._drained = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -106,15 +107,26 @@ class GrpcServer:
         *,
         ssl: tls.SSLContext | None = None,
         identify: Identify | None = None,
+        max_handshakes: int | None = None,
     ) -> int:
-        """Listen; returns the bound port. Raises ``OSError``. ``ssl`` gets ALPN ``h2`` set."""
+        """Listen; returns the bound port. Raises ``OSError``. ``ssl`` gets ALPN ``h2`` set.
+
+        ``max_handshakes`` bounds how many TLS handshakes are under way at a time.
+        """
         loop = asyncio.get_running_loop()
         if ssl is not None:
             ssl.set_alpn_protocols(["h2"])
+
+        def connection() -> ServerConnection:
+            return ServerConnection(self, loop, identify)
+
         bound = bind_tcp(host, port)
         for sock in bound:
+            if ssl is not None and max_handshakes is not None:
+                self._listeners.append(PacedListener(sock, connection, ssl, max_handshakes))
+                continue
             listener = await loop.create_server(
-                lambda: ServerConnection(self, loop, identify),
+                connection,
                 sock=sock,
                 ssl=ssl,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS if ssl is not None else None,
