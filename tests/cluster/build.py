@@ -1,77 +1,124 @@
-"""Build the Kubernetes programs that tests start, into ~/.cache/dapr-runtime-tools/kube.
+"""Get the programs of a test cluster: ``make cluster-tools``, or ``python tests/cluster/build.py``.
 
-No registry of images is asked: the programs come from Go modules (``go/``), etcd from Debian.
-The first build takes minutes and gigabytes of Go's build cache, a repeat seconds. ``KUBE_TOOLS``
-names another folder.
+No registry of images is asked: Kubernetes, CoreDNS and Helm come from Go modules (``go/``), etcd,
+containerd and the rest from Debian. The first build takes some ten minutes and gigabytes of Go's
+build cache; a repeat does nothing.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-_SOURCE = Path(__file__).resolve().parent / "go"
-_PROGRAMS = (
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-proxy",
-    "kube-scheduler",
-    "kubectl",
-    "kubelet",
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from cluster.programs import (
+    BUILDS,
+    CNI_PACKAGE,
+    DEBIAN,
+    HELM,
+    KUBE,
+    SOURCE,
+    Build,
+    cni_plugins,
+    elsewhere,
+    folder,
+    is_built,
+    mark_built,
+    path,
 )
 
-
-def tools_folder() -> Path:
-    """Where the programs are."""
-    given = os.environ.get("KUBE_TOOLS")
-    return Path(given) if given else Path.home() / ".cache" / "dapr-runtime-tools" / "kube"
+_BUILD_SECONDS = 3600
 
 
 def main() -> int:
-    """Build what is not there yet or has changed; Go knows."""
+    """Get everything that is not here; the exit code says whether all of it is."""
+    folder().mkdir(parents=True, exist_ok=True)
+    complete = all([_get(build) for build in BUILDS])
+    print(f"The cluster's programs are in {folder()}", flush=True)
+    return 0 if _install_from_debian() and complete else 1
+
+
+def _get(build: Build) -> bool:
+    named = f"{build.name} {build.version}".strip()
+    if is_built(build):
+        return True
+    if found := elsewhere(build):
+        print(f"{named}: found as {found}", flush=True)
+        path(build.name).unlink(missing_ok=True)
+        path(build.name).symlink_to(found)
+        mark_built(build)
+        return True
     if shutil.which("go") is None:
-        print("go is not here: the Kubernetes programs cannot be built", file=sys.stderr)
-        return 1
-    folder = tools_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    print("Building the Kubernetes programs; the first time takes several minutes …", flush=True)
-    built = folder / "kube.new"
-    command = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", _link_flags()]
+        print(f"{named} is not here and cannot be built without go", file=sys.stderr)
+        return False
+    print(f"{named}: building{', several minutes the first time' if build is KUBE else ''} …")
+    started = time.monotonic()
+    _build(build)
+    mark_built(build)
+    print(f"{named}: built in {time.monotonic() - started:.0f} s", flush=True)
+    return True
+
+
+def _build(build: Build) -> None:
+    new = path(f"{build.name}.new")
+    command = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", _link_flags(build)]
     subprocess.run(
-        [*command, "-o", str(built), "./kube"],
-        cwd=_SOURCE,
-        env=dict(os.environ, CGO_ENABLED="0"),
+        [*command, "-o", str(new), build.package],
+        cwd=SOURCE,
+        env=dict(os.environ, CGO_ENABLED="0", GOWORK="off"),
         check=True,
+        timeout=_BUILD_SECONDS,
     )
-    built.replace(folder / "kube")  # a running server keeps the old file
-    for name in _PROGRAMS:
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).symlink_to("kube")
-    print(f"Built into {folder}")
-    if shutil.which("etcd") is None:
-        print("etcd is not here: install the package etcd-server", file=sys.stderr)
-        return 1
-    return 0
+    new.replace(path(build.name))  # a running server keeps the old file
 
 
-def _link_flags() -> str:
-    """The version that the API server says it has: clients decide by it."""
-    text = (_SOURCE / "go.mod").read_text()
-    found = re.search(r"^\tk8s\.io/kubernetes v((\d+)\.(\d+)\.\d+)$", text, re.MULTILINE)
-    assert found is not None, "go.mod names no version of k8s.io/kubernetes"
-    values = {
-        "gitVersion": f"v{found[1]}",
-        "gitMajor": found[2],
-        "gitMinor": found[3],
-        "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z",
-    }
-    named = (f"-X k8s.io/component-base/version.{name}={text}" for name, text in values.items())
-    return " ".join(["-s -w", *named])
+def _link_flags(build: Build) -> str:
+    """The versions that programs say they have: clients decide by them."""
+    major, minor, _ = KUBE.version.split(".")
+    values = {}
+    if build is KUBE:
+        base = "k8s.io/component-base/version"
+        values = {
+            f"{base}.gitVersion": f"v{build.version}",
+            f"{base}.gitMajor": major,
+            f"{base}.gitMinor": minor,
+            f"{base}.gitTreeState": "clean",
+            f"{base}.buildDate": "1970-01-01T00:00:00Z",
+        }
+    elif build is HELM:
+        values = {f"{build.module}/internal/version.version": f"v{build.version}"}
+        for holder in ("lint/rules", "chartutil"):
+            values[f"{build.module}/pkg/{holder}.k8sVersionMajor"] = major
+            values[f"{build.module}/pkg/{holder}.k8sVersionMinor"] = minor
+    return " ".join(["-s -w", *(f"-X {name}={text}" for name, text in values.items())])
+
+
+def _install_from_debian() -> bool:
+    """As root; else say what is missing."""
+    missing = [package for program, package in DEBIAN.items() if not _which(program)]
+    if cni_plugins() is None:
+        missing.append(CNI_PACKAGE)
+    if not missing:
+        return True
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        print(f"not here: {', '.join(missing)}; install them as root", file=sys.stderr)
+        return False
+    print(f"Installing {', '.join(missing)} …", flush=True)
+    apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+    subprocess.run([*apt, "update"], check=True, stdout=subprocess.DEVNULL)
+    install = [*apt, "install", "-y", "--no-install-recommends", *missing]
+    subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
+    return True
+
+
+def _which(program: str) -> str | None:
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 if __name__ == "__main__":
