@@ -22,6 +22,7 @@ VERBS = {
     "init": "Set Dapr up on this machine: no Docker, no network, no root.",
     "invoke": "Call a method of a running app.",
     "list": "List the running apps and their sidecars.",
+    "mtls": "Inspect, export or renew sentry's certificate authority.",
     "publish": "Publish a message through a running app's sidecar.",
     "run": "Run an app, or all apps of a run file, with their sidecars.",
     "stop": "Stop running apps and their sidecars.",

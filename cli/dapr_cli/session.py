@@ -94,7 +94,7 @@ def no_kubernetes(ctx: click.Context, parameter: click.Parameter, value: bool) -
     """Callback of ``-k``: say that it is not there instead of doing something else."""
     if value:
         raise CliError(
-            f"dapr {ctx.info_name} -k: Kubernetes mode is not available in this version",
+            f"{ctx.command_path} -k: Kubernetes mode is not available in this version",
             "Without -k the command works on this machine.",
         )
     return value

@@ -13,7 +13,8 @@ def write_private(files: Mapping[Path, bytes]) -> None:
     """Replace files, in their order, with mode 0600. Raises ``OSError``.
 
     Everything is on disk before the first file is replaced: what can fail has failed by then, and
-    readers of one file never see a part of it. Missing directories are made with mode 0700.
+    readers of one file never see a part of it. A file that is replaced keeps its owner. Missing
+    directories are made with mode 0700.
     """
     prepared: dict[Path, str] = {}
     try:
@@ -35,9 +36,13 @@ def _written(path: Path, content: bytes) -> str:
     """A new file beside ``path``, on disk; ``mkstemp`` gives it mode 0600."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     with os.fdopen(descriptor, "wb") as file:
+        # Only root may give files away; everybody else owns both.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            before = path.stat()
+            os.fchown(descriptor, before.st_uid, before.st_gid)
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        os.fsync(descriptor)
     return temporary
 
 
