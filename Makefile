@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := -p dapr_common -p dapr_sidecar -p dapr_cli -p dapr_sentry -p dapr_injector
+PACKAGES := -p dapr_common -p dapr_sidecar -p dapr_cli -p dapr_sentry -p dapr_injector -p dapr_operator
 INPUTS := pyproject.toml constraints.txt tools/environment.py
 
 help: ## this list

@@ -1,0 +1,1 @@
+"""What Kubernetes holds for sidecars: resources by gRPC, Services, healing, leadership, status."""
