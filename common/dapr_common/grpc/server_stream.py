@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from dapr_common.errors import GrpcCode
@@ -255,10 +255,9 @@ class ServerStream(MessageStream):
         outcome = method.handler(request, self.context)
         if method.kind == "stream_unary":
             self._queue(await outcome)
-        elif isinstance(outcome, AsyncIterator):
+        elif hasattr(outcome, "__anext__"):  # a tenth of the time of asking its class
             await self._send_all(outcome)
         else:
-            assert isinstance(outcome, Awaitable)
             await outcome
 
     async def _send_all(self, responses: AsyncIterator[Any]) -> None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from dapr_common.http.headers import safe_value
 from dapr_common.http.messages import Header
-from dapr_common.http.outgoing import CHUNKED, LAST_CHUNK, chunk
+from dapr_common.http.outgoing import CHUNKED, LAST_CHUNK, chunk, header_lines
 from dapr_common.http.response import Body, ClientResponse, ResponseError
 
 if TYPE_CHECKING:
@@ -81,10 +80,9 @@ class ClientConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         head = self._head = self._loop.create_future()
         parts = [
-            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), target, self._client.authority)
+            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), target, self._client.authority),
+            header_lines(headers),
         ]
-        for name, value in headers:
-            parts.append(b"%b: %b\r\n" % (name, safe_value(value)))
         if body is None or isinstance(body, bytes):
             if body or method in _WITH_BODY:
                 parts.append(b"Content-Length: %d\r\n" % len(body or b""))

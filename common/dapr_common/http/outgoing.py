@@ -59,12 +59,12 @@ def head(
         connection = b"Connection: close\r\n"
     elif version == "1.0":
         connection = b"Connection: keep-alive\r\n"
-    lines = _lines(response.headers)
+    lines = header_lines(response.headers)
     date = b"" if response.dated else DATE.line()
     return b"".join((status, lines, framing, connection, date, b"\r\n", body))
 
 
-def _lines(headers: Sequence[Header]) -> bytes:
+def header_lines(headers: Sequence[Header]) -> bytes:
     """Header lines; what would start a line of its own inside a value becomes a space."""
     parts: list[bytes] = []
     for name, value in headers:

@@ -60,6 +60,9 @@ def request_headers(
 def response_headers(pairs: Sequence[Header]) -> tuple[list[Header], bool]:
     """What an HTTP client gets of an answer's headers, and whether the app's date is there."""
     headers, rare = _spelled(pairs, _known_responses)
+    if len(rare) == 1 and rare[0][0] == b"date":
+        headers.append((b"Date", rare[0][1]))
+        return headers, True
     if not rare:
         return headers, False
     return _with_rare(headers, rare), any(name == b"date" for name, _ in rare)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from operator import itemgetter
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.client import Call, GrpcChannel
@@ -27,6 +28,7 @@ _REPLACED = frozenset(
 )
 _SPECIAL = _FORWARDED | _REPLACED
 _KEPT_TARGETS = 256
+_NAME = itemgetter(0)
 
 
 class RemoteCaller:
@@ -67,10 +69,10 @@ class RemoteCaller:
             if len(self._added) < _KEPT_TARGETS:
                 self._added[app_id] = added
         metadata = call.metadata
-        if any(name in _SPECIAL for name, _ in metadata):
-            kept = [pair for pair in metadata if pair[0] not in _REPLACED]
-            return wire.metadata_entries([*kept, *added[0]], spelled=not call.from_grpc)
-        return wire.metadata_entries(metadata, spelled=not call.from_grpc) + added[1]
+        if _SPECIAL.isdisjoint(map(_NAME, metadata)):
+            return wire.metadata_entries(metadata, spelled=not call.from_grpc) + added[1]
+        kept = [pair for pair in metadata if pair[0] not in _REPLACED]
+        return wire.metadata_entries([*kept, *added[0]], spelled=not call.from_grpc)
 
     def _own_pairs(self, app_id: str) -> list[Header]:
         own = self._identity

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 
 from dapr_common.grpc.wire import frame
 from dapr_common.http.headers import canonical
@@ -28,6 +29,7 @@ KEPT_NAMES = frozenset(
     b"dapr-caller-app-id,dapr-callee-app-id,dapr-caller-namespace".split(b",")
 )
 KEPT_LIMIT, KEPT_BYTES = 1024, 256
+_NAME = itemgetter(0)
 _kept: dict[Header, bytes] = {}
 _kept_messages: dict[tuple[str, str, str], bytes] = {}
 
@@ -65,8 +67,7 @@ def _text(value: bytes) -> bytes:
 
 def metadata_entries(pairs: Sequence[Header], *, spelled: bool) -> bytes:
     """Field 2 of a request or response: pairs as map entries; ``spelled`` is Go's spelling."""
-    names = {pair[0] for pair in pairs}
-    if len(names) != len(pairs):
+    if len(set(map(_NAME, pairs))) != len(pairs):
         return _grouped(pairs, 2, spelled=spelled)
     parts: list[bytes] = []
     for pair in pairs:

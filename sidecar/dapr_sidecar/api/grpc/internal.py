@@ -172,7 +172,7 @@ def _sent_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
 
 
 def _caller_id(call: Invocation) -> str:
-    for name, value in call.metadata:
+    for name, value in reversed(call.metadata):  # sidecars put it near the end
         if name == _CALLER:
             return value.decode("utf-8", "replace")
     return ""
