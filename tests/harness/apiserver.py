@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import ssl
 import tempfile
 import urllib.request
@@ -49,6 +50,14 @@ class ApiServer:
     folder: Path
     admin: Path
     """A kubeconfig that may do everything."""
+    process: Program
+
+    def crash(self) -> None:
+        """Kill it, and start it again where it was with what etcd has."""
+        self.process.signal(signal.SIGKILL)
+        self.process.wait_exit()
+        self.process.start()
+        self.process.wait_ready()
 
     def kubeconfig(self, name: str, **user: str) -> Path:
         """A kubeconfig file for a user given by its entries, such as ``token``."""
@@ -75,7 +84,7 @@ def api_server() -> Iterator[ApiServer]:
         path = folder / "admin.kubeconfig"
         path.write_text(json.dumps(_kubeconfig(server.url, ca.cert_pem.bytes(), entries)))
         stack.enter_context(server)
-        yield ApiServer(server.url, ca.cert_pem.bytes(), folder, path)
+        yield ApiServer(server.url, ca.cert_pem.bytes(), folder, path, server)
 
 
 class _Etcd(Program):
