@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,6 +16,7 @@ from dapr_common.observe import logs
 _LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
 _HELP = frozenset({"--help", "-help", "-h"})
 _MOST_PORT = 65535
+_ROOT_ALLOWED = "DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK"
 
 SERVICE_FLAGS: tuple[Flag, ...] = (
     Flag("log-level", "string", "info", "least level written: debug, info, warn, error, fatal"),
@@ -78,6 +80,15 @@ def _port(name: str, text: str) -> int:
     if not 0 <= number <= _MOST_PORT:
         raise SettingsError(f'invalid value for --{name}: "{text}": expected a port, 0 to 65535')
     return number
+
+
+def refuse_root(program: str, environment: Mapping[str, str]) -> None:
+    """What Dapr's programs do in Kubernetes. Raises ``SettingsError``."""
+    if os.getuid() == 0 and environment.get(_ROOT_ALLOWED) != "true":
+        raise SettingsError(
+            f"{program} does not run as root in Kubernetes: give the pod another user, or set "
+            f"{_ROOT_ALLOWED}=true"
+        )
 
 
 class HasService(Protocol):

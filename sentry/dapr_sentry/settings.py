@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from dapr_common.flags import Parsed
-from dapr_common.program import ServiceSettings, SettingsError, port
+from dapr_common.program import ServiceSettings, SettingsError, port, refuse_root
 from dapr_common.security.spiffe import SpiffeError, SpiffeId, parse_trust_domain
 from dapr_sentry.bundle_store import FileNames
 
@@ -65,7 +64,7 @@ def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
     """Check and combine. Raises ``SettingsError``."""
     kubernetes = _is_kubernetes(parsed)
     if kubernetes:
-        _refuse_root(environment)
+        refuse_root("sentry", environment)
     return Settings(
         kubernetes=kubernetes,
         config=parsed.text("config"),
@@ -92,14 +91,6 @@ def _is_kubernetes(parsed: Parsed) -> bool:
     if mode not in ("standalone", "kubernetes"):
         raise SettingsError(f'invalid value for --mode: "{mode}": use standalone or kubernetes')
     return mode == "kubernetes"
-
-
-def _refuse_root(environment: Mapping[str, str]) -> None:
-    if os.getuid() == 0 and environment.get("DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK") != "true":
-        raise SettingsError(
-            "sentry does not run as root in Kubernetes: give the pod another user, or set "
-            "DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK=true"
-        )
 
 
 def _identity(parsed: Parsed, environment: Mapping[str, str], kubernetes: bool) -> SpiffeId:

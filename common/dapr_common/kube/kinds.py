@@ -70,3 +70,9 @@ SECRETS = Kind("", "v1", "secrets")
 CONFIG_MAPS = Kind("", "v1", "configmaps")
 CONFIGURATIONS = Kind("dapr.io", "v1alpha1", "configurations")
 TOKEN_REVIEWS = Kind("authentication.k8s.io", "v1", "tokenreviews", namespaced=False)
+COMPONENTS = Kind("dapr.io", "v1alpha1", "components")
+SERVICE_ACCOUNTS = Kind("", "v1", "serviceaccounts")
+EVENTS = Kind("", "v1", "events")
+MUTATING_WEBHOOKS = Kind(
+    "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", namespaced=False
+)
