@@ -10,7 +10,7 @@ from dapr_sentry.service import SentryService
 
 _MOST_REQUEST_BYTES = 64 << 10  # the largest token and request are a tenth of that
 _MOST_HEADER_BYTES = 16 << 10
-_MOST_CALLS = 2048
+_MOST_CALLS, _MOST_CALLS_OF_A_HOST = 2048, 1024
 _MOST_CALLS_OF_A_CONNECTION = 100
 _MOST_HANDSHAKES = 64
 _CALL_SECONDS = 15.0
@@ -22,7 +22,7 @@ class SentryServer:
     """Serves one service; the certificate may change while it listens."""
 
     def __init__(self, service: SentryService, contexts: TlsContexts) -> None:
-        admission = Admission(_MOST_CALLS)
+        admission = Admission(_MOST_CALLS, _MOST_CALLS_OF_A_HOST)
         self._contexts = contexts
         self._server = GrpcServer(
             max_receive_bytes=_MOST_REQUEST_BYTES,

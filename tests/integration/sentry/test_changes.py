@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from harness.authorities import APP, brought, handshake, now, openssl_verify
+from harness.programs import console_script
 from harness.sentry import Sentry, sign
 
 from dapr_common.security.authority import CaBundle, Life, load_bundle
@@ -59,6 +62,25 @@ async def test_a_rotation_by_files_fails_no_connection(sentry: Sentry, tmp_path:
     sentry.served_certificate()  # who knows only the old anchors trusts sentry itself
     assert sentry.metrics()["dapr_sentry_issuercert_changed_total"] == 1
     assert sum("gRPC server listening" in line for line in sentry.lines) == 1
+
+
+async def test_a_rotation_by_the_command_line(sentry: Sentry) -> None:
+    before = sentry.sign().svid
+    command = [console_script("dapr"), "mtls", "renew-certificate"]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [*command, "--issuer-credentials", str(sentry.credentials)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    sentry.wait_line(CHANGED)
+    after = sentry.sign().svid
+    assert after.anchors[1:] == before.anchors
+    await handshake(before, after)
+    await handshake(after, before)
+    assert KEPT not in sentry.log
 
 
 def test_a_new_issuer_under_the_same_root(sentry: Sentry) -> None:
