@@ -1,0 +1,142 @@
+"""One operator from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+
+from dapr_common.aio.run import FatalError
+from dapr_common.kube.api_errors import LoginError
+from dapr_common.kube.client import KubeClient
+from dapr_common.kube.login import Login, find_login
+from dapr_common.observe.health import Readiness
+from dapr_common.observe.logs import get_logger
+from dapr_common.observe.metrics import Registry
+from dapr_common.observe.serving import HealthServer, MetricsServer
+from dapr_common.security.control_plane import ControlPlaneIdentity, identity_request
+from dapr_common.security.errors import IdentityError, SecuritySettingsError
+from dapr_operator.api import OperatorApi
+from dapr_operator.cache import Cache
+from dapr_operator.control_plane import control_plane
+from dapr_operator.metrics import OperatorMetrics
+from dapr_operator.pods import Pods
+from dapr_operator.resource import Resource
+from dapr_operator.secrets import SecretReader
+from dapr_operator.server import ApiServer
+from dapr_operator.settings import Settings
+
+_LOG = get_logger("dapr.operator")
+_HEALTH, _METRICS, _PROVIDER = "healthz-server", "metrics-server", "security-provider"
+_SECURITY, _API, _CACHE = "operator-security", "operator-api-server", "operator-cache"
+
+
+async def run(settings: Settings) -> None:
+    """Serve until cancelled. Raises ``FatalError``."""
+    readiness = Readiness([_HEALTH, _PROVIDER, _SECURITY, _API, _CACHE])
+    registry = Registry()
+    async with contextlib.AsyncExitStack() as stack:
+        await _serve_metrics(settings, registry, readiness, stack)
+        health = HealthServer(readiness, _LOG)
+        stack.push_async_callback(health.close)
+        service = settings.service
+        await health.open(service.healthz_listen_address, service.healthz_port)
+        readiness.ready(_HEALTH)
+        try:
+            login = find_login(settings.kubeconfig)
+        except LoginError as error:
+            raise FatalError(str(error)) from error
+        client = await stack.enter_async_context(KubeClient(login))
+        operator = Operator(settings, login, client, readiness, OperatorMetrics(registry))
+        stack.push_async_callback(operator.close)
+        try:
+            await operator.start()
+        except (IdentityError, SecuritySettingsError) as error:
+            raise FatalError(str(error)) from error
+        gc.collect()
+        gc.freeze()
+        await operator.run()
+
+
+async def _serve_metrics(
+    settings: Settings, registry: Registry, readiness: Readiness, stack: contextlib.AsyncExitStack
+) -> None:
+    service = settings.service
+    if not service.metrics_enabled:
+        return
+    readiness.add(_METRICS)
+    server = MetricsServer(registry)
+    stack.push_async_callback(server.close)
+    await server.open(service.metrics_listen_address, service.metrics_port)
+    readiness.ready(_METRICS)
+
+
+class Operator:
+    """The parts, and the order in which they start and stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        login: Login,
+        client: KubeClient,
+        readiness: Readiness,
+        metrics: OperatorMetrics,
+    ) -> None:
+        self._settings = settings
+        self._login = login
+        self._client = client
+        self._readiness = readiness
+        self._metrics = metrics
+        self._cache = Cache(client, settings.watch_namespace)
+        self._pods = Pods(client, settings.watch_namespace)
+        self._secrets = SecretReader(client)
+        self._api = OperatorApi(self._cache, self._pods, self._secrets, self._say_missing)
+        self._identity: ControlPlaneIdentity | None = None
+        self._server: ApiServer | None = None
+
+    async def start(self) -> None:
+        """Get an identity. Raises ``IdentityError`` and ``SecuritySettingsError``."""
+        settings = self._settings
+        plane = await control_plane(self._client, settings.config, settings.namespace)
+        request = identity_request(
+            "operator",
+            os.environ,
+            trust_domain=plane.trust_domain,
+            sentry_address=plane.sentry_address,
+            in_cluster=settings.in_cluster,
+            key_kind="rsa",
+        )
+        self._identity = ControlPlaneIdentity(request, settings.trust_anchors_file, self._metrics)
+        await self._identity.start()
+        self._readiness.ready(_PROVIDER)
+        self._readiness.ready(_SECURITY)
+        self._server = ApiServer(self._api.methods, self._identity.contexts)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        assert self._identity is not None, "start comes first"
+        assert self._server is not None, "start comes first"
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._identity.run(), name="identity")
+            tasks.create_task(self._cache.run(), name="cache")
+            tasks.create_task(self._pods.run(), name="pods")
+            tasks.create_task(self._api.run(), name="feeds")
+            await self._server.open(self._settings.listen_address, self._settings.port)
+            self._readiness.ready(_API)
+            await self._cache.settled()
+            await self._pods.synced.wait()
+            self._readiness.ready(_CACHE)
+            _LOG.info("Sidecars are served")
+
+    async def close(self) -> None:
+        """End the streams, let calls under way end."""
+        self._readiness.unready(_API)
+        self._api.close()
+        if self._server is not None:
+            await self._server.close()
+        await self._secrets.close()
+
+    def _say_missing(self, resource: Resource, missing: tuple[str, ...]) -> None:
+        if missing:
+            _LOG.warning("%s/%s lacks values: %s", *resource.key, "; ".join(missing))
