@@ -33,6 +33,7 @@ from dapr_sentry.versions import Version, Versions
 _LOG = get_logger("dapr.sentry")
 _HEALTH, _METRICS = "healthz-server", "metrics-server"
 _SECURITY, _SERVER = "security-provider", "sentry-server"
+_RETIRE_SECONDS = 15.0  # as long as a call may take
 _REFUSALS = (
     BundleError,
     ConfigurationError,
@@ -111,6 +112,7 @@ class Sentry:
         self._certificate.install(version.issuing.ca)
         self._measure(version.issuing.ca)
         self._readiness.ready(_SECURITY)
+        self._oidc = self._oidc_server(version)
         await self._open(version.selection)
         self._service = SentryService(version.issuing, self._metrics)
         self._server = SentryServer(self._service, self._contexts)
@@ -121,11 +123,11 @@ class Sentry:
     async def run(self) -> None:
         """Keep everything current until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow(), name="follow the store")
+            tasks.create_task(self._follow(tasks), name="follow the store")
             tasks.create_task(self._certificate.run(), name="renew sentry's certificate")
             tasks.create_task(self._expiry.run(self._authority), name="watch the issuer's end")
-            if (server := self._oidc_server()) is not None:
-                serving = server.run(lambda: self._readiness.ready(OIDC))
+            if self._oidc is not None:
+                serving = self._oidc.run(lambda: self._readiness.ready(OIDC))
                 tasks.create_task(serving, name="serve OIDC discovery")
 
     async def close(self) -> None:
@@ -143,13 +145,12 @@ class Sentry:
         for target in selection.targets:
             self._readiness.ready(target)
 
-    def _oidc_server(self) -> OidcServer | None:
-        settings, jwt = self._settings, self._now.issuing.jwt
+    def _oidc_server(self, version: Version) -> OidcServer | None:
+        settings, jwt = self._settings, version.issuing.jwt
         if settings.oidc is None or settings.jwt is None or jwt is None:
             return None
         self._readiness.add(OIDC)
-        self._oidc = OidcServer(settings.oidc, jwt, issuer_url=settings.jwt.issuer)
-        return self._oidc
+        return OidcServer(settings.oidc, jwt, issuer_url=settings.jwt.issuer)
 
     # --- change -----------------------------------------------------------------------------
 
@@ -161,12 +162,12 @@ class Sentry:
     def _authority(self) -> CertificateAuthority:
         return self._now.issuing.ca
 
-    async def _follow(self) -> None:
+    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         async for _ in self._around.store.changes():
             try:
                 version = await self._versions.after(self._now)
                 if version is not None:
-                    await self._swap(version)
+                    await self._swap(version, tasks)
             except _REFUSALS as error:
                 self._metrics.reload_failed.add()
                 _LOG.error("A change is not taken over, what was in use stays in use: %s", error)
@@ -174,7 +175,7 @@ class Sentry:
                 self._metrics.reload_failed.add()
                 _LOG.exception("A change is not taken over, what was in use stays in use")
 
-    async def _swap(self, version: Version) -> None:
+    async def _swap(self, version: Version, tasks: asyncio.TaskGroup) -> None:
         """From one call to the next everything is new; listeners and connections stay open."""
         before = self._now
         try:
@@ -190,7 +191,7 @@ class Sentry:
             self._oidc.publish(version.issuing.jwt)
         self._report(before, version)
         if version.selection is not before.selection:
-            await before.selection.close()
+            tasks.create_task(_retire(before.selection), name="close replaced validators")
 
     def _report(self, before: Version, after: Version) -> None:
         ca = after.issuing.ca
@@ -206,3 +207,11 @@ class Sentry:
     def _measure(self, ca: CertificateAuthority) -> None:
         self._metrics.issuer_expiry.set(ca.bundle.issuer.not_valid_after_utc.timestamp())
         self._metrics.root_expiry.set(ca.root.not_valid_after_utc.timestamp())
+
+
+async def _retire(selection: Selection) -> None:
+    """Close replaced validators when the requests they judge are answered."""
+    try:
+        await asyncio.sleep(_RETIRE_SECONDS)
+    finally:
+        await selection.close()

@@ -138,6 +138,7 @@ class SentryService:
         except Exception as error:
             _LOG.exception("a certificate could not be signed")
             raise RefusedError(GrpcCode.INTERNAL, _NOT_SIGNED, "sign") from error
+        _LOG.debug("Certificate of %s issued until %s", identity, issued.not_after)
         return _response(issuing.ca, issued, tokens)
 
     def _report(
