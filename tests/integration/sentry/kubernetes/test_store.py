@@ -6,12 +6,13 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from harness.kube_cluster import Cluster
 
 from dapr_common.kube.client import KubeClient
-from dapr_common.kube.kinds import CONFIG_MAPS, SECRETS
+from dapr_common.kube.kinds import CONFIG_MAPS, CONFIGURATIONS, SECRETS, Selection
 from dapr_common.kube.login import kubeconfig_login
 from dapr_sentry.bundle_store import BundleConflictError, FileNames, StoredBundle, StoreError
 from dapr_sentry.kubernetes_store import KubernetesStore
@@ -164,18 +165,63 @@ async def test_changes_of_others_in_the_config_map_do_not_stop_a_save(place: Pla
     assert config_map["metadata"]["labels"] == {"touched": "yes"}
 
 
-async def test_changes_are_told_once_both_objects_agree(place: Place) -> None:
+@pytest.mark.parametrize("secret_first", [True, False])
+async def test_changes_are_told_once_both_objects_agree(place: Place, secret_first: bool) -> None:
     store = place.store()
     await store.load()
     await store.save(ONE)
     changes = store.changes()
     waiting = asyncio.ensure_future(anext(changes))
     try:
-        await place.write_config_map(TWO.ca_crt)
-        assert not (await asyncio.wait([waiting], timeout=1.5))[0], "half a rotation was told"
-        await place.write_secret(TWO)
+        assert not (await asyncio.wait([waiting], timeout=1.2))[0], "what it wrote itself was told"
+        writes = [place.write_secret(TWO), place.write_config_map(TWO.ca_crt)]
+        first, second = writes if secret_first else reversed(writes)
+        await first
+        assert not (await asyncio.wait([waiting], timeout=1.2))[0], "half a rotation was told"
+        await second
         await asyncio.wait_for(waiting, 10)
         assert await store.load() == TWO
+    finally:
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+
+async def test_the_mounted_secret_tells_of_changes(place: Place, tmp_path: Path) -> None:
+    """Long before it would have been looked at: the kubelet replaces the files of the mount."""
+    store = KubernetesStore(place.client, place.namespace, NAMES, mounted=tmp_path)
+    await store.load()
+    await store.save(ONE)
+    changes = store.changes()
+    waiting = asyncio.ensure_future(anext(changes))
+    try:
+        await place.write_config_map(TWO.ca_crt)
+        assert not (await asyncio.wait([waiting], timeout=0.7))[0]
+        await place.write_secret(TWO)
+        (tmp_path / "..data_tmp").mkdir()
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+        await asyncio.wait_for(waiting, 10)
+    finally:
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+
+async def test_objects_beside_it_tell_of_changes(place: Place, cluster: Cluster) -> None:
+    namespace = place.namespace
+    await cluster.configuration(namespace, "daprsystem", {"mtls": {"enabled": True}})
+    await cluster.configuration(namespace, "other", {"mtls": {"enabled": True}})
+    beside = Selection(CONFIGURATIONS, namespace, fields="metadata.name=daprsystem")
+    store = KubernetesStore(place.client, namespace, NAMES, beside=beside)
+    await store.load()
+    await store.save(ONE)
+    changes = store.changes()
+    await asyncio.wait_for(anext(changes), 10)  # what it is like now
+    waiting = asyncio.ensure_future(anext(changes))
+    try:
+        patch = {"spec": {"mtls": {"enabled": False}}}
+        await cluster.client.patch(CONFIGURATIONS, "other", patch, namespace)
+        assert not (await asyncio.wait([waiting], timeout=0.5))[0]
+        await cluster.client.patch(CONFIGURATIONS, "daprsystem", patch, namespace)
+        await asyncio.wait_for(waiting, 10)
     finally:
         waiting.cancel()
         await asyncio.wait([waiting])
