@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check conformance format bench protos docs crds clean
+.PHONY: help setup demo test check conformance format bench protos docs crds \
+	images cluster-tools cluster cluster-load cluster-down test-cluster clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ PACKAGES := -p dapr_common -p dapr_sidecar -p dapr_cli -p dapr_sentry -p dapr_in
 INPUTS := pyproject.toml constraints.txt tools/environment.py
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 $(VENV)/.product: $(INPUTS)
 	@$(PYTHON) tools/environment.py $(VENV) all
@@ -54,6 +55,24 @@ docs: $(VENV)/.everything ## generate docs/components from the components' setti
 
 crds: $(VENV)/.everything ## generate crds/ and charts/dapr/crds from common/dapr_common/kube/schema
 	@$(BIN)/python tools/crds.py
+
+images: $(VENV)/.everything ## build the container images: PROGRAMS="sentry sidecar", TAG, REGISTRY
+	@$(BIN)/python -m tools.images $(PROGRAMS)
+
+cluster-tools: $(VENV)/.everything ## build Kubernetes, CoreDNS and Helm for a local cluster, once
+	@PYTHONPATH=tests $(BIN)/python -m cluster tools
+
+cluster: $(VENV)/.everything ## a cluster for tests: that of KUBECONFIG, kind, or a local one
+	@PYTHONPATH=tests $(BIN)/python -m cluster up
+
+cluster-load: $(VENV)/.everything ## bring the images into the cluster
+	@PYTHONPATH=tests $(BIN)/python -m cluster load
+
+cluster-down: $(VENV)/.everything ## end that cluster
+	@PYTHONPATH=tests $(BIN)/python -m cluster down
+
+test-cluster: cluster-tools images cluster cluster-load ## end to end: the chart with our images on that cluster
+	@TEST_CLUSTER=1 $(BIN)/python -m pytest $(or $(TESTS),tests/cluster)
 
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) .venv-conformance .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Get the programs of a test cluster: ``make cluster-tools``, or ``python tests/cluster/build.py``.
+"""Get the programs of a test cluster: ``make cluster-tools``.
 
 No registry of images is asked: Kubernetes, CoreDNS and Helm come from Go modules (``go/``), etcd,
 containerd and the rest from Debian. The first build takes some ten minutes and gigabytes of Go's
@@ -12,10 +12,6 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cluster.programs import (
     BUILDS,
@@ -39,9 +35,9 @@ _BUILD_SECONDS = 3600
 def main() -> int:
     """Get everything that is not here; the exit code says whether all of it is."""
     folder().mkdir(parents=True, exist_ok=True)
-    complete = all([_get(build) for build in BUILDS])
+    got = [_get(build) for build in BUILDS]
     print(f"The cluster's programs are in {folder()}", flush=True)
-    return 0 if _install_from_debian() and complete else 1
+    return 0 if _install_from_debian() and all(got) else 1
 
 
 def _get(build: Build) -> bool:
@@ -119,7 +115,3 @@ def _install_from_debian() -> bool:
 
 def _which(program: str) -> str | None:
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,102 @@
+"""A cluster for tests: ``make cluster``, ``make cluster-down``, ``make cluster-tools``.
+
+Used in this order: the one ``$KUBECONFIG`` leads to, one by kind, or a real one-node cluster made
+here of programs that are built from source: no image is pulled, root is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from cluster import build, kind, loading, machine, node
+from cluster.addresses import KUBECONFIG
+from cluster.kubectl import given, kubectl
+from cluster.machine import ClusterError
+from cluster.programs import BUILDS, path
+from tools.images import IMAGES, ROOT, image_name
+
+_USAGE = "python -m cluster tools | up | load | down | in COMMAND..."
+
+
+def main(arguments: list[str]) -> int:
+    """One command; the exit code is 0 if it was done."""
+    command, *rest = arguments or [""]
+    try:
+        match command:
+            case "tools":
+                return build.main()
+            case "up":
+                up()
+            case "load":
+                load()
+            case "down":
+                down()
+            case "node":
+                node.main()
+            case "in":
+                words = machine.inside(*rest)
+                os.execvp(words[0], words)
+            case _:
+                print(_USAGE, file=sys.stderr)
+                return 2
+    except (ClusterError, subprocess.SubprocessError) as error:
+        print(f"cluster: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def up() -> None:
+    """Bring it up unless it is up. Raises ``ClusterError``."""
+    started = time.monotonic()
+    if theirs := given():
+        print(f"The cluster of {theirs} is used: {kubectl('cluster-info').splitlines()[0]}")
+        return
+    if kind.is_usable():
+        if not kind.is_up():
+            kind.up()
+    elif not machine.is_up():
+        _need_local()
+        print("A local cluster: etcd, Kubernetes, containerd, CoreDNS …", flush=True)
+        machine.up()
+        loading.load_pause()
+    print(f"Up in {time.monotonic() - started:.1f} s: export KUBECONFIG={KUBECONFIG}", flush=True)
+
+
+def load() -> None:
+    """Bring the images that are built into the cluster. Raises ``ClusterError``."""
+    started = time.monotonic()
+    names = [image_name(folder) for folder in IMAGES if (ROOT / folder / "Dockerfile").exists()]
+    if given():
+        print("The images must be where the cluster of $KUBECONFIG finds them:", *names)
+        return
+    if kind.is_usable():
+        loading.load_into_kind(names)
+    else:
+        loading.load_into_node(names)
+    print(f"Images loaded in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def down() -> None:
+    """End it; one that ``$KUBECONFIG`` leads to is nobody's to end here."""
+    if given():
+        print("The cluster of $KUBECONFIG is left alone.")
+    elif kind.is_usable() and kind.is_up():
+        kind.down()
+    else:
+        machine.down()
+
+
+def _need_local() -> None:
+    if os.geteuid() != 0:
+        raise ClusterError(
+            "no $KUBECONFIG, no kind with a container engine; a local cluster needs root"
+        )
+    if missing := [build.name for build in BUILDS if not path(build.name).exists()]:
+        raise ClusterError(f"not here: {', '.join(missing)}: `make cluster-tools`")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

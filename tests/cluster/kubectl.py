@@ -1,0 +1,75 @@
+"""Call ``kubectl`` and ``helm``, ours if they are built, the machine's otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from cluster.addresses import KUBECONFIG
+from cluster.programs import path
+
+_SECONDS = 60.0
+
+
+class CommandError(Exception):
+    """A command failed; the text is what it said."""
+
+
+def given() -> str:
+    """A cluster that is not ours, by ``$KUBECONFIG``; empty if none."""
+    found = os.environ.get("KUBECONFIG", "")
+    return "" if found == str(KUBECONFIG) else found
+
+
+def kubeconfig() -> Path:
+    """Of the cluster that is used: ``$KUBECONFIG``, or ours."""
+    return Path(given() or KUBECONFIG)
+
+
+def kubectl(*arguments: str, seconds: float = _SECONDS, text: str | None = None) -> str:
+    """Run it to its end; ``text`` is its input. Raises ``CommandError``."""
+    return _run("kubectl", arguments, seconds, text)
+
+
+def try_kubectl(*arguments: str) -> str:
+    """The same; empty where it fails."""
+    try:
+        return kubectl(*arguments, seconds=10.0)
+    except CommandError:
+        return ""
+
+
+def get(*arguments: str) -> dict[str, Any]:
+    """``kubectl get``, parsed. Raises ``CommandError``."""
+    found: dict[str, Any] = json.loads(kubectl("get", *arguments, "-o", "json"))
+    return found
+
+
+def helm(*arguments: str, seconds: float = 300.0) -> str:
+    """Run it to its end. Raises ``CommandError``."""
+    return _run("helm", arguments, seconds, None)
+
+
+def _run(program: str, arguments: tuple[str, ...], seconds: float, text: str | None) -> str:
+    found = path(program) if path(program).exists() else shutil.which(program)
+    if found is None:
+        raise CommandError(f"{program} is not here: `make cluster-tools` gets it")
+    try:
+        done = subprocess.run(
+            [str(found), *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            input=text,
+            timeout=seconds,
+            env={**os.environ, "KUBECONFIG": str(kubeconfig())},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(f"{program} {' '.join(arguments)}: no end in {seconds:.0f} s") from error
+    if done.returncode:
+        raise CommandError(f"{program} {' '.join(arguments)}:\n{done.stderr}{done.stdout}".strip())
+    return done.stdout
