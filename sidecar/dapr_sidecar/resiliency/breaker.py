@@ -5,26 +5,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
 
+from dapr_common.resiliency.policies import BreakerPolicy
 from dapr_sidecar.resiliency.base import CircuitOpenError
-from dapr_sidecar.resiliency.trip import DEFAULT, Trip, compile_trip
 
 State = Literal["closed", "half-open", "open"]
 Clock = Callable[[], float]
 OnChange = Callable[[str, State, State], None]
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerPolicy:
-    """One ``circuitBreakers`` entry; times are seconds, ``interval`` 0 never clears the counts."""
-
-    name: str
-    max_requests: int = 1
-    interval: float = 0.0
-    timeout: float = 60.0
-    trip: Trip = field(default_factory=lambda: compile_trip(DEFAULT))
 
 
 class CircuitBreaker:

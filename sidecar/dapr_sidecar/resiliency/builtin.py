@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from dapr_common.observe.logs import get_logger
-from dapr_sidecar.resiliency.retry import RetryPolicy
+from dapr_common.resiliency.policies import RetryPolicy
 
 SERVICE = "DaprBuiltInServiceRetries"
 ACTOR = "DaprBuiltInActorRetries"

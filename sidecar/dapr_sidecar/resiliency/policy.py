@@ -7,20 +7,14 @@ from typing import Literal, TypeVar
 
 from dapr_common.kube.resources import Resiliency
 from dapr_common.observe.logs import get_logger
+from dapr_common.resiliency.policies import BreakerPolicy, RetryPolicy
+from dapr_common.resiliency.targets import ACTOR_CACHE_SIZE, APP_CACHE_SIZE, Names
 from dapr_sidecar.resiliency import builtin
 from dapr_sidecar.resiliency.base import Runner
-from dapr_sidecar.resiliency.breaker import BreakerCache, BreakerPolicy, CircuitBreaker, State
+from dapr_sidecar.resiliency.breaker import BreakerCache, CircuitBreaker, State
 from dapr_sidecar.resiliency.report import Flow
-from dapr_sidecar.resiliency.retry import RetryPolicy
 from dapr_sidecar.resiliency.runner import PolicyRunner, Surroundings
-from dapr_sidecar.resiliency.spec import (
-    ACTOR_CACHE_SIZE,
-    APP_CACHE_SIZE,
-    Names,
-    Spec,
-    SpecError,
-    read_spec,
-)
+from dapr_sidecar.resiliency.spec import Spec, SpecError, read_spec
 
 _LOG = get_logger("dapr.runtime.resiliency")
 _MAX_TARGETS = 10_000

@@ -4,28 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
-from dapr_sidecar.resiliency.codes import ALL_CODES, CodeFilter
+from dapr_common.resiliency.policies import RetryPolicy
 
 _FACTOR = 1.5
 _JITTER = 0.5
 _RANDOM = random.Random()  # noqa: S311 - jitter is no secret
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """One ``retries`` entry; times are seconds, a negative ``max_retries`` means no limit."""
-
-    name: str
-    policy: Literal["constant", "exponential"] = "constant"
-    duration: float = 5.0
-    max_interval: float = 60.0
-    max_retries: int = -1
-    matching: CodeFilter = ALL_CODES
-    max_elapsed: float = 900.0
-    """Only for exponential: nothing is retried later than this after the first attempt."""
 
 
 class Backoff:

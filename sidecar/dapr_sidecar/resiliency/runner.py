@@ -13,6 +13,7 @@ from typing import NoReturn
 from dapr_common.durations import format_go_duration
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.tracing import current_span
+from dapr_common.resiliency.policies import RetryPolicy
 from dapr_sidecar.resiliency.base import (
     CircuitOpenError,
     CodedError,
@@ -23,7 +24,7 @@ from dapr_sidecar.resiliency.base import (
 )
 from dapr_sidecar.resiliency.breaker import CircuitBreaker, Clock
 from dapr_sidecar.resiliency.report import Flow, NoReport, PolicyKind, Report
-from dapr_sidecar.resiliency.retry import Backoff, RetryPolicy
+from dapr_sidecar.resiliency.retry import Backoff
 from dapr_sidecar.resiliency.timeout import within
 
 _LOG = get_logger("dapr.runtime.resiliency")

@@ -279,7 +279,7 @@ async def test_dead_app_is_told_apart_from_dead_sidecar(monkeypatch: pytest.Monk
 
 
 def _shorten_built_in_retries(sidecar: MiniSidecar) -> None:
-    from dapr_sidecar.resiliency.retry import RetryPolicy
+    from dapr_common.resiliency.policies import RetryPolicy
     from dapr_sidecar.resiliency.runner import PolicyRunner, Surroundings
 
     retry = RetryPolicy("x", "constant", 0.0, max_retries=3)

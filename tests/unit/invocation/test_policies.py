@@ -14,14 +14,14 @@ from sidecars import FakeApp, MiniSidecar, Table, http_app, pair
 
 from dapr_common.http.messages import Request, Response
 from dapr_common.kube.resources import HttpEndpoint, NameValue
+from dapr_common.resiliency.policies import BreakerPolicy, RetryPolicy
+from dapr_common.resiliency.trip import compile_trip
 from dapr_sidecar.blocks.access_control import build
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.middleware.uppercase import UppercaseMiddleware, UppercaseSettings
 from dapr_sidecar.messaging.peers import Peers
-from dapr_sidecar.resiliency.breaker import BreakerPolicy, CircuitBreaker
-from dapr_sidecar.resiliency.retry import RetryPolicy
+from dapr_sidecar.resiliency.breaker import CircuitBreaker
 from dapr_sidecar.resiliency.runner import PolicyRunner, Surroundings
-from dapr_sidecar.resiliency.trip import compile_trip
 
 
 def use(sidecar: MiniSidecar, runner: PolicyRunner) -> list[tuple[str, str]]:

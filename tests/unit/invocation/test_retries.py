@@ -13,9 +13,9 @@ from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, GrpcServer, Method
 from dapr_common.http.messages import Request, Response
+from dapr_common.resiliency.policies import RetryPolicy
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
-from dapr_sidecar.resiliency.retry import RetryPolicy
 from dapr_sidecar.resiliency.runner import PolicyRunner, Surroundings
 
 SERVICE = "/dapr.proto.internals.v1.ServiceInvocation/"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from dapr_common.kube.resources import Rule
-from dapr_sidecar.blocks.pubsub.routing import RouteError, Routes, RuleError
+from dapr_common.match_expressions import RouteError, RuleError
+from dapr_sidecar.blocks.pubsub.routing import Routes
 
 EVENT: dict[str, Any] = {"type": "a", "data": {"n": 10, "big": 6.5, "list": [1, 2], "b": True}}
 
@@ -74,7 +75,7 @@ def test_the_first_rule_wins_then_the_default() -> None:
 
 def test_the_evaluator_brings_no_command_line() -> None:
     code = (
-        "import sys; from dapr_sidecar.blocks.pubsub.routing import compile_match;"
+        "import sys; from dapr_common.match_expressions import compile_match;"
         "compile_match('event.data.n > 5'); print('typer' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from dapr_common.resiliency.policies import BreakerPolicy
+from dapr_common.resiliency.trip import compile_trip
 from dapr_sidecar.resiliency.base import CircuitOpenError
-from dapr_sidecar.resiliency.breaker import BreakerCache, BreakerPolicy, CircuitBreaker
-from dapr_sidecar.resiliency.trip import compile_trip
+from dapr_sidecar.resiliency.breaker import BreakerCache, CircuitBreaker
 
 
 class Clock:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dapr_sidecar.resiliency.codes import parse_codes
+from dapr_common.resiliency.codes import parse_codes
 
 
 def test_lists_and_ranges() -> None:

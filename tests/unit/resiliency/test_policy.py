@@ -63,10 +63,10 @@ def test_defaults_of_a_retry_and_a_breaker() -> None:
         ({"timeouts": {"t": "soon"}}, {}, 'policies.timeouts.t: invalid duration "soon"'),
         ({"retries": {"r": {"policy": "linear"}}}, {}, "policies.retries.r.policy: expected"),
         ({"retries": {"r": {"maxRetries": "many"}}}, {}, "policies.retries.r.maxRetries: expected"),
-        ({"retries": {"r": {"duration": "x"}}}, {}, "policies.retries.r: duration: invalid"),
+        ({"retries": {"r": {"duration": "x"}}}, {}, "policies.retries.r.duration: invalid"),
         ({"retries": {"r": {"matching": {"httpStatusCodes": "1"}}}}, {}, "httpStatusCodes"),
         ({"retries": []}, {}, "policies.retries: expected a mapping"),
-        ({"circuitBreakers": {"c": {"trip": "bad >"}}}, {}, "policies.circuitBreakers.c: invalid"),
+        ({"circuitBreakers": {"c": {"trip": "bad >"}}}, {}, "policies.circuitBreakers.c.trip: invalid"),
         ({"circuitBreakers": {"c": {"trip": "requests + 1"}}}, {}, "expected a bool"),
         ({}, {"actors": {"T": {"circuitBreaker": "c"}}}, "must include scope"),
         (

@@ -8,6 +8,7 @@ import pytest
 from harness.spans import SpanList
 
 from dapr_common.observe.tracing import SpanContext, Tracer, current_span
+from dapr_common.resiliency.policies import RetryPolicy
 from dapr_sidecar.resiliency.base import (
     CircuitOpenError,
     CodedError,
@@ -15,7 +16,7 @@ from dapr_sidecar.resiliency.base import (
     PolicyTimeoutError,
 )
 from dapr_sidecar.resiliency.builtin import BUILT_IN
-from dapr_sidecar.resiliency.retry import Backoff, RetryPolicy
+from dapr_sidecar.resiliency.retry import Backoff
 
 
 def spec(retry: dict[str, Any] | None = None, **others: Any) -> dict[str, Any]:

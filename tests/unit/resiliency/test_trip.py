@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dapr_sidecar.resiliency.trip import VARIABLES, TripError, compile_trip
+from dapr_common.resiliency.trip import VARIABLES, TripError, compile_trip
 
 _ZERO = dict.fromkeys(VARIABLES, 0)
 

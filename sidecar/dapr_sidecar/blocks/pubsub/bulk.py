@@ -7,11 +7,12 @@ from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 from dapr_common.kube.resources import Subscription
+from dapr_common.match_expressions import RouteError
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.blocks.pubsub.dead_letters import DeadLetters, UndeliveredError
 from dapr_sidecar.blocks.pubsub.envelope import is_expired
 from dapr_sidecar.blocks.pubsub.event import Event, EventError, decode
-from dapr_sidecar.blocks.pubsub.routing import RouteError, Routes
+from dapr_sidecar.blocks.pubsub.routing import Routes
 from dapr_sidecar.blocks.pubsub.verdict import Verdict
 from dapr_sidecar.components.pubsub.base import BulkMessage, Message
 from dapr_sidecar.context import SidecarContext

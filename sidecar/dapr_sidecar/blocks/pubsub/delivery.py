@@ -5,12 +5,13 @@ from __future__ import annotations
 from time import perf_counter
 
 from dapr_common.kube.resources import Subscription
+from dapr_common.match_expressions import RouteError
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.tracing import Span, parse_traceparent
 from dapr_sidecar.blocks.pubsub.dead_letters import DeadLetters, UndeliveredError
 from dapr_sidecar.blocks.pubsub.envelope import is_expired
 from dapr_sidecar.blocks.pubsub.event import Event, EventError, decode
-from dapr_sidecar.blocks.pubsub.routing import RouteError, Routes
+from dapr_sidecar.blocks.pubsub.routing import Routes
 from dapr_sidecar.blocks.pubsub.verdict import RetryRequestedError, Sender, Verdict
 from dapr_sidecar.components.pubsub.base import Message
 from dapr_sidecar.context import SidecarContext

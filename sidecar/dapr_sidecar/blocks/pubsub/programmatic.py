@@ -12,9 +12,9 @@ from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.http.messages import Header
 from dapr_common.kube.resources import BulkSubscribe, Rule, Subscription
+from dapr_common.match_expressions import RuleError, compile_match
 from dapr_common.observe.logs import get_logger
 from dapr_common.wire.dapr.proto.runtime.v1 import appcallback_pb2
-from dapr_sidecar.blocks.pubsub.routing import RuleError, compile_match
 from dapr_sidecar.channel.base import GrpcAppChannel, HttpAppChannel
 from dapr_sidecar.context import SidecarContext
 

@@ -1,0 +1,99 @@
+"""Match expressions of subscriptions: CEL over one event."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+Event = Mapping[str, Any]
+Matcher = Callable[[Event], bool]
+
+# The commonest rule needs no evaluator: no escapes, so the literal means itself.
+_TYPE_EQUALS = re.compile(r"""\s*event\.type\s*==\s*(?:"([^"\\\n]*)"|'([^'\\\n]*)')\s*""")
+
+
+class RuleError(ValueError):
+    """A match expression cannot be compiled."""
+
+
+class RouteError(Exception):
+    """A match expression cannot be evaluated for an event; a failed delivery."""
+
+
+def compile_match(text: str) -> Matcher | None:
+    """Compile a match expression; ``None`` for the empty one, which always matches."""
+    if not text.strip():
+        return None
+    if literal := _TYPE_EQUALS.fullmatch(text):
+        return _type_equals(literal[1] if literal[1] is not None else literal[2])
+    return _expression(text)
+
+
+def _type_equals(wanted: str) -> Matcher:
+    def matches(event: Event) -> bool:
+        try:
+            return bool(event["type"] == wanted)
+        except (KeyError, TypeError):  # a raw payload of a batch is text, not an object
+            raise RouteError("no such key: type") from None
+
+    return matches
+
+
+def _expression(text: str) -> Matcher:
+    try:
+        program = _evaluator().compile(text)
+    except Exception as error:
+        raise RuleError(f"match expression '{text}' is not valid CEL: {error}") from error
+
+    def matches(event: Event) -> bool:
+        try:
+            result = program.execute({"event": _as_cel(event)})
+        except KeyError as error:
+            raise RouteError(f"no such key: {error.args[0]}") from error
+        except Exception as error:
+            raise RouteError(f"match expression '{text}' failed: {error}") from error
+        if not isinstance(result, bool):
+            raise RouteError(f"the result of match expression {text} was not a boolean")
+        return result
+
+    return matches
+
+
+def _as_cel(value: Any) -> Any:
+    """Numbers are doubles in a CloudEvent's JSON."""
+    if isinstance(value, dict):
+        return {name: _as_cel(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_as_cel(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+@cache
+def _evaluator() -> Any:
+    """The compiled part of the ``cel`` package alone: the package itself drags its command in."""
+    package = importlib.util.find_spec("cel")
+    if package is None or not package.submodule_search_locations:
+        raise RuleError(
+            "match expressions need the Python package 'common-expression-language', "
+            "which is not installed"
+        )
+    for folder in package.submodule_search_locations:
+        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+            path = Path(folder) / f"cel{suffix}"
+            if path.exists():
+                loader = importlib.machinery.ExtensionFileLoader("cel.cel", str(path))
+                spec = importlib.util.spec_from_loader("cel.cel", loader)
+                assert spec is not None
+                module = importlib.util.module_from_spec(spec)
+                loader.exec_module(module)
+                return module
+    import cel
+
+    return cel

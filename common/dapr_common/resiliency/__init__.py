@@ -1,0 +1,1 @@
+"""What a Resiliency resource says: durations, codes, trip expressions, policies and targets."""
