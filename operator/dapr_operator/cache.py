@@ -35,6 +35,10 @@ class KindCache:
         """One object, if there is one."""
         return self._by_namespace.get(namespace, {}).get(name)
 
+    def newest(self, namespace: str, name: str) -> Resource | None:
+        """The same with what changed since without a meaning for sidecars, such as its status."""
+        return self._informer.get(name, namespace)
+
     def of_namespace(self, namespace: str) -> list[Resource]:
         """All objects of a namespace, in the order of their names."""
         found = self._by_namespace.get(namespace, {})

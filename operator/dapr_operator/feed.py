@@ -12,7 +12,7 @@ from dapr_common.kube.informer import Change, Key
 from dapr_common.observe.logs import get_logger
 from dapr_common.wire.dapr.proto.operator.v1.operator_pb2 import ResourceEventType
 from dapr_operator.cache import KindCache
-from dapr_operator.kinds import CONFIGURATION
+from dapr_operator.kinds import CONFIGURATION, DaprKind
 from dapr_operator.resource import Resource
 from dapr_operator.scoping import DELETED, event_type
 from dapr_operator.secret_values import Filled
@@ -24,7 +24,7 @@ _LOOK_AGAIN_SECONDS = 5.0
 _MOST_LOOKED_AGAIN = 100
 
 Encode = Callable[[bytes, ResourceEventType], bytes]
-MissingChanged = Callable[[Resource, tuple[str, ...]], None]
+MissingChanged = Callable[[DaprKind, Resource, tuple[str, ...]], None]
 
 
 class Feed:
@@ -121,7 +121,7 @@ class Feed:
     def _note(self, resource: Resource, missing: tuple[str, ...]) -> bool:
         """Remember what is missing. Returns whether something is."""
         if self._incomplete.get(resource.key, ()) != missing:
-            self._say_missing(resource, missing)
+            self._say_missing(self._cache.kind, resource, missing)
         if missing:
             self._incomplete[resource.key] = missing
         else:

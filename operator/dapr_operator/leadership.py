@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -14,10 +14,11 @@ from dapr_common.kube.api_errors import AlreadyExistsError, ConflictError, KubeE
 from dapr_common.kube.client import KubeClient
 from dapr_common.kube.kinds import KubeObject
 from dapr_common.observe.logs import get_logger
-from dapr_operator.kinds import LEASES
+from dapr_operator.kinds import DEPLOYMENTS, LEASES
 
 NAME = "operator.dapr.io"
 ADDRESS = "dapr.io/operator-address"
+_DEPLOYMENT = "dapr-operator"
 _LOG = get_logger("dapr.operator.leadership")
 _LIFE_SECONDS = 15
 _RENEW_SECONDS = 2.0
@@ -28,21 +29,28 @@ LeaderChanged = Callable[[str], None]
 
 
 class Lease:
-    """Other operators' clocks need not agree with ours: a Lease is old when it has not changed
-    for its life, as seen from here.
+    """Held by one operator at a time.
 
-    ``address`` is where the holder's API is; ``changed`` is told the leader's address whenever it
-    is another one, empty when nobody leads.
+    Other operators' clocks need not agree with ours: a Lease is old when it has not changed for
+    its life, as seen from here. ``address`` is where the holder's API is; ``changed`` is told the
+    leader's address whenever it is another one, empty when nobody leads. ``owners`` are objects
+    the Lease shall not outlive.
     """
 
     def __init__(
-        self, client: KubeClient, namespace: str, address: str, changed: LeaderChanged
+        self,
+        client: KubeClient,
+        namespace: str,
+        address: str,
+        changed: LeaderChanged,
+        owners: Sequence[KubeObject] = (),
     ) -> None:
         self.identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
         self._client = client
         self._namespace = namespace
         self._address = address
         self._changed = changed
+        self._owners = list(owners)
         self._leader = ""
         self._seen: tuple[str, float] = ("", 0.0)
 
@@ -140,6 +148,8 @@ class Lease:
                 ADDRESS: self._address if holder else "",
             },
         }
+        if self._owners:
+            metadata["ownerReferences"] = self._owners
         written = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
@@ -173,3 +183,19 @@ class Lease:
 
 def _spec(body: KubeObject) -> dict[str, Any]:
     return dict(body.get("spec") or {})
+
+
+async def lease_owners(client: KubeClient, namespace: str) -> list[KubeObject]:
+    """The operator's Deployment, so that its Lease is gone after an uninstall."""
+    try:
+        found = await client.get(DEPLOYMENTS, _DEPLOYMENT, namespace)
+    except KubeError:
+        return []
+    return [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": _DEPLOYMENT,
+            "uid": found["metadata"]["uid"],
+        }
+    ]

@@ -30,6 +30,7 @@ class Resource:
     """Without status and resource version."""
     version: str = field(compare=False)
     generation: int = field(compare=False)
+    status: KubeObject = field(compare=False)
 
     @classmethod
     def of(cls, body: KubeObject) -> Resource:
@@ -51,6 +52,7 @@ class Resource:
             body={**rest, "metadata": kept},
             version=str(metadata.get("resourceVersion") or ""),
             generation=int(metadata.get("generation") or 0),
+            status=dict(body.get("status") or {}),
         )
 
     @property

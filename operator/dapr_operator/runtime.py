@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import gc
 import os
+import socket
 
+from dapr_common.aio.host import host_address, join_host_port
 from dapr_common.aio.run import FatalError
 from dapr_common.kube.api_errors import LoginError
 from dapr_common.kube.client import KubeClient
@@ -20,12 +22,19 @@ from dapr_common.security.errors import IdentityError, SecuritySettingsError
 from dapr_operator.api import OperatorApi
 from dapr_operator.cache import Cache
 from dapr_operator.control_plane import control_plane
+from dapr_operator.events import About, EventRecorder
+from dapr_operator.kinds import DaprKind
+from dapr_operator.leadership import Lease, lease_owners
+from dapr_operator.leading import Leader
 from dapr_operator.metrics import OperatorMetrics
 from dapr_operator.pods import Pods
+from dapr_operator.relay import Relay
+from dapr_operator.reports import Reports
 from dapr_operator.resource import Resource
 from dapr_operator.secrets import SecretReader
 from dapr_operator.server import ApiServer
 from dapr_operator.settings import Settings
+from dapr_operator.status import StatusWriter
 
 _LOG = get_logger("dapr.operator")
 _HEALTH, _METRICS, _PROVIDER = "healthz-server", "metrics-server", "security-provider"
@@ -91,9 +100,12 @@ class Operator:
         self._cache = Cache(client, settings.watch_namespace)
         self._pods = Pods(client, settings.watch_namespace)
         self._secrets = SecretReader(client)
-        self._api = OperatorApi(self._cache, self._pods, self._secrets, self._say_missing)
+        self._api = OperatorApi(self._cache, self._pods, self._secrets, self._missing)
+        self._status = StatusWriter(client, self._cache)
+        self._events = EventRecorder(client, socket.gethostname())
         self._identity: ControlPlaneIdentity | None = None
         self._server: ApiServer | None = None
+        self._reports: Reports | None = None
 
     async def start(self) -> None:
         """Get an identity. Raises ``IdentityError`` and ``SecuritySettingsError``."""
@@ -111,7 +123,9 @@ class Operator:
         await self._identity.start()
         self._readiness.ready(_PROVIDER)
         self._readiness.ready(_SECURITY)
-        self._server = ApiServer(self._api.methods, self._identity.contexts)
+        self._reports = Reports(self._identity.source.svid.id, self._status, self._events)
+        methods = [*self._api.methods, self._reports.method]
+        self._server = ApiServer(methods, self._identity.contexts)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -122,12 +136,40 @@ class Operator:
             tasks.create_task(self._cache.run(), name="cache")
             tasks.create_task(self._pods.run(), name="pods")
             tasks.create_task(self._api.run(), name="feeds")
-            await self._server.open(self._settings.listen_address, self._settings.port)
+            tasks.create_task(self._events.run(), name="events")
+            port = await self._server.open(self._settings.listen_address, self._settings.port)
             self._readiness.ready(_API)
+            tasks.create_task(self._lead(port), name="leadership")
             await self._cache.settled()
             await self._pods.synced.wait()
             self._readiness.ready(_CACHE)
             _LOG.info("Sidecars are served")
+
+    async def _lead(self, port: int) -> None:
+        assert self._identity is not None, "start comes first"
+        assert self._reports is not None, "start comes first"
+        settings = self._settings
+        leader = Leader(
+            settings,
+            self._login,
+            self._client,
+            self._pods,
+            self._status,
+            self._events,
+            self._metrics,
+        )
+        if not settings.leader_election:
+            await leader.run()
+            return
+        host = settings.listen_address or host_address()
+        address = join_host_port(host, port)
+        own = self._identity.source.svid.id
+        relay = Relay(self._reports, own, self._identity.contexts, address)
+        owners = await lease_owners(self._client, settings.namespace)
+        lease = Lease(self._client, settings.namespace, address, relay.follow, owners)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(relay.run(), name="relay reports")
+            tasks.create_task(lease.run(leader.run), name="hold the lease")
 
     async def close(self) -> None:
         """End the streams, let calls under way end."""
@@ -137,6 +179,10 @@ class Operator:
             await self._server.close()
         await self._secrets.close()
 
-    def _say_missing(self, resource: Resource, missing: tuple[str, ...]) -> None:
-        if missing:
-            _LOG.warning("%s/%s lacks values: %s", *resource.key, "; ".join(missing))
+    def _missing(self, kind: DaprKind, resource: Resource, missing: tuple[str, ...]) -> None:
+        self._status.missing(kind, resource, missing)
+        if not missing:
+            return
+        _LOG.warning("%s %s/%s lacks values: %s", kind.word, *resource.key, "; ".join(missing))
+        about = About(kind.api_version, kind.word, resource.namespace, resource.name, resource.uid)
+        self._events.warn(about, "SecretMissing", "; ".join(missing))

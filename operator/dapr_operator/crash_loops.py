@@ -1,0 +1,52 @@
+"""Sidecars that end again and again: an event says why, on the pod and on what made it."""
+
+from __future__ import annotations
+
+from dapr_common.kube.informer import Change
+from dapr_operator.events import About, EventRecorder
+from dapr_operator.pods import CrashLoop, Pod, Pods
+
+_API_VERSIONS = {
+    "ReplicaSet": "apps/v1",
+    "StatefulSet": "apps/v1",
+    "DaemonSet": "apps/v1",
+    "Job": "batch/v1",
+}
+_MOST_LINES = 5
+
+
+class CrashLoopEvents:
+    """Writes events while ``active``."""
+
+    def __init__(self, pods: Pods, events: EventRecorder) -> None:
+        self.active = False
+        self._events = events
+        pods.on_change(self._pod_changed)
+
+    def _pod_changed(self, change: Change[Pod | None]) -> None:
+        pod = change.after
+        if not self.active or pod is None or pod.crash_loop is None:
+            return
+        if change.before is not None and change.before.crash_loop == pod.crash_loop:
+            return
+        message = f"The sidecar ends again and again: {cause(pod.crash_loop)}"
+        self._warn(About("v1", "Pod", pod.namespace, pod.name, pod.uid), message)
+        if (owner := pod.owner) is not None and owner.kind in _API_VERSIONS:
+            version = _API_VERSIONS[owner.kind]
+            self._warn(About(version, owner.kind, pod.namespace, owner.name, owner.uid), message)
+
+    def _warn(self, about: About, message: str) -> None:
+        self._events.warn(about, "SidecarCrashLooping", message)
+
+
+def cause(crash_loop: CrashLoop) -> str:
+    """The last words of the sidecar, or how it ended."""
+    lines = [line.strip() for line in crash_loop.message.splitlines() if line.strip()]
+    ended = "it ended"
+    if crash_loop.exit_code is not None:
+        ended = f"it ended with exit code {crash_loop.exit_code}"
+    if crash_loop.reason and crash_loop.reason != "Error":
+        ended = f"{ended} ({crash_loop.reason})"
+    if not lines:
+        return f"{ended}; its log says more: kubectl logs -c daprd --previous"
+    return f"{ended}: {' '.join(lines[-_MOST_LINES:])}"

@@ -1,0 +1,85 @@
+"""What one operator of several does: the leader."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dapr_common.kube.client import KubeClient
+from dapr_common.kube.login import Login
+from dapr_operator.crash_loops import CrashLoopEvents
+from dapr_operator.events import EventRecorder
+from dapr_operator.kinds import DEPLOYMENTS, ROLLOUTS, STATEFUL_SETS
+from dapr_operator.metrics import OperatorMetrics
+from dapr_operator.pods import Pods
+from dapr_operator.service_reconciler import ServiceReconciler
+from dapr_operator.settings import Settings
+from dapr_operator.status import StatusWriter
+from dapr_operator.watchdog import Watchdog
+
+
+class Leader:
+    """Services, healing, status. ``run`` until cancelled; each time begins from what is there."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        login: Login,
+        client: KubeClient,
+        pods: Pods,
+        status: StatusWriter,
+        events: EventRecorder,
+        metrics: OperatorMetrics,
+    ) -> None:
+        self._settings = settings
+        self._login = login
+        self._client = client
+        self._pods = pods
+        self._status = status
+        self._events = events
+        self._metrics = metrics
+        self._crash_loops = CrashLoopEvents(pods, events)
+
+    async def run(self) -> None:
+        """Do it all."""
+        self._metrics.leading.set(1)
+        self._crash_loops.active = True
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._status.run(), name="write status")
+                if self._settings.service_reconciler:
+                    tasks.create_task(self._reconcile_services(), name="services")
+                if self._settings.watchdog is not None:
+                    tasks.create_task(self._watchdog().run(), name="watchdog")
+        finally:
+            self._crash_loops.active = False
+            self._metrics.leading.set(0)
+
+    def _watchdog(self) -> Watchdog:
+        assert self._settings.watchdog is not None
+        return Watchdog(
+            self._client,
+            self._pods,
+            self._settings.watchdog,
+            self._metrics,
+            self._events,
+            self._settings.namespace,
+        )
+
+    async def _reconcile_services(self) -> None:
+        from dapr_operator.handlers.workloads import Told  # with kopf, which followers go without
+        from dapr_operator.workload_watch import WorkloadWatch, when_served
+
+        namespace = self._settings.watch_namespace
+        services = ServiceReconciler(self._client, self._metrics, self._events, namespace)
+        told = Told(services.saw, services.lost)
+        watch = WorkloadWatch(self._login, (DEPLOYMENTS, STATEFUL_SETS), namespace, told)
+
+        async def follow_rollouts() -> None:
+            await when_served(self._client, ROLLOUTS)
+            await WorkloadWatch(self._login, (ROLLOUTS,), namespace, told).run()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(services.run(), name="reconcile services")
+            tasks.create_task(watch.run(), name="follow workloads")
+            if self._settings.argo_rollouts:
+                tasks.create_task(follow_rollouts(), name="follow rollouts")
