@@ -13,6 +13,7 @@ from dapr_common.observe.logs import get_logger
 from dapr_common.wire.dapr.proto.operator.v1.operator_pb2 import ResourceEventType
 from dapr_operator.cache import KindCache
 from dapr_operator.kinds import CONFIGURATION, DaprKind
+from dapr_operator.pending import PendingChanges
 from dapr_operator.resource import Resource
 from dapr_operator.scoping import DELETED, event_type
 from dapr_operator.secret_values import Filled
@@ -43,7 +44,7 @@ class Feed:
         self._secrets = secrets
         self._say_missing = missing
         self._subscriptions: dict[str, set[Subscription]] = {}
-        self._changes: dict[Key, Change[Resource]] = {}
+        self._changes = PendingChanges()
         self._incomplete: dict[Key, tuple[str, ...]] = {}
         self._changed = asyncio.Event()
         self._closed: RpcError | None = None
@@ -83,12 +84,7 @@ class Feed:
             tasks.create_task(self._look_again())
 
     def _take(self, change: Change[Resource]) -> None:
-        """From a change not sent yet and this one, the change from its before to this after."""
-        earlier = self._changes.pop(change.key, None)
-        if earlier is not None:
-            change = Change(change.key, earlier.before, change.after)
-        if change.before != change.after:
-            self._changes[change.key] = change
+        self._changes.add(change)
         self._changed.set()
 
     # --- sending ----------------------------------------------------------------------------
@@ -98,7 +94,7 @@ class Feed:
             await self._changed.wait()
             self._changed.clear()
             while self._changes:
-                change = self._changes.pop(next(iter(self._changes)))
+                change = self._changes.take()
                 try:
                     await self._send(change)
                 except Exception:  # noqa: BLE001 - the next change has its own chance
