@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.apiserver import ApiServer, api_server, missing_programs
+from harness.kube_cluster import Cluster
 from harness.redis_server import RedisServer, redis_server
 
+from dapr_common.kube.kinds import SECRETS
 from dapr_sidecar.components.base import Component, ComponentContext
 from dapr_sidecar.components.metadata import decode_settings
 from dapr_sidecar.components.registry import component_class
 
 Entry = dict[str, Any]
+_API_SERVER = "kube-apiserver"
 TABLE: dict[str, list[Entry]] = tomllib.loads(
     (Path(__file__).parents[1] / "conformance" / "components.toml").read_text()
 )
@@ -36,12 +40,19 @@ class Services:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._redis: RedisServer | None = None
+        self._kubernetes: ApiServer | None = None
 
     def redis(self) -> RedisServer:
         """A Redis server."""
         if self._redis is None:
             self._redis = self._stack.enter_context(redis_server())
         return self._redis
+
+    def kubernetes(self) -> ApiServer:
+        """A Kubernetes API server."""
+        if self._kubernetes is None:
+            self._kubernetes = self._stack.enter_context(api_server())
+        return self._kubernetes
 
     def close(self) -> None:
         """End them all."""
@@ -52,7 +63,9 @@ class Maker:
     """Makes components of one entry; those made share what the entry's metadata names."""
 
     def __init__(self, entry: Entry, folder: Path, services: Services) -> None:
-        if (needs := entry.get("needs")) and shutil.which(needs) is None:
+        needs = entry.get("needs")
+        absent = missing_programs() if needs == _API_SERVER else needs and not shutil.which(needs)
+        if absent:
             pytest.skip(f"{needs} is not installed")
         self.entry = entry
         self.services = services
@@ -74,6 +87,8 @@ class Maker:
 
     async def component(self, **more: str) -> Any:
         """A new component, open; closed with the others."""
+        if self.entry.get("needs") == _API_SERVER and "namespace" not in self.variables:
+            await self._fill_cluster()
         properties = self.properties(more)
         kind = component_class(self.entry["type"], self.entry.get("version", "v1"))
         made = kind(
@@ -83,6 +98,17 @@ class Maker:
         await made.open()
         self._made.append(made)
         return made
+
+    async def _fill_cluster(self) -> None:
+        """A namespace with what the entry says is known."""
+        server = self.services.kubernetes()
+        cluster = Cluster(server)
+        namespace = await cluster.namespace("conformance")
+        for name, value in self.entry["known"].items():
+            secret = {"metadata": {"name": name}, "stringData": {name: value}}
+            await cluster.client.create(SECRETS, secret, namespace)
+        await cluster.client.close()
+        self.variables |= {"kubeconfig": str(server.admin), "namespace": namespace}
 
     def promises(self, feature: str) -> bool:
         """Whether the entry declares a feature."""

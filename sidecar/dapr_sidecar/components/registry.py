@@ -24,6 +24,7 @@ TYPES: dict[str, str] = {
     "bindings.http/v1": "bindings.http:HttpBinding",
     "bindings.localstorage/v1": "bindings.localstorage:LocalStorageBinding",
     "bindings.redis/v1": "bindings.redis:RedisBinding",
+    "secretstores.kubernetes/v1": "secretstores.kubernetes:KubernetesSecretStore",
     "secretstores.local.env/v1": "secretstores.local_env:LocalEnvSecretStore",
     "secretstores.local.file/v1": "secretstores.local_file:LocalFileSecretStore",
     "configuration.redis/v1": "configuration.redis:RedisConfigurationStore",
