@@ -8,7 +8,6 @@ from dapr_common.flags import Flag
 
 _NO_EFFECT = " (accepted, has no effect)"
 _YET = " (accepted, has no effect in this build)"
-_REFUSED = " (refused in this build)"
 
 FLAGS: tuple[Flag, ...] = (
     Flag(
@@ -42,8 +41,13 @@ FLAGS: tuple[Flag, ...] = (
     Flag("app-ssl", "bool", False, "talk TLS to the app", True, "use --app-protocol https|grpcs"),
     Flag("build-info", "bool", False, "print build details and exit"),
     Flag("components-path", "string", "", "", True, "use --resources-path"),
-    Flag("config", "stringSlice", [], "Configuration file (repeatable, later ones win) or name"),
-    Flag("control-plane-address", "string", "", "host:port of the operator" + _YET),
+    Flag(
+        "config",
+        "stringSlice",
+        [],
+        "Configuration file (repeatable, later ones win); in a cluster the object's name",
+    ),
+    Flag("control-plane-address", "string", "", "host:port of the operator; needed in a cluster"),
     Flag("control-plane-namespace", "string", "default", "namespace of the control plane"),
     Flag("control-plane-trust-domain", "string", "localhost", "control plane's trust domain"),
     Flag(
@@ -81,7 +85,7 @@ FLAGS: tuple[Flag, ...] = (
         "disable-builtin-k8s-secret-store",
         "bool",
         False,
-        "do not add the secret store named kubernetes" + _YET,
+        "in a cluster, do not add the secret store named kubernetes",
     ),
     Flag(
         "disable-init-endpoints",
@@ -111,7 +115,12 @@ FLAGS: tuple[Flag, ...] = (
     Flag("max-body-size", "string", "4Mi", "largest request body, a Kubernetes quantity"),
     Flag("metrics-listen-address", "string", "0.0.0.0", "bind address of the metrics server"),  # noqa: S104 - Dapr's default
     Flag("metrics-port", "string", "9090", "port of the metrics server"),
-    Flag("mode", "string", "standalone", "standalone; or kubernetes" + _REFUSED),
+    Flag(
+        "mode",
+        "string",
+        "standalone",
+        "standalone; or kubernetes, where the operator has the resources",
+    ),
     Flag(
         "placement-host-address",
         "string",
@@ -121,7 +130,12 @@ FLAGS: tuple[Flag, ...] = (
     Flag("profile-port", "string", "7777", "port of the profiling server" + _NO_EFFECT),
     Flag("read-buffer-size", "string", "4Ki", "largest request header block, a quantity"),
     Flag("reminders-service", "string", "", "reminders service", hidden=True),
-    Flag("resources-path", "stringSlice", [], "directory with resource files; repeatable"),
+    Flag(
+        "resources-path",
+        "stringSlice",
+        [],
+        "directory with resource files, not in a cluster; repeatable",
+    ),
     Flag("scheduler-host-address", "stringSlice", [], "scheduler servers, host:port" + _YET),
     Flag("scheduler-job-streams", "uint", 3, "concurrent job streams to the scheduler" + _YET),
     Flag("sentry-address", "string", "", "host:port of the certificate authority"),

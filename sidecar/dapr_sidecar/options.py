@@ -14,6 +14,7 @@ from dapr_sidecar.flag_table import FLAGS
 
 _PROTOCOLS = ("http", "https", "h2c", "grpc", "grpcs")
 _LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
+_ROOT_CHECK = "DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK"
 _INIT_ENDPOINTS = ("config", "subscribe")
 DEFAULT_MAX_BODY = 4 << 20
 DEFAULT_READ_BUFFER = 4 << 10
@@ -79,6 +80,7 @@ class Options:
     enable_mtls: bool
     sentry_address: str
     control_plane_address: str
+    builtin_secret_store: bool
     control_plane_namespace: str
     control_plane_trust_domain: str
     trust_anchors: str
@@ -124,7 +126,7 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
     mode = parsed.text("mode")
     if mode not in ("standalone", "kubernetes"):
         raise OptionsError(f'invalid value for --mode: "{mode}": use standalone or kubernetes')
-    _refuse_missing_parts(parsed, mode)
+    _refuse_incomplete(parsed, mode)
     if parsed.text("log-level").lower() not in _LEVELS:
         raise OptionsError(f"invalid value for --log-level: {parsed.text('log-level')}")
     grpc_port = _port(parsed, "dapr-grpc-port")
@@ -174,6 +176,7 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
         enable_mtls=parsed.flag("enable-mtls"),
         sentry_address=parsed.text("sentry-address"),
         control_plane_address=parsed.text("control-plane-address"),
+        builtin_secret_store=not parsed.flag("disable-builtin-k8s-secret-store"),
         control_plane_namespace=_or_env(
             parsed, "control-plane-namespace", environment, "DAPR_CONTROLPLANE_NAMESPACE"
         ),
@@ -195,15 +198,31 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
 
 
 def from_process(arguments: Sequence[str]) -> Options | Command:
-    """``read`` with this process's environment."""
-    return read(arguments, os.environ)
+    """``read`` with this process's environment, and its user."""
+    chosen = read(arguments, os.environ)
+    if isinstance(chosen, Options):
+        _refuse_root(chosen, os.environ)
+    return chosen
 
 
-def _refuse_missing_parts(parsed: Parsed, mode: str) -> None:
-    """Nobody who asks for a cluster must get a sidecar without."""
-    if mode == "kubernetes":
+def _refuse_root(chosen: Options, environment: Mapping[str, str]) -> None:
+    """A sidecar in a pod that runs as root is a mistake of the pod's template."""
+    if chosen.mode == "kubernetes" and os.getuid() == 0 and environment.get(_ROOT_CHECK) != "true":
         raise OptionsError(
-            "--mode kubernetes is not available in this build: use standalone, the default"
+            "running as root is refused in Kubernetes mode: let the container run as another user "
+            f"(securityContext.runAsNonRoot), or set {_ROOT_CHECK}=true"
+        )
+
+
+def _refuse_incomplete(parsed: Parsed, mode: str) -> None:
+    """Nobody who asks for a cluster must get a sidecar without."""
+    if mode == "kubernetes" and not parsed.text("control-plane-address"):
+        raise OptionsError(
+            "--mode kubernetes needs the operator's host:port: give it with --control-plane-address"
+        )
+    if mode == "kubernetes" and len(parsed.texts("config")) > 1:
+        raise OptionsError(
+            "--config names one Configuration object in Kubernetes mode: give it once only"
         )
     if parsed.duration("actors-disseminate-timeout").total_seconds() <= 0:
         raise OptionsError("value for 'actors-disseminate-timeout' must be greater than 0")

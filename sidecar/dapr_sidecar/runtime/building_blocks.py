@@ -35,7 +35,7 @@ from dapr_sidecar.blocks.state.outbox_delivery import OutboxDelivery
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.options import Options
 from dapr_sidecar.runtime.app import Feeder
-from dapr_sidecar.runtime.processor import Preparer
+from dapr_sidecar.runtime.opening import Preparer
 
 
 class BuildingBlocks:

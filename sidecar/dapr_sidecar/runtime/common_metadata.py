@@ -29,3 +29,6 @@ COMMON_NAMES: Mapping[str, frozenset[str]] = {
     "bindings": frozenset({"direction", "route"}),
     "lock": frozenset({"keyprefix"}),
 }
+
+SECRET_NAMES = frozenset({"primaryencryptionkey", "secondaryencryptionkey"})
+"""Those of them that no message may show."""

@@ -40,6 +40,15 @@ def load_files(paths: Sequence[str], environment: Mapping[str, str]) -> Configur
     return with_defaults(Configuration(name, merged))
 
 
+def checked(configuration: Configuration) -> Configuration:
+    """A Configuration as it came, ready for use. Raises ``ConfigurationError``."""
+    try:
+        check(configuration.spec)
+    except ShapeError as error:
+        raise ConfigurationError(f"configuration {configuration.name}: {error}") from error
+    return with_defaults(configuration)
+
+
 def with_defaults(configuration: Configuration) -> Configuration:
     """Put Dapr's defaults under a spec."""
     spec: dict[str, Any] = {}

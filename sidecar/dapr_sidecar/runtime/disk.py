@@ -1,40 +1,80 @@
-"""Resources from directories: read, filter by namespace and scope, refuse duplicates."""
+"""Resources from directories: read whole again and again, and followed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dapr_common.aio.watch import watching
 from dapr_common.kube.manifests import ManifestError, Resource, parse_documents, typed
-from dapr_common.kube.resources import (
-    Component,
-    Configuration,
-    HttpEndpoint,
-    Resiliency,
-    Subscription,
-)
+from dapr_common.kube.resources import Configuration
 from dapr_common.observe.logs import get_logger
+from dapr_sidecar.runtime.configuration import ConfigurationError, load_files
+from dapr_sidecar.runtime.resources import Resources, SourceError
 
 _LOG = get_logger("dapr.runtime.loader.disk")
 _SUFFIXES = frozenset({".yaml", ".yml"})
 _MAX_FILE_BYTES = 64 << 20
-_Scoped = Component | HttpEndpoint | Resiliency | Subscription
+_SETTLE_SECONDS = 0.005
 
 
-class DuplicateResourceError(ValueError):
-    """Two in-scope resources of one kind and name."""
+class DiskSource:
+    """Directories of manifests, and the files of the active Configuration.
 
+    Those files are read again when the Configuration of that name changes among the manifests.
+    """
 
-@dataclass(slots=True)
-class Resources:
-    """What this sidecar is to load, in file order."""
+    def __init__(
+        self,
+        directories: ResourceDirectories,
+        configuration: Configuration,
+        files: Sequence[str],
+        environment: Mapping[str, str],
+        interval: float,
+    ) -> None:
+        """``configuration`` is what the files hold now; ``interval`` is in seconds."""
+        self._directories = directories
+        self._configuration = configuration
+        self._files = files
+        self._environment = environment
+        self._interval = interval
+        self._relevant: list[Configuration] | None = None
 
-    components: list[Component] = field(default_factory=list)
-    subscriptions: list[Subscription] = field(default_factory=list)
-    http_endpoints: list[HttpEndpoint] = field(default_factory=list)
-    resiliencies: list[Resiliency] = field(default_factory=list)
-    configurations: list[Configuration] = field(default_factory=list)
+    def read(self) -> Resources:
+        """Read everything. Raises ``SourceError``."""
+        try:
+            found = self._directories.read()
+        except OSError as error:
+            raise SourceError(f"{error.strerror}: {error.filename}") from error
+        relevant = [one for one in found.configurations if one.name == self._configuration.name]
+        if self._relevant is not None and relevant != self._relevant:
+            self._read_files()
+        self._relevant = relevant
+        found.configuration = self._configuration
+        return found
+
+    def _read_files(self) -> None:
+        try:
+            self._configuration = load_files(self._files, self._environment)
+        except ConfigurationError as error:
+            _LOG.error("the running configuration stays: %s", error)
+
+    async def follow(self, changed: asyncio.Event) -> None:
+        """Notice changes; a full read now and then backs that up."""
+        events = asyncio.Event()
+        with watching(events, _LOG) as follow:
+            follow(self._directories.paths)
+            changed.set()  # what changed between the first read and this moment
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._interval):
+                        await events.wait()
+                await asyncio.sleep(_SETTLE_SECONDS)
+                events.clear()
+                follow(self._directories.paths)
+                changed.set()
 
 
 class ResourceDirectories:
@@ -45,6 +85,7 @@ class ResourceDirectories:
     """
 
     def __init__(self, paths: Sequence[str], app_id: str, namespace: str) -> None:
+        self.paths = tuple(paths)
         self._paths = [Path(path) for path in paths]
         self._app_id = app_id
         self._namespace = namespace
@@ -61,7 +102,7 @@ class ResourceDirectories:
             del self._whole[gone]
         for file in files:
             for resource in self._read(file):
-                _add(found, resource, self._app_id, self._namespace)
+                found.add(resource, self._app_id, self._namespace)
         self._said = self._saying
         return found
 
@@ -123,38 +164,3 @@ def _text(file: Path) -> str:
     if file.stat().st_size > _MAX_FILE_BYTES:
         raise ValueError(f"it is larger than {_MAX_FILE_BYTES >> 20} MiB")
     return file.read_text(encoding="utf-8")
-
-
-def _add(found: Resources, resource: Resource, app_id: str, namespace: str) -> None:
-    if isinstance(resource, Configuration):
-        found.configurations.append(resource)
-        return
-    if resource.scopes and app_id not in resource.scopes:
-        return
-    if namespace and resource.namespace and resource.namespace != namespace:
-        return
-    if isinstance(resource, Component):
-        _refuse_duplicate(found.components, resource, "Component")
-        found.components.append(resource)
-    elif isinstance(resource, HttpEndpoint):
-        _refuse_duplicate(found.http_endpoints, resource, "HTTPEndpoint")
-        found.http_endpoints.append(resource)
-    elif isinstance(resource, Subscription):
-        _refuse_duplicate(found.subscriptions, resource, "Subscription")
-        found.subscriptions.append(resource)
-    else:
-        _refuse_duplicate(found.resiliencies, resource, "Resiliency")
-        found.resiliencies.append(resource)
-
-
-def _refuse_duplicate(existing: Sequence[_Scoped], resource: _Scoped, kind: str) -> None:
-    for other in existing:
-        if resource.name and other.name == resource.name:
-            raise DuplicateResourceError(
-                f"duplicate definition of {kind} name {_shown(resource)} "
-                f"with existing {_shown(other)}"
-            )
-
-
-def _shown(resource: _Scoped) -> str:
-    return resource.log_name if isinstance(resource, Component) else resource.name

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dapr_common.aio.listeners import bind_all
 from dapr_common.grpc.server import Method
-from dapr_common.observe.logs import get_logger
 from dapr_sidecar.api.grpc import invocation as grpc_invocation
 from dapr_sidecar.api.grpc.internal import InternalApi, InternalApiSettings
 from dapr_sidecar.api.grpc.proxy import ProxyApi
 from dapr_sidecar.api.http.invocation import InvocationApi
 from dapr_sidecar.blocks import access_control
 from dapr_sidecar.blocks.invocation.block import InvocationBlock
-from dapr_sidecar.components.base import ComponentContext
-from dapr_sidecar.components.metadata import decode_settings, unknown_names
-from dapr_sidecar.components.nameresolution.base import Instance, Resolver
-from dapr_sidecar.components.registry import component_class
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.messaging.internal_port import choose_port
 from dapr_sidecar.options import Options
+from dapr_sidecar.runtime.naming import Naming
+from dapr_sidecar.runtime.servers import take_over
+from dapr_sidecar.telemetry.base import Metrics
 from dapr_sidecar.telemetry.grpc_server import GrpcServerTelemetry
 
 if TYPE_CHECKING:
     from dapr_sidecar.runtime.security import SidecarSecurity
 
-_LOG = get_logger("dapr.runtime")
-_LOOPBACKS = ("127.0.0.1", "localhost", "[::1]")
-_DEFAULT_RESOLVERS = {"standalone": "mdns", "kubernetes": "kubernetes"}  # by --mode
+
+@dataclass(frozen=True, slots=True)
+class Entrances:
+    """Where other apps' calls come in, as one Configuration has them."""
+
+    proxy: Method
+    internal: InternalApi
 
 
 class InvocationParts:
@@ -45,18 +47,24 @@ class InvocationParts:
         self._context = context
         self._options = options
         self._security = security
-        spec: Mapping[str, Any] = context.configuration
-        http = options.app_protocol not in ("grpc", "grpcs")
-        rules = access_control.build(spec.get("accessControl"), http=http, metrics=context.metrics)
-        self._resolution: Mapping[str, Any] = spec.get("nameResolution") or {}
-        self._resolver: Resolver | None = None
+        self._naming = Naming(context.identity, options)
         self.block = InvocationBlock(
             context, security=security, max_message_bytes=options.max_body_bytes
         )
         self.http = InvocationApi(self.block)
+        entrances = self.prepare(context.configuration, telemetry, context.metrics)
+        self.proxy = entrances.proxy
+        self.internal = entrances.internal
+
+    def prepare(
+        self, spec: Mapping[str, Any], telemetry: GrpcServerTelemetry, metrics: Metrics
+    ) -> Entrances:
+        """Entrances with the rules of a Configuration. Raises ``AccessControlError``."""
+        options = self._options
+        http = options.app_protocol not in ("grpc", "grpcs")
+        rules = access_control.build(spec.get("accessControl"), http=http, metrics=metrics)
         proxy = ProxyApi(self.block, rules)
-        self.proxy: Method = proxy.method()
-        self.internal = InternalApi(
+        internal = InternalApi(
             self.block,
             rules,
             proxy.internal_method(),
@@ -66,6 +74,12 @@ class InvocationParts:
                 read_buffer_bytes=options.read_buffer_bytes,
             ),
         )
+        return Entrances(proxy.method(), internal)
+
+    def apply(self, entrances: Entrances) -> None:
+        """Let calls in by these from now on; the server goes on listening."""
+        self.proxy = entrances.proxy
+        take_over(self.internal.server, entrances.internal.server)
 
     def methods(self) -> list[Method]:
         """The gRPC API's methods."""
@@ -89,60 +103,26 @@ class InvocationParts:
 
     async def start(self) -> None:
         """Start the name resolver and take calls; a resolver that fails is reported only."""
-        try:
-            self._resolver = await self._open_resolver()
-        except Exception as error:  # noqa: BLE001 - whatever a component does, the rest works
-            _LOG.error("name resolution could not be started, invocation will fail: %s", error)
-        self.block.start(self._resolver)
+        await self._naming.start(self._resolution)
+        self.block.start(self._naming.resolver)
+
+    async def change_naming(self) -> None:
+        """Use the name resolver that the context's Configuration has now."""
+        before = await self._naming.change(self._resolution)
+        self.block.start(self._naming.resolver)
+        if before is not None:
+            await before.close()
 
     async def withdraw(self) -> None:
         """Have nobody find this sidecar any more."""
-        if self._resolver is not None:
-            await self._resolver.withdraw()
+        await self._naming.withdraw()
 
     async def close(self) -> None:
         """Close the name resolver and cut connections to others."""
-        if self._resolver is not None:
-            await self._resolver.close()
+        await self._naming.close()
         await self.block.close()
 
-    async def _open_resolver(self) -> Resolver:
-        identity, options = self._context.identity, self._options
-        name = str(self._resolution.get("component") or _DEFAULT_RESOLVERS[options.mode])
-        version = str(self._resolution.get("version") or "v1")
-        found = component_class(f"nameresolution.{name}", version)
-        properties = _properties(self._resolution.get("configuration") or {})
-        for unknown, near in unknown_names(found.settings, properties).items():
-            hint = "" if near is None else f", did you mean '{near}'?"
-            _LOG.warning("name resolution: %s: '%s' is not known%s", name, unknown, hint)
-        settings = decode_settings(found.settings, properties)
-        context = ComponentContext(name, identity.app_id, identity.invocation_namespace, properties)
-        resolver = found(settings, context)
-        if not isinstance(resolver, Resolver):
-            raise TypeError(f"{name} is no name resolver")
-        listen = options.internal_listen_address
-        instance = Instance(
-            app_id=identity.app_id,
-            namespace=identity.invocation_namespace,
-            host_address=listen.strip("[]") if listen in _LOOPBACKS else identity.host_address,
-            http_port=identity.http_port,
-            internal_port=identity.internal_port,
-            app_port=identity.app_port,
-        )
-        try:
-            await resolver.open()
-            await resolver.register(instance)
-        except BaseException:
-            await resolver.close()
-            raise
-        _LOG.info("Initialized name resolution to %s", name)
-        return resolver
-
-
-def _properties(configuration: Mapping[str, Any]) -> dict[str, str]:
-    """Settings as texts; what is not a text is written as JSON."""
-    return {
-        str(key).lower(): value if isinstance(value, str) else json.dumps(value, default=str)
-        for key, value in configuration.items()
-        if value is not None
-    }
+    @property
+    def _resolution(self) -> Mapping[str, Any]:
+        spec: Mapping[str, Any] = self._context.configuration
+        return spec.get("nameResolution") or {}

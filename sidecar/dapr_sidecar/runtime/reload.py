@@ -1,144 +1,130 @@
-"""Hot reload: read again, find what changed, build it, swap it in, drain what it replaces."""
+"""Hot reload: what a source has now is compared with what is live, built, and swapped in."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import dataclasses
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
-from dapr_common.aio.watch import watching
-from dapr_common.kube.resources import Component, Configuration
+from dapr_common.kube.resources import Component, Configuration, HttpEndpoint, Resiliency
+from dapr_common.kube.resources import Subscription as DeclaredSubscription
 from dapr_common.observe.logs import get_logger
-from dapr_sidecar.runtime.disk import DuplicateResourceError, Resources
-from dapr_sidecar.runtime.processor import ComponentProcessor, InitError, Retired
+from dapr_sidecar.runtime.component_set import ComponentSet
+from dapr_sidecar.runtime.configuration import enabled_features
+from dapr_sidecar.runtime.resources import Key, Resources, Source, SourceError
+from dapr_sidecar.runtime.statuses import StatusBook
 
 _LOG = get_logger("dapr.runtime.hotreload")
-_SETTLE_SECONDS = 0.005
+_FOLLOW_AGAIN_SECONDS = 5.0
+_Named = Component | HttpEndpoint | Resiliency | DeclaredSubscription
 
-Read = Callable[[], Resources]
-Swap = Callable[[Resources], Awaitable[None]]
+
+class Live(Protocol):
+    """The sidecar, as far as it can change while it serves."""
+
+    @property
+    def component_set(self) -> ComponentSet: ...
+
+    @property
+    def configuration(self) -> Configuration: ...
+
+    async def apply_configuration(self, configuration: Configuration) -> None:
+        """Raises what is wrong with it; the one before stays then."""
+
+    async def swap_resources(self, resources: Resources) -> None:
+        """Put the kinds that are no components in place of what was there."""
 
 
 class HotReload:
-    """Keeps the live resources equal to what ``read`` finds.
+    """Keeps a sidecar equal to its source, whichever that is.
 
     A version that cannot be brought up is reported and leaves what works working.
     """
 
     def __init__(
         self,
-        read: Read,
-        processor: ComponentProcessor,
-        *,
-        swap_others: Swap,
-        component_changed: Callable[[Component], Awaitable[None]],
-        configuration_changed: Callable[[], None],
-        active_configuration: str,
+        source: Source,
+        live: Live,
+        statuses: StatusBook,
         loaded: Resources,
-        interval: float,
+        refusals: tuple[type[Exception], ...],
     ) -> None:
-        """``loaded`` is what the sidecar started with, ``active_configuration`` a name.
-
-        ``interval`` is in seconds.
+        """``loaded`` is what the sidecar started with, ``refusals`` what a Configuration may be
+        refused with.
         """
-        self._read = read
-        self._processor = processor
-        self._swap_others = swap_others
-        self._component_changed = component_changed
-        self._configuration_changed = configuration_changed
-        self._active_configuration = active_configuration
-        self._interval = interval
-        self._failed: dict[str, Component] = {}
-        self._configurations = self._relevant(loaded)
+        self._source = source
+        self._live = live
+        self._statuses = statuses
+        self._refusals = refusals
+        self._seen = loaded
 
-    async def watch(self, directories: Sequence[str]) -> None:
-        """Follow the directories until cancelled; a full read now and then backs the events up."""
+    async def run(self) -> None:
+        """Follow the source until cancelled, or until the Configuration switches this off."""
         changed = asyncio.Event()
-        with watching(changed, _LOG) as follow:
-            follow(directories)
-            changed.set()  # what changed between the first read and this moment
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._interval):
-                        await changed.wait()
-                await asyncio.sleep(_SETTLE_SECONDS)
+        following = asyncio.create_task(self._follow(changed), name="follow-resources")
+        try:
+            while self._is_on():
+                await changed.wait()
                 changed.clear()
-                follow(directories)
-                try:
-                    await self.reconcile()
-                except Exception:  # noqa: BLE001 - the sidecar outlives a reload that fails
-                    _LOG.exception("resources were not reloaded completely")
+                await self._reconcile_safely()
+            _LOG.warning("HotReload is switched off: resources are read again at the next start")
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await self._live.component_set.close()
+
+    async def _follow(self, changed: asyncio.Event) -> None:
+        while True:
+            try:
+                await self._source.follow(changed)
+            except Exception:  # noqa: BLE001 - the sidecar outlives a source that fails
+                _LOG.exception("changes of resources are not noticed for a moment")
+            await asyncio.sleep(_FOLLOW_AGAIN_SECONDS)
+
+    def _is_on(self) -> bool:
+        return "HotReload" in enabled_features(self._live.configuration)
+
+    async def _reconcile_safely(self) -> None:
+        try:
+            await self.reconcile()
+        except SourceError as error:
+            _LOG.error("resources cannot be reloaded, the loaded ones stay: %s", error)
+        except Exception:  # noqa: BLE001 - the sidecar outlives a reload that fails
+            _LOG.exception("resources were not reloaded completely")
 
     async def reconcile(self) -> None:
-        """Read everything once and apply the differences: deletes, updates, creates."""
+        """Read once and apply the differences. Raises ``SourceError``."""
+        found = self._source.read()
+        before, self._seen = self._seen, found
+        self._statuses.seen(found, unchanged(before, found))
+        if found.configuration != before.configuration:
+            await self._configure(found.configuration)
+        await self._live.component_set.reconcile(found.components)
+        await self._live.swap_resources(found)
+
+    async def _configure(self, configuration: Configuration) -> None:
         try:
-            found = self._read()
-        except (OSError, DuplicateResourceError) as error:
-            _LOG.error("resources cannot be reloaded, the loaded ones stay: %s", error)
-            return
-        self._compare_configurations(found)
-        processor = self._processor
-        wanted = {
-            manifest.name: manifest
-            for manifest in sorted(found.components, key=secret_stores_first)
-            if not processor.is_denied(manifest)
-        }
-        for name, manifest in list(processor.manifests.items()):
-            if name not in wanted:
-                retired = processor.take_out(name)
-                try:
-                    await self._component_changed(manifest)
-                finally:
-                    processor.retire(retired)
-                _LOG.info("Component deleted: %s", manifest.log_name)
-        for name in self._failed.keys() - wanted.keys():
-            del self._failed[name]
-        processor.forget_parked(wanted)
-        for name, manifest in wanted.items():
-            live = processor.manifests.get(name)
-            if live is not None and _same(live, manifest):
-                self._failed.pop(name, None)
-            elif (failed := self._failed.get(name)) is None or not _same(failed, manifest):
-                await self._apply(manifest, live)
-        await self._swap_others(found)
-
-    def _compare_configurations(self, found: Resources) -> None:
-        before, self._configurations = self._configurations, self._relevant(found)
-        if before != self._configurations:
-            self._configuration_changed()
-
-    def _relevant(self, resources: Resources) -> list[Configuration]:
-        return [c for c in resources.configurations if c.name == self._active_configuration]
-
-    async def _apply(self, manifest: Component, live: Component | None) -> None:
-        self._failed.pop(manifest.name, None)
-        processor = self._processor
-        try:
-            if live is None:
-                loaded, retired = await processor.load(manifest), Retired()
-            else:
-                loaded, retired = [manifest], await processor.replace(manifest)
-        except InitError as error:
-            self._failed[error.manifest.name] = error.manifest
-            for component in error.loaded:
-                await self._component_changed(component)
-            after = "it is not loaded" if live is None else "the version before stays in use"
-            _LOG.error("%s; %s", error, after)
-            return
-        try:
-            if live is not None and live.category != manifest.category:
-                await self._component_changed(live)
-            for component in loaded:
-                await self._component_changed(component)
-        finally:
-            processor.retire(retired)
+            await self._live.apply_configuration(configuration)
+        except self._refusals as error:
+            _LOG.error("the running configuration stays: %s", error)
+            self._statuses.set("Configuration", configuration.name, "failed", str(error))
+        else:
+            _LOG.info("Configuration %s is applied", configuration.name)
+            self._statuses.set("Configuration", configuration.name, "loaded")
 
 
-def secret_stores_first(manifest: Component) -> int:
-    """A sort key: what others may wait for comes up first."""
-    return 0 if manifest.category == "secretstores" else 1
-
-
-def _same(one: Component, other: Component) -> bool:
-    return dataclasses.replace(one, source="") == dataclasses.replace(other, source="")
+def unchanged(before: Resources, found: Resources) -> set[Key]:
+    """The resources that say the same as before, whatever version they have."""
+    pairs: Sequence[tuple[str, Iterable[_Named], Iterable[_Named]]] = (
+        ("Component", before.components, found.components),
+        ("Subscription", before.subscriptions, found.subscriptions),
+        ("HTTPEndpoint", before.http_endpoints, found.http_endpoints),
+        ("Resiliency", before.resiliencies, found.resiliencies),
+    )
+    same: set[Key] = set()
+    for kind, old, new in pairs:
+        known: Mapping[str, _Named] = {one.name: one for one in old}
+        same |= {(kind, one.name) for one in new if one.name and known.get(one.name) == one}
+    if before.configuration == found.configuration:
+        same.add(("Configuration", found.configuration.name))
+    return same

@@ -5,27 +5,24 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 
-from dapr_common.observe.metrics import Registry
 from dapr_common.security.errors import SecuritySettingsError
 from dapr_common.security.proof import proof_of
 from dapr_common.security.sentry_client import IdentityRequest
-from dapr_common.security.source import IdentitySource
+from dapr_common.security.source import IdentityEvents, IdentitySource
 from dapr_common.security.spiffe import SpiffeError, SpiffeId
 from dapr_common.security.tls import TlsContexts, peer_id
 from dapr_common.security.x509 import CertificateError, read_certificates
 from dapr_sidecar.options import Options
-from dapr_sidecar.telemetry.security import SecurityMetrics
 
-_SENTRY = "dapr-sentry"
+_SENTRY, _OPERATOR = "dapr-sentry", "dapr-operator"
 
 
 class SidecarSecurity:
     """Identity and TLS of one sidecar. Raises ``SecuritySettingsError``."""
 
-    def __init__(
-        self, options: Options, environment: Mapping[str, str], registry: Registry
-    ) -> None:
+    def __init__(self, options: Options, environment: Mapping[str, str]) -> None:
         self.contexts = TlsContexts()
+        self.events = IdentityCounts()
         anchors = options.trust_anchors.encode()
         if not anchors.strip():
             raise SecuritySettingsError(
@@ -35,8 +32,9 @@ class SidecarSecurity:
             trusted = read_certificates(anchors)
         except CertificateError as error:
             raise SecuritySettingsError(f"DAPR_TRUST_ANCHORS cannot be used: {error}") from error
+        self._operator = control_plane_id(options, _OPERATOR)
         self.source = IdentitySource(
-            _request(options, environment), trusted, self.contexts, SecurityMetrics(registry)
+            _request(options, environment), trusted, self.contexts, self.events
         )
 
     def client_context(self) -> ssl.SSLContext:
@@ -49,9 +47,43 @@ class SidecarSecurity:
         if found.path != expected:
             raise CertificateError(f'unexpected ID "{found}", expected the path "{expected}"')
 
+    def verify_operator(self, peer: ssl.SSLObject) -> None:
+        """Raise ``CertificateError`` unless the peer is this control plane's operator."""
+        found = peer_id(peer)
+        if found != self._operator:
+            raise CertificateError(
+                f'unexpected SPIFFE ID "{found}", expected "{self._operator}": check the control '
+                "plane's trust domain and namespace"
+            )
+
     def identify(self, peer: ssl.SSLObject) -> str:
         """The SPIFFE id of who connects. Raises ``CertificateError``."""
         return str(peer_id(peer))
+
+
+class IdentityCounts:
+    """Passes on what became of the identity; it is there before anybody counts."""
+
+    def __init__(self) -> None:
+        self._target: IdentityEvents | None = None
+        self._initialised: list[str] = []
+
+    def attach(self, target: IdentityEvents) -> None:
+        """Count here from now on, beginning with how the identity was got."""
+        self._target = target
+        for reason in self._initialised:
+            target.initialised(reason)
+
+    def initialised(self, reason: str = "") -> None:
+        """The first identity is there, or not."""
+        self._initialised.append(reason)
+        if self._target is not None:
+            self._target.initialised(reason)
+
+    def rotated(self, reason: str = "") -> None:
+        """The identity was renewed, or not."""
+        if self._target is not None:
+            self._target.rotated(reason)
 
 
 def _request(options: Options, environment: Mapping[str, str]) -> IdentityRequest:
@@ -59,13 +91,7 @@ def _request(options: Options, environment: Mapping[str, str]) -> IdentityReques
         raise SecuritySettingsError(
             "mutual TLS needs a certificate authority: give its host:port with --sentry-address"
         )
-    domain, namespace = options.control_plane_trust_domain, options.control_plane_namespace
-    try:
-        sentry = SpiffeId.make(domain, namespace, _SENTRY)
-    except SpiffeError as error:
-        raise SecuritySettingsError(
-            f"--control-plane-trust-domain and --control-plane-namespace cannot be used: {error}"
-        ) from error
+    sentry = control_plane_id(options, _SENTRY)
     proof = proof_of(environment, in_cluster=options.mode == "kubernetes")
     return IdentityRequest(
         app_id=options.sentry_local_identity or options.app_id,
@@ -76,3 +102,14 @@ def _request(options: Options, environment: Mapping[str, str]) -> IdentityReques
         token_file=proof.token_file,
         audiences=options.jwt_audiences,
     )
+
+
+def control_plane_id(options: Options, name: str) -> SpiffeId:
+    """Who a program of the control plane must be. Raises ``SecuritySettingsError``."""
+    domain, namespace = options.control_plane_trust_domain, options.control_plane_namespace
+    try:
+        return SpiffeId.make(domain, namespace, name)
+    except SpiffeError as error:
+        raise SecuritySettingsError(
+            f"--control-plane-trust-domain and --control-plane-namespace cannot be used: {error}"
+        ) from error

@@ -27,6 +27,7 @@ class Servers:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._http: list[HttpServer] = []
+        self._api: HttpServer | None = None
         self._grpc: list[GrpcServer] = []
         self._sockets: list[str] = []
         self._metrics: MetricsServer | None = None
@@ -41,12 +42,18 @@ class Servers:
             h2c=options.h2c,
         )
         self._http.append(server)
+        self._api = server
         if options.unix_domain_socket:
             await self._unix("HTTP server", server.listen_unix, "http")
             return 0
         return await bind_all(
             "HTTP server", server.listen_tcp, options.listen_addresses, options.http_port
         )
+
+    def set_http(self, handler: Handler) -> None:
+        """Give the requests of the HTTP API from now on to another handler."""
+        if self._api is not None:
+            self._api.handler = handler
 
     async def start_grpc(self, server: GrpcServer) -> int:
         """The gRPC API. Returns the bound port (0 for a Unix socket)."""
@@ -109,3 +116,10 @@ class Servers:
         path = socket_path(options.unix_domain_socket, options.app_id, protocol)
         await bind_unix(what, listen, path)
         self._sockets.append(path)
+
+
+def take_over(live: GrpcServer, made: GrpcServer) -> None:
+    """Have a listening server serve what another one would; calls under way go on."""
+    live.methods, live.services, live.fallback = made.methods, made.services, made.fallback
+    live.before, live.enter, live.after = made.before, made.enter, made.after
+    live.map_error = made.map_error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import signal
 from pathlib import Path
 from typing import Any
@@ -280,19 +281,36 @@ async def test_without_hot_reload_a_restart_reads_everything() -> None:
         assert await asyncio.to_thread(components, sidecar) == {"a": "state.in-memory"}
 
 
-async def test_the_active_configuration_among_the_resources_starts_over() -> None:
+async def test_the_active_configuration_among_the_resources_is_applied() -> None:
     sidecar = Sidecar()
     path = sidecar.resources_path / "config.yaml"
     denied = [{"name": "metadata", "version": "v1", "protocol": "http"}]
     path.write_text(yaml.safe_dump(resource("Configuration", "mine", {})))
     sidecar.command.append(f"--config={path}")
     async with sidecar:
-        assert sidecar.get_status("/v1.0/metadata") == 200
+        connection = http.client.HTTPConnection("127.0.0.1", sidecar.http_port, timeout=10)
+
+        def status() -> int:
+            connection.request("GET", "/v1.0/metadata")
+            response = connection.getresponse()
+            response.read()
+            return response.status
+
+        assert status() == 200
+        socket_before = connection.sock
         put(sidecar, "other", resource("Configuration", "other", {"api": {"denied": denied}}))
         put(sidecar, "config", resource("Configuration", "mine", {"api": {"denied": denied}}))
-        await asyncio.to_thread(sidecar.wait_lines, "dapr initialized", 2)
-        assert sidecar.get_status("/v1.0/metadata") == 404
-        assert sidecar.log.count("Starting over") == 1
+        await line(sidecar, "Configuration mine is applied")
+        assert status() == 404
+        put(sidecar, "config", resource("Configuration", "mine", {"api": {"denied": 1}}))
+        await line(sidecar, "the running configuration stays")
+        assert status() == 404
+        put(sidecar, "config", resource("Configuration", "mine", {}))
+        await asyncio.to_thread(sidecar.wait_lines, "Configuration mine is applied", 2)
+        assert status() == 200
+        assert connection.sock is socket_before
+        assert "Starting over" not in sidecar.log
+        connection.close()
 
 
 async def test_a_directory_that_is_put_in_place_anew_is_followed() -> None:

@@ -58,7 +58,7 @@ def test_a_wrong_command_line_is_exit_code_2() -> None:
     [
         (["--app-id="], "app-id cannot be empty"),
         (["--enable-mtls"], "trust anchors are required: set DAPR_TRUST_ANCHORS"),
-        (["--mode=kubernetes"], "--mode kubernetes is not available in this build"),
+        (["--mode=kubernetes"], "--mode kubernetes needs the operator's host:port"),
         (["--log-file=/dev/null/at/all"], "cannot be written: Not a directory"),
         (["--config=/proc/nowhere.yaml"], "configuration: /proc/nowhere.yaml: No such file"),
         (["--resources-path=/proc/nowhere"], "/proc/nowhere: no such file or directory"),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dapr_sidecar.runtime.disk import DuplicateResourceError, ResourceDirectories
+from dapr_sidecar.runtime.disk import ResourceDirectories
+from dapr_sidecar.runtime.resources import DuplicateResourceError
 
 HEAD = "apiVersion: dapr.io/v1alpha1\n"
 

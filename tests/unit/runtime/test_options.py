@@ -86,8 +86,6 @@ SAMPLES: dict[str, tuple[str, Any]] = {
 }
 WITHOUT_EFFECT = (
     "actors-disseminate-timeout",
-    "control-plane-address",
-    "disable-builtin-k8s-secret-store",
     "enable-profiling",
     "placement-host-address",
     "profile-port",
@@ -188,7 +186,11 @@ def test_a_command_line_that_cannot_be_read_is_status_2(arguments: list[str], me
         (["--app-id="], "app-id cannot be empty"),
         (["--app-id=a.b"], "cannot contain dots"),
         (["--mode=cluster"], "use standalone or kubernetes"),
-        (["--mode=kubernetes"], "--mode kubernetes is not available in this build"),
+        (["--mode=kubernetes"], "--mode kubernetes needs the operator's host:port"),
+        (
+            ["--mode=kubernetes", "--control-plane-address=o:1", "--config=a,b"],
+            "--config names one Configuration object in Kubernetes mode",
+        ),
         (["--log-level=loud"], "invalid value for --log-level: loud"),
         (["--app-protocol=smtp"], "use http, https, h2c, grpc, grpcs"),
         (["--app-port=x"], "expected a port"),
@@ -310,3 +312,26 @@ def test_three_states_and_defaults_of_what_is_not_positive() -> None:
     ).app_health
     assert health.enabled
     assert (health.path, health.interval, health.timeout, health.threshold) == ("/up", 5, 0.5, 3)
+
+
+@pytest.mark.parametrize(
+    ("user", "variable", "mode", "refused"),
+    [
+        (0, "", "kubernetes", True),
+        (0, "1", "kubernetes", True),
+        (0, "true", "kubernetes", False),
+        (1000, "", "kubernetes", False),
+        (0, "", "standalone", False),
+    ],
+)
+def test_root_is_refused_in_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, user: int, variable: str, mode: str, refused: bool
+) -> None:
+    monkeypatch.setattr("os.getuid", lambda: user)
+    monkeypatch.setenv("DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK", variable)
+    arguments = ["--app-id=a", f"--mode={mode}", "--control-plane-address=o:1"]
+    if refused:
+        with pytest.raises(OptionsError, match="running as root is refused"):
+            options.from_process(arguments)
+    else:
+        assert isinstance(options.from_process(arguments), Options)
