@@ -15,14 +15,23 @@ Matcher = Callable[[Event], bool]
 
 # The commonest rule needs no evaluator: no escapes, so the literal means itself.
 _TYPE_EQUALS = re.compile(r"""\s*event\.type\s*==\s*(?:"([^"\\\n]*)"|'([^'\\\n]*)')\s*""")
+_UNDEFINED = "Undefined variable or function"
 
 
 class RuleError(ValueError):
     """A match expression cannot be compiled."""
 
 
+class MissingEvaluatorError(RuleError):
+    """Nothing here can compile more than the simplest expression."""
+
+
 class RouteError(Exception):
     """A match expression cannot be evaluated for an event; a failed delivery."""
+
+
+class HopelessRouteError(RouteError):
+    """It cannot be evaluated, whatever the event."""
 
 
 def compile_match(text: str) -> Matcher | None:
@@ -32,6 +41,18 @@ def compile_match(text: str) -> Matcher | None:
     if literal := _TYPE_EQUALS.fullmatch(text):
         return _type_equals(literal[1] if literal[1] is not None else literal[2])
     return _expression(text)
+
+
+def check_match(text: str) -> None:
+    """Compile, and find what only shows when an event comes. Raises ``RuleError``."""
+    matches = compile_match(text)
+    try:
+        if matches is not None:
+            matches({})
+    except HopelessRouteError as error:
+        raise RuleError(str(error)) from error
+    except RouteError:
+        return  # this event has no members, others do
 
 
 def _type_equals(wanted: str) -> Matcher:
@@ -45,8 +66,9 @@ def _type_equals(wanted: str) -> Matcher:
 
 
 def _expression(text: str) -> Matcher:
+    evaluator = _evaluator()
     try:
-        program = _evaluator().compile(text)
+        program = evaluator.compile(text)
     except Exception as error:
         raise RuleError(f"match expression '{text}' is not valid CEL: {error}") from error
 
@@ -56,9 +78,10 @@ def _expression(text: str) -> Matcher:
         except KeyError as error:
             raise RouteError(f"no such key: {error.args[0]}") from error
         except Exception as error:
-            raise RouteError(f"match expression '{text}' failed: {error}") from error
+            kind = HopelessRouteError if _UNDEFINED in str(error) else RouteError
+            raise kind(f"match expression '{text}' failed: {error}") from error
         if not isinstance(result, bool):
-            raise RouteError(f"the result of match expression {text} was not a boolean")
+            raise HopelessRouteError(f"the result of match expression {text} was not a boolean")
         return result
 
     return matches
@@ -80,7 +103,7 @@ def _evaluator() -> Any:
     """The compiled part of the ``cel`` package alone: the package itself drags its command in."""
     package = importlib.util.find_spec("cel")
     if package is None or not package.submodule_search_locations:
-        raise RuleError(
+        raise MissingEvaluatorError(
             "match expressions need the Python package 'common-expression-language', "
             "which is not installed"
         )

@@ -103,6 +103,8 @@ class SettingInfo:
     duration_unit: float
     is_size: bool
     """Whether byte units such as ``Mi`` are allowed."""
+    is_special: bool
+    """Whether only the component itself can read a value."""
     help: str
 
 
@@ -123,6 +125,7 @@ def describe_settings(kind: type[Any]) -> list[SettingInfo]:
             spec.secret,
             spec.duration_unit,
             spec.parse is bytesize,
+            spec.parse not in (None, bytesize),
             spec.help,
         )
         for attribute, spec, hint, required in _fields(kind)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from dapr_common.kube.validation.near import edits, nearest
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"),
+    [
+        ("redis", "redis", 0),
+        ("redis", "reddis", 1),
+        ("redis", "rdeis", 1),  # swapped
+        ("redis", "radio", 2),
+        ("consul", "consl", 1),
+        ("", "ab", 2),
+        ("a", "abcd", 3),
+    ],
+)
+def test_edits(one: str, other: str, count: int) -> None:
+    assert edits(one, other) == edits(other, one) == count
+
+
+def test_short_words_are_taken_at_their_word() -> None:
+    assert nearest("bindings.smtp", ["bindings.http"]) == ""
+    assert nearest("bindings.htp", ["bindings.http"]) == "bindings.http"
+    assert nearest("redisHsto", ["redisHost"]) == "redisHost"
+    assert nearest("host", ["redisHost"]) == ""
+
+
+def test_the_nearest_wins() -> None:
+    assert nearest("readTimeou", ["dialTimeout", "readTimeout", "readTimeouts"]) == "readTimeout"
