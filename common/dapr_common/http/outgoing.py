@@ -19,6 +19,7 @@ NO_BODY = frozenset({204, 304})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+_WITH_COLON = b": ".join
 
 
 class _Date:
@@ -66,10 +67,9 @@ def head(
 
 def header_lines(headers: Sequence[Header]) -> bytes:
     """Header lines; what would start a line of its own inside a value becomes a space."""
-    parts: list[bytes] = []
-    for name, value in headers:
-        parts += name, b": ", value, b"\r\n"
-    lines = b"".join(parts)
+    if not headers:
+        return b""
+    lines = b"\r\n".join(map(_WITH_COLON, headers)) + b"\r\n"
     # One look at all of them: values that need mending are rare.
     count = len(headers)
     if lines.count(b"\n") == count and lines.count(b"\r") == count and 0 not in lines:

@@ -1,7 +1,6 @@
 """The messages of ``CallLocalStream`` and ``CallLocal``, read.
 
-Leading messages are taken apart by hand: the library's maps cost more than the rest of a call.
-What looks unusual is left to the library.
+Of what repeats the meaning is kept. What looks unusual is left to the library.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar, cast
 
 from dapr_common.http.messages import Header
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
@@ -17,9 +16,12 @@ from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as i
 from dapr_common.wire.dapr.proto.internals.v1 import status_pb2
 from dapr_sidecar.messaging import wire
 from dapr_sidecar.messaging.call import Answer, Invocation
+from dapr_sidecar.messaging.outline import RequestStream, ResponseStream
 
 _NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+")
 _VERB_NAMES = {number: name for name, number in wire.VERBS.items()}
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 _Message = tuple[str, str, str, str, str]
 """Method, verb, query, content type and type URL of a request."""
 Payload = tuple[bytes, int]
@@ -28,11 +30,9 @@ Payload = tuple[bytes, int]
 _decoded: dict[bytes, Header] = {}
 _messages: dict[bytes, _Message] = {}
 _replies: dict[bytes, tuple[str, str]] = {}
+_codes: dict[bytes, int] = {}
 _GRPC_ORIGIN = b"\x0a\x0ccontent-type\x12"
 _names: dict[str, bytes] = {}
-_REQUEST, _PAYLOAD, _ENTRY, _TRAILER, _MESSAGE = 0x0A, 0x12, 0x12, 0x1A, 0x22
-_STATUS, _REQUEST_MESSAGE, _VERSION = 0x0A, 0x1A, 0x08
-_DATA, _CODE = 0x0A, 0x08
 
 
 class SequenceError(Exception):
@@ -67,41 +67,59 @@ class LeadingResponse:
 
 def read_request(raw: bytes, target: str) -> LeadingRequest:
     """Read the first message of a request. Raises ``DecodeError``."""
-    outer = _fields(raw, None)
-    request = b"" if outer is None else outer.get(_REQUEST, b"")
-    inner = None if outer is None else _fields(request, [])
-    if outer is None or inner is None or request.find(_GRPC_ORIGIN) >= 0:
+    outline = RequestStream.FromString(raw)
+    requests, payloads = outline.request, outline.payload
+    if len(requests) != 1 or len(payloads) > 1 or raw.find(_GRPC_ORIGIN) >= 0:
         # The spelling of that name tells where a call came from; the decoder drops it.
         return _request_by_library(raw, target)
-    metadata: list[Header] = inner[_ENTRY]
-    message = inner.get(_REQUEST_MESSAGE)
-    payload = outer.get(_PAYLOAD)
+    request = requests[0]
+    messages = request.message
+    if len(messages) != 1 or request.actor:
+        return _request_by_library(raw, target)
+    metadata = _pairs(request.metadata)
+    payload = payloads[0] if payloads else None
     return LeadingRequest(
-        _invocation(target, _message(message or b""), metadata),
-        inner.get(_VERSION, 0),
-        bool(metadata) and message is not None,
-        None if payload is None else _payload(payload),
+        _invocation(target, _message(messages[0]), metadata),
+        request.ver,
+        bool(metadata),
+        None if payload is None else (payload.data, payload.seq),
     )
 
 
 def read_response(raw: bytes) -> LeadingResponse:
     """Read the first message of a response. Raises ``DecodeError``."""
-    outer = _fields(raw, None)
-    inner = None if outer is None else _fields(outer.get(_REQUEST, b""), [])
-    if outer is None or inner is None or _TRAILER in inner:
+    outline = ResponseStream.FromString(raw)
+    responses, payloads = outline.response, outline.payload
+    if len(responses) != 1 or len(payloads) > 1:
         return _response_by_library(raw)
-    status = inner.get(_STATUS)
-    reply = inner.get(_MESSAGE, b"")
-    kept = _replies.get(reply)
-    if kept is None or status is None or len(status) != 3 or status[0] != _CODE:
+    response = responses[0]
+    statuses, replies = response.status, response.message
+    if len(statuses) != 1 or len(replies) != 1 or response.trailers:
         return _response_by_library(raw)
-    payload = outer.get(_PAYLOAD)
-    code = status[1] & 0x7F | status[2] << 7
+    code, kept = _codes.get(statuses[0]), _replies.get(replies[0])
+    if code is None or kept is None:
+        return _response_by_library(raw)
+    headers = _pairs(response.headers)
+    payload = payloads[0] if payloads else None
     return LeadingResponse(
-        Answer(code, inner[_ENTRY], kept[0], b"", from_grpc=code < 100, type_url=kept[1]),
+        Answer(code, headers, kept[0], b"", from_grpc=code < 100, type_url=kept[1]),
         True,
-        None if payload is None else _payload(payload),
+        None if payload is None else (payload.data, payload.seq),
     )
+
+
+def _pairs(entries: Sequence[bytes]) -> list[Header]:
+    """Map entries as pairs; most are known."""
+    pairs = list(map(_decoded.get, entries))
+    if all(pairs):
+        return cast(list[Header], pairs)
+    found: list[Header] = []
+    for entry, pair in zip(entries, pairs, strict=True):
+        if pair is None:
+            found += _entry_pairs(entry)
+        else:
+            found.append(pair)
+    return found
 
 
 def _response_by_library(raw: bytes) -> LeadingResponse:
@@ -109,16 +127,22 @@ def _response_by_library(raw: bytes) -> LeadingResponse:
     response = message.response
     answer = answer_of(response)
     if not answer.body and len(answer.content_type) + len(answer.type_url) <= wire.KEPT_BYTES:
-        if len(_replies) >= wire.KEPT_LIMIT:
-            _replies.clear()
         reply = response.message.SerializeToString()
-        _replies[reply] = answer.content_type, answer.type_url
+        _keep(_replies, reply, (answer.content_type, answer.type_url))
+    if not answer.message and not answer.details:
+        _keep(_codes, response.status.SerializeToString(), answer.status)
     payload = message.payload
     return LeadingResponse(
         answer,
         response.HasField("status"),
         (payload.data, payload.seq) if message.HasField("payload") else None,
     )
+
+
+def _keep(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    if len(known) >= wire.KEPT_LIMIT:
+        known.clear()
+    known[key] = value
 
 
 def _message(raw: bytes) -> _Message:
@@ -128,9 +152,7 @@ def _message(raw: bytes) -> _Message:
         message = common_pb2.InvokeRequest.FromString(raw)
         found = _message_of(message)
         if not found[2] and not message.data.value and len(raw) <= wire.KEPT_BYTES:
-            if len(_messages) >= wire.KEPT_LIMIT:
-                _messages.clear()
-            _messages[raw] = found
+            _keep(_messages, raw, found)
     return found
 
 
@@ -144,73 +166,11 @@ def _message_of(message: common_pb2.InvokeRequest) -> _Message:
     return message.method, verb, query, message.content_type, type_url
 
 
-def _payload(raw: bytes) -> Payload:
-    """A payload; most are the data of the first one and nothing else."""
-    if len(raw) > 3 and raw[0] == _DATA:
-        size, start = raw[1], 2
-        if size > 0x7F:
-            size, start = size & 0x7F | raw[2] << 7, 3
-        if start + size == len(raw) and raw[start - 1] < 0x80:
-            return raw[start:], 0
-    payload = common_pb2.StreamPayload.FromString(raw)
-    return payload.data, payload.seq
-
-
-def _fields(raw: bytes, pairs: list[Header] | None) -> dict[int, Any] | None:
-    """The fields of a message by tag, map entries as pairs; ``None``: leave it to the library."""
-    found: dict[int, Any] = {}
-    position, end = 0, len(raw)
-    try:
-        while position < end:
-            tag = raw[position]
-            if not 8 <= tag < 0x80:
-                return None
-            size = raw[position + 1]
-            position += 2
-            if size > 0x7F:
-                size, position = _long_varint(raw, position, size & 0x7F)
-            if tag & 7 == 2:
-                piece = raw[position : position + size]
-                position += size
-                if pairs is not None and tag == _ENTRY:
-                    pair = _decoded.get(piece)
-                    if pair is None:
-                        pairs += _entry_pairs(piece)
-                    else:
-                        pairs.append(pair)
-                elif found.setdefault(tag, piece) is not piece:
-                    return None
-            elif tag & 7 == 0:
-                found[tag] = size
-            else:
-                return None
-    except IndexError:
-        return None
-    if position != end:
-        return None
-    if pairs is not None:
-        found[_ENTRY] = pairs
-    return found
-
-
-def _long_varint(raw: bytes, position: int, number: int) -> tuple[int, int]:
-    """The rest of a number longer than one byte. Raises ``IndexError``."""
-    for shift in (7, 14, 21, 28):
-        byte = raw[position]
-        position += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, position
-    raise IndexError
-
-
 def _entry_pairs(piece: bytes) -> list[Header]:
     entry = internals.InternalInvokeRequest.FromString(wire.field(2, piece))
     pairs = pairs_of(entry.metadata)
     if len(pairs) == 1 and pairs[0][0] in wire.KEPT_NAMES and len(piece) <= wire.KEPT_BYTES:
-        if len(_decoded) >= wire.KEPT_LIMIT:
-            _decoded.clear()
-        _decoded[piece] = pairs[0]
+        _keep(_decoded, piece, pairs[0])
     return pairs
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from operator import itemgetter
+from typing import cast
 
 from dapr_common.grpc.wire import frame
 from dapr_common.http.headers import canonical
@@ -69,6 +70,8 @@ def metadata_entries(pairs: Sequence[Header], *, spelled: bool) -> bytes:
     """Field 2 of a request or response: pairs as map entries; ``spelled`` is Go's spelling."""
     if len(set(map(_NAME, pairs))) != len(pairs):
         return _grouped(pairs, 2, spelled=spelled)
+    if spelled and all(known := list(map(_kept.get, pairs))):
+        return b"".join(cast(list[bytes], known))
     parts: list[bytes] = []
     for pair in pairs:
         name, value = pair
