@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +16,12 @@ from harness.operator import Operator, OperatorClient, install_all_crds
 from harness.sentry import Sentry
 
 from dapr_common.kube.api_errors import AlreadyExistsError, NotFoundError
-from dapr_common.kube.kinds import CONFIGURATIONS, Kind, KubeObject
+from dapr_common.kube.kinds import SECRETS, Kind, KubeObject, Selection
 from dapr_common.security.authority import Life, new_bundle
 from dapr_common.security.svid import Svid
+from dapr_operator.kinds import COMPONENT, EVENTS, LEASES
 
 SYSTEM = "dapr-system"
-LEASES = Kind("coordination.k8s.io", "v1", "leases")
 
 
 @pytest.fixture(scope="session")
@@ -62,12 +62,7 @@ class Place:
     apps: str
 
     def operator(self, *flags: str, **more: Any) -> Operator:
-        return Operator(
-            self.cluster.server, self.sentry, flags=flags, **{"env": self._env(), **more}
-        )
-
-    def _env(self) -> dict[str, str]:
-        return {}
+        return Operator(self.cluster.server, self.sentry, flags=flags, **more)
 
     async def svid(self, app_id: str, namespace: str = "") -> Svid:
         signed = await asyncio.to_thread(
@@ -101,31 +96,38 @@ class Place:
         name: str,
         metadata: Sequence[Mapping[str, Any]] = (),
         *,
-        type: str = "state.in-memory",
         namespace: str = "",
         **more: Any,
     ) -> KubeObject:
-        spec = {"type": type, "version": "v1", "metadata": list(metadata)}
-        kind = Kind("dapr.io", "v1alpha1", "components")
-        return await self.apply(kind, "Component", name, {"spec": spec, **more}, namespace)
+        spec = {"type": "state.in-memory", "version": "v1", "metadata": list(metadata)}
+        return await self.apply(
+            COMPONENT.kind, "Component", name, {"spec": spec, **more}, namespace
+        )
 
     async def secret(self, name: str, **values: str) -> None:
-        kind = Kind("", "v1", "secrets")
         body = {"metadata": {"name": name}, "stringData": values}
         try:
-            await self.cluster.client.create(kind, body, self.apps)
+            await self.cluster.client.create(SECRETS, body, self.apps)
         except AlreadyExistsError:
-            await self.cluster.client.patch(kind, name, body, self.apps)
+            await self.cluster.client.patch(SECRETS, name, body, self.apps)
+
+    async def event(self, reason: str, words: str) -> KubeObject:
+        """A Kubernetes event, waited for."""
+        async with asyncio.timeout(20):
+            while True:
+                listing = await self.cluster.client.list_all(Selection(EVENTS, self.apps))
+                for found in listing.items:
+                    if found["reason"] == reason and words in found["message"]:
+                        return found
+                await asyncio.sleep(0.05)
 
 
 @pytest.fixture
 async def place(kube: ApiServer, sentry: Sentry) -> AsyncIterator[Place]:
     cluster = Cluster(kube)
     async with cluster.client:
-        try:
+        with contextlib.suppress(NotFoundError):  # of an operator that was killed
             await cluster.client.delete(LEASES, "operator.dapr.io", SYSTEM)
-        except NotFoundError:
-            pass
         apps = await cluster.namespace("apps")
         yield Place(cluster, sentry, apps)
 
@@ -134,11 +136,3 @@ async def place(kube: ApiServer, sentry: Sentry) -> AsyncIterator[Place]:
 async def operator(place: Place) -> AsyncIterator[Operator]:
     async with place.operator() as running:
         yield running
-
-
-@pytest.fixture
-def unique() -> str:
-    return secrets.token_hex(4)
-
-
-__all__ = ["CONFIGURATIONS", "SYSTEM", "Place"]
