@@ -111,9 +111,8 @@ class EventRecorder:
         """Write until cancelled."""
         try:
             while True:
-                said = await self._waiting.get()
                 await self._pace()
-                await self._write(said)
+                await self._write(await self._waiting.get())
                 self._say_what_is_left_out()
         finally:
             with contextlib.suppress(TimeoutError):
