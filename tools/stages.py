@@ -100,17 +100,21 @@ class Builder:
         for instruction in stage.instructions:
             digest.update(f"{instruction.name} {instruction.text}\n".encode())
             if instruction.name == "COPY":
-                for source in instruction.copied()[1]:
-                    _hash(digest, self.checkout / source)
+                for source in self._sources(instruction):
+                    _hash(digest, source)
         return digest.hexdigest()[:32]
 
+    def _sources(self, instruction: Instruction) -> list[Path]:
+        """What is copied, from the checkout or from an earlier stage."""
+        stage, sources, _ = instruction.copied()
+        if stage and stage not in self._made:
+            raise BuildError(f"COPY {instruction.text}: there is no stage {stage} before it")
+        top = self._made[stage][1] if stage else self.checkout
+        return [_below(top, source) for source in sources]
+
     def _copy(self, instruction: Instruction, made: Path, where: str) -> None:
-        stage, sources, target = instruction.copied()
-        if stage:
-            raise BuildError(f"COPY {instruction.text}: between stages that are no image")
-        folder = _below(made, str(Path(where, target)))
-        for source in sources:
-            path = self.checkout / source
+        folder = _below(made, str(Path(where, instruction.copied()[2])))
+        for path in self._sources(instruction):
             if path.is_dir():
                 shutil.copytree(path, folder, ignore=shutil.ignore_patterns("__pycache__"))
             else:
