@@ -5,38 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
+from dapr_common.security.spiffe import SpiffeId
 from dapr_sidecar.telemetry.base import Metrics
 
 _ALLOW, _DENY = "allow", "deny"
-_SPIFFE = re.compile(r"spiffe://([^/]+)/ns/([^/]+)/([^/]+)(?:/.*)?")
 _ANY_LAST, _ANY_BELOW = "/*", "/**"
 
 
 class AccessControlError(ValueError):
     """The configuration's access control cannot be used; the text says what to mend."""
-
-
-class Caller(NamedTuple):
-    """Who calls, as its certificate says."""
-
-    trust_domain: str
-    namespace: str
-    app_id: str
-    url: str
-
-
-@lru_cache(maxsize=1024)
-def parse_caller(spiffe_id: str) -> Caller:
-    """The parts of a SPIFFE id. Raises ``ValueError``."""
-    found = _SPIFFE.fullmatch(spiffe_id)
-    if found is None:
-        raise ValueError(f"invalid SPIFFE ID: {spiffe_id}")
-    return Caller(found[1], found[2], found[3], spiffe_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,27 +134,21 @@ class AccessControl:
         self._http = http
         self._metrics = metrics
 
-    def check(self, identity: str | None, operation: str, verb: str) -> None:
+    def check(self, caller: SpiffeId | None, operation: str, verb: str) -> None:
         """Refuse what is not allowed. Raises ``RpcError`` (permission denied).
 
-        ``identity`` is the peer's SPIFFE id, ``None`` without mutual TLS; ``verb`` is ``NONE``
-        for a gRPC call.
+        ``caller`` is the peer's identity, ``None`` without mutual TLS; ``verb`` is ``NONE`` for a
+        gRPC call.
         """
-        caller: Caller | None = None
-        if identity is not None:
-            try:
-                caller = parse_caller(identity)
-            except ValueError as error:
-                raise RpcError(GrpcCode.PERMISSION_DENIED, str(error)) from error
         if self._allows(caller, operation, verb):
             return
         raise RpcError(
             GrpcCode.PERMISSION_DENIED,
-            f"access control policy has denied access to id: {identity or ''} "
+            f"access control policy has denied access to id: {caller or ''} "
             f"operation: {operation} verb: {verb}",
         )
 
-    def _allows(self, caller: Caller | None, operation: str, verb: str) -> bool:
+    def _allows(self, caller: SpiffeId | None, operation: str, verb: str) -> bool:
         if caller is None:
             return self._default == _ALLOW
         policy = self._policies.get((caller.app_id, caller.namespace))
@@ -186,7 +161,7 @@ class AccessControl:
             return self._counted("app", default, caller)
         return self._counted("app", found.verdict(verb, default, http=self._http), caller)
 
-    def _counted(self, scope: Any, action: str, caller: Caller) -> bool:
+    def _counted(self, scope: Any, action: str, caller: SpiffeId) -> bool:
         allowed = action.lower() == _ALLOW
         if self._metrics is not None:
             self._metrics.acl(scope, allowed, f"{caller.trust_domain}/{caller.namespace}")

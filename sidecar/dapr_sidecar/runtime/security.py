@@ -56,9 +56,9 @@ class SidecarSecurity:
                 "plane's trust domain and namespace"
             )
 
-    def identify(self, peer: ssl.SSLObject) -> str:
-        """The SPIFFE id of who connects. Raises ``CertificateError``."""
-        return str(peer_id(peer))
+    def identify(self, peer: ssl.SSLObject) -> SpiffeId:
+        """Who connects. Raises ``CertificateError``."""
+        return peer_id(peer)
 
 
 class IdentityCounts:

@@ -10,6 +10,7 @@ from dapr_common.grpc import reflection
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, GrpcServer, Method
 from dapr_common.observe.tracing import RecordedSpan
+from dapr_common.security.spiffe import SpiffeId
 from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
 from dapr_sidecar.api.grpc.errors import to_rpc_error
 from dapr_sidecar.api.grpc.request_body import RequestBody
@@ -40,7 +41,7 @@ class InternalApiSettings:
 class InternalApi:
     """Builds the internal server; ``server.listen_tcp`` is the runtime's to call.
 
-    Peers' identities come from the listener: ``identify`` must return the SPIFFE id.
+    Peers' identities come from the listener: ``identify`` must return a ``SpiffeId``.
     """
 
     def __init__(
@@ -133,9 +134,9 @@ class InternalApi:
         return answer
 
     def _check(self, call: Invocation, context: Context) -> None:
-        identity = context.identity if isinstance(context.identity, str) else None
+        caller = context.identity if isinstance(context.identity, SpiffeId) else None
         assert self._access_control is not None
-        self._access_control.check(identity, call.method, call.verb or "NONE")
+        self._access_control.check(caller, call.method, call.verb or "NONE")
 
     def _start_span(self, call: Invocation, context: Context) -> None:
         app_id = self._block.context.identity.app_id

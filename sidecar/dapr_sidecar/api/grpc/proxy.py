@@ -9,6 +9,7 @@ from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, Method
 from dapr_common.observe.tracing import current_span
+from dapr_common.security.spiffe import SpiffeId
 from dapr_sidecar.api.grpc.relay import Open, Upstream, guarded, opened, relayed
 from dapr_sidecar.blocks.access_control import AccessControl
 from dapr_sidecar.blocks.invocation.block import InvocationBlock
@@ -76,8 +77,8 @@ class ProxyApi:
     def _check(self, context: Context, *, internal: bool) -> None:
         method = normalise(context.method)
         if internal and self._access_control is not None:
-            identity = context.identity if isinstance(context.identity, str) else None
-            self._access_control.check(identity, method, "NONE")
+            caller = context.identity if isinstance(context.identity, SpiffeId) else None
+            self._access_control.check(caller, method, "NONE")
 
     def _runner(self, context: Context) -> Runner | None:
         named = _text(context, _TARGET)
