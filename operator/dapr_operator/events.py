@@ -55,12 +55,12 @@ class EventRecorder:
         self._said: OrderedDict[Event, float] = OrderedDict()
         self._refused = False
 
-    def warn(self, about: About, reason: str, message: str) -> None:
-        """Write an event soon."""
+    def warn(self, about: About, reason: str, message: str) -> bool:
+        """Write an event soon. Returns whether it had not been said lately."""
         event = Event(about, reason, message)
         now = asyncio.get_running_loop().time()
         if now - self._said.get(event, -_QUIET_SECONDS) < _QUIET_SECONDS:
-            return
+            return False
         self._said[event] = now
         self._said.move_to_end(event)
         if len(self._said) > _MOST_REMEMBERED:
@@ -68,6 +68,7 @@ class EventRecorder:
         if self._queue.full():
             self._queue.get_nowait()
         self._queue.put_nowait(event)
+        return True
 
     async def run(self) -> None:
         """Write until cancelled."""

@@ -132,7 +132,6 @@ class Watchdog:
 
     async def _delete(self, pod: Pod) -> bool:
         """The very pod: one of the same name may have been made meanwhile."""
-        self._tell(pod, "it is deleted, its controller makes a new one")
         try:
             found = await self._client.get(PODS, pod.name, pod.namespace)
             current = Pod.of(found)
@@ -145,6 +144,7 @@ class Watchdog:
             _LOG.error("Pod %s/%s cannot be deleted: %s", *pod.key, error)
             return False
         self._metrics.healed.add()
+        self._tell(pod, "it was deleted, its controller makes a new one")
         return True
 
     async def _label(self, pod: Pod) -> None:
@@ -158,9 +158,9 @@ class Watchdog:
 
     def _tell(self, pod: Pod, what: str) -> None:
         message = f"The pod wants a sidecar and has none: {what}"
-        _LOG.info("Pod %s/%s: %s", *pod.key, message)
         about = About("v1", "Pod", pod.namespace, pod.name, pod.uid)
-        self._events.warn(about, "SidecarMissing", message)
+        if self._events.warn(about, "SidecarMissing", message):
+            _LOG.info("Pod %s/%s: %s", *pod.key, message)
 
 
 def _is_left(pod: Pod) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -25,9 +25,11 @@ from dapr_common.kube.kinds import Selection
 from dapr_common.security.svid import Svid
 from dapr_common.security.tls import TlsContexts, peer_id
 from dapr_common.wire.dapr.proto.operator.v1 import operator_pb2 as pb
+from dapr_common.wire.daprpy.operator.v1.status_pb2 import ResourceStatus, SidecarReport
 from dapr_operator.kinds import DAPR_KINDS
 
 _CRDS = Path(__file__).parents[2] / "crds"
+_REPORT = "/daprpy.operator.v1.SidecarStatus/Report"
 _SERVICE = "/dapr.proto.operator.v1.Operator/"
 
 
@@ -194,6 +196,23 @@ class OperatorClient:
             async with asyncio.timeout(10):
                 await call.initial_metadata()
             yield OperatorStream(call, getattr(pb, f"{kind}UpdateEvent"))
+        finally:
+            call.cancel()
+
+    @asynccontextmanager
+    async def reporting(self, pod: str) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+        """A stream of reports; call it with (kind, name, state, message) of each resource."""
+        call = await self.channel.open(_REPORT)
+
+        async def report(*resources: tuple[str, str, Any, str]) -> None:
+            states = [
+                ResourceStatus(kind=kind, name=name, state=state, message=message)
+                for kind, name, state, message in resources
+            ]
+            await call.send(SidecarReport(namespace=self.namespace, pod=pod, resources=states))
+
+        try:
+            yield report
         finally:
             call.cancel()
 

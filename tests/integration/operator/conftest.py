@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from dapr_common.kube.api_errors import AlreadyExistsError, NotFoundError
 from dapr_common.kube.kinds import SECRETS, Kind, KubeObject, Selection
 from dapr_common.security.authority import Life, new_bundle
 from dapr_common.security.svid import Svid
-from dapr_operator.kinds import COMPONENT, EVENTS, LEASES
+from dapr_operator.kinds import COMPONENT, DEPLOYMENTS, EVENTS, LEASES
 
 SYSTEM = "dapr-system"
 
@@ -110,6 +110,42 @@ class Place:
             await self.cluster.client.create(SECRETS, body, self.apps)
         except AlreadyExistsError:
             await self.cluster.client.patch(SECRETS, name, body, self.apps)
+
+    async def deployment(self, name: str, app_id: str) -> KubeObject:
+        """One whose pods want sidecars, and for which nobody makes pods."""
+        labels = {"app": name}
+        annotations = {"dapr.io/enabled": "true", "dapr.io/app-id": app_id}
+        template = {
+            "metadata": {"labels": labels, "annotations": annotations},
+            "spec": {"containers": [{"name": "app", "image": "none"}]},
+        }
+        spec = {"selector": {"matchLabels": labels}, "template": template}
+        body = {"metadata": {"name": name}, "spec": spec}
+        return await self.cluster.client.create(DEPLOYMENTS, body, self.apps)
+
+    async def until(
+        self,
+        kind: Kind,
+        name: str,
+        accept: Callable[[KubeObject], object] = lambda _: True,
+        *,
+        namespace: str = "",
+        seconds: float = 20.0,
+    ) -> KubeObject:
+        """An object as soon as it is there and is accepted."""
+        found: KubeObject = {}
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    try:
+                        found = await self.cluster.client.get(kind, name, namespace or self.apps)
+                    except NotFoundError:
+                        found = {}
+                    if found and accept(found):
+                        return found
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"{kind.plural} {name} stayed like this: {found}") from None
 
     async def event(self, reason: str, words: str) -> KubeObject:
         """A Kubernetes event, waited for."""

@@ -35,17 +35,10 @@ def annotated(app_id: str, **more: str) -> dict[str, str]:
 
 
 async def service(
-    place: Any, name: str, accept: Callable[[KubeObject], bool] = lambda _: True
+    place: Any, name: str, accept: Callable[[KubeObject], object] = lambda _: True
 ) -> KubeObject:
-    async with asyncio.timeout(15):
-        while True:
-            try:
-                found: KubeObject = await place.cluster.client.get(SERVICES, name, place.apps)
-            except NotFoundError:
-                found = {}
-            if found and accept(found):
-                return found
-            await asyncio.sleep(0.01)
+    found: KubeObject = await place.until(SERVICES, name, accept)
+    return found
 
 
 def owner(found: KubeObject) -> str:
