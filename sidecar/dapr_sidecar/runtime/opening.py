@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,7 +20,8 @@ from dapr_sidecar.runtime.templates import ValueResolver
 
 _LOG = get_logger("dapr.runtime.processor")
 _CLOSE_SECONDS = 5.0
-_SHORTEST_SECRET = 4  # shorter ones would blot out half of a message and hide nothing
+_SHORTEST_SECRET, _SHORTEST_PART = 4, 6  # shorter: half of a message is gone, nothing is hidden
+_PART = re.compile(r"[^\w-]+")
 
 
 class InitError(Exception):
@@ -174,7 +176,10 @@ def _secrets(
 
 
 def _without(text: str, secrets: Iterable[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
+    """Secrets and their parts hidden: an error likes to name a piece of what it was given."""
+    hidden = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
+    for secret in list(hidden):
+        hidden.update(part for part in _PART.split(secret) if len(part) >= _SHORTEST_PART)
+    for secret in sorted(hidden, key=len, reverse=True):
+        text = text.replace(secret, "***")
     return text
