@@ -17,16 +17,22 @@ _USAGE_ERROR = 255
 
 # Verb → its line in ``dapr --help``; the module is imported when the verb is called.
 VERBS = {
+    "annotate": "Give a workload of a manifest its Dapr sidecar.",
     "build-info": "Print build information of the CLI and the runtime.",
     "completion": "Print a completion script for a shell.",
-    "init": "Set Dapr up on this machine: no Docker, no network, no root.",
+    "components": "List the components in your Kubernetes cluster.",
+    "configurations": "List the configurations in your Kubernetes cluster.",
+    "init": "Set Dapr up on this machine, with -k in Kubernetes.",
     "invoke": "Call a method of a running app.",
     "list": "List the running apps and their sidecars.",
+    "logs": "Print the log of an app's sidecar in a Kubernetes cluster.",
     "mtls": "Inspect, export or renew sentry's certificate authority.",
     "publish": "Publish a message through a running app's sidecar.",
     "run": "Run an app, or all apps of a run file, with their sidecars.",
+    "status": "Show how the control plane in your Kubernetes cluster is.",
     "stop": "Stop running apps and their sidecars.",
-    "uninstall": "Remove the runtime from this machine.",
+    "uninstall": "Remove the runtime, with -k from a Kubernetes cluster.",
+    "upgrade": "Upgrade Dapr in a Kubernetes cluster.",
     "version": "Print the versions of the CLI and the runtime.",
 }
 
@@ -73,7 +79,7 @@ def root() -> Root:
             *global_options(),
         ],
         context_settings={"help_option_names": ["-h", "--help"]},
-        help="Run applications with Dapr sidecars on this machine.",
+        help="Run applications with Dapr sidecars, on this machine and in Kubernetes.",
         epilog="'dapr COMMAND --help' says more about a command.",
         invoke_without_command=True,
         callback=_without_verb,
@@ -93,9 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         session.console.failure(error.format_message())
         return 1
     except CliError as error:
-        session.console.failure(error.message)
-        if error.hint:
-            session.console.hint(error.hint)
+        session.console.report(error.message, error.hint)
         return 1
     except (click.Abort, KeyboardInterrupt):
         return 130

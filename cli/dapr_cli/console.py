@@ -44,6 +44,12 @@ class Console:
         """What to do about a failure."""
         self._say("info", text, error=True)
 
+    def report(self, message: str, hint: str = "") -> None:
+        """A failure and, where it is known, what to do about it."""
+        self.failure(message)
+        if hint:
+            self.hint(hint)
+
     def _say(self, status: str, text: str, *, error: bool = False) -> None:
         error = error or status in ("failure", "warning")
         try:

@@ -57,11 +57,24 @@ def global_options() -> list[click.Parameter]:
     ]
 
 
+class Switch(click.Option):
+    """An option of truth that may be on by default, or neither on nor off: ``--flag=false``.
+
+    ``--flag`` alone is ``--flag=true``.
+    """
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **{"type": click.BOOL, "metavar": "BOOL", **named})
+
+
 class Verb(click.Command):
     """A command with the global flags; ``--flag=true`` and ``--flag=false`` are understood."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
-        named["params"] = [*named.get("params", []), *global_options()]
+        own = named.get("params", [])
+        taken = {name for parameter in own for name in parameter.opts}
+        more = [option for option in global_options() if not taken.intersection(option.opts)]
+        named["params"] = [*own, *more]
         named.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(*args, **named)
 
@@ -73,7 +86,9 @@ class Verb(click.Command):
         plain = []
         for argument in args[:end]:
             name, equals, value = argument.partition("=")
-            if not equals or name not in self._switches():
+            if not equals and name in self._valued_switches():
+                plain.append(f"{name}=true")
+            elif not equals or name not in self._switches():
                 plain.append(argument)
             elif value in _TRUE:
                 plain.append(name)
@@ -89,24 +104,46 @@ class Verb(click.Command):
             for name in parameter.opts
         }
 
+    def _valued_switches(self) -> set[str]:
+        return {
+            name
+            for parameter in self.params
+            if isinstance(parameter, Switch)
+            for name in parameter.opts
+        }
+
 
 def no_kubernetes(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
     """Callback of ``-k``: say that it is not there instead of doing something else."""
     if value:
         raise CliError(
-            f"{ctx.command_path} -k: Kubernetes mode is not available in this version",
-            "Without -k the command works on this machine.",
+            f"{ctx.command_path} -k: this command works on this machine only",
+            "In a cluster 'kubectl apply' and 'kubectl delete' start and stop apps; "
+            "'dapr annotate -k' gives their manifests a sidecar.",
         )
     return value
 
 
-kubernetes_option = click.option(
+no_kubernetes_option = click.option(
     "-k",
     "--kubernetes",
     is_flag=True,
     expose_value=False,
     callback=no_kubernetes,
-    help="Work on a Kubernetes cluster (not available in this version).",
+    help="Work on a Kubernetes cluster (not available: the command says what to do instead).",
+)
+
+kubernetes_option = click.option(
+    "-k", "--kubernetes", is_flag=True, help="Work on the Kubernetes cluster of your kubeconfig."
+)
+
+# Of commands that work on nothing else.
+kubernetes_only_option = click.option(
+    "-k",
+    "--kubernetes",
+    is_flag=True,
+    expose_value=False,
+    help="Accepted for scripts: the command works on nothing else.",
 )
 
 

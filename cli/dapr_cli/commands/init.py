@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dapr_cli import launcher, manifests
+from dapr_cli.cluster_setup import cluster_options, install_into_cluster
 from dapr_cli.console import Console
 from dapr_cli.errors import CliError
 from dapr_cli.install import Install
@@ -20,7 +22,6 @@ _ZIPKIN_SECONDS = 0.3
 _CONTAINER_FLAGS = (
     "--container-runtime",
     "--from-dir",
-    "--image-registry",
     "--image-variant",
     "--network",
     "--scheduler-volume",
@@ -52,17 +53,39 @@ def _container_flags(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--runtime-version",
     metavar="VERSION",
-    help=f"Only {RUNTIME_VERSION} or latest: the runtime comes with this CLI.",
+    default="",
+    help=f"Only {RUNTIME_VERSION} or latest: the runtime comes with this CLI. With -k: the tag of "
+    "the images.",
 )
 @_container_flags
 @kubernetes_option
-def init_command(slim: bool, redis: bool, redis_host: str, runtime_version: str | None) -> None:
-    """Set Dapr up on this machine: no Docker, no network, no root.
+@cluster_options
+def init_command(
+    kubernetes: bool,
+    slim: bool,
+    redis: bool,
+    redis_host: str,
+    runtime_version: str,
+    **cluster: Any,
+) -> None:
+    """Set Dapr up on this machine, with -k in Kubernetes.
 
-    Writes bin/daprd, config.yaml and the components statestore, pubsub and secretstore. The
-    embedded ones keep their data in .dapr/data. It may be run again at any time: files that
-    you changed stay as they are.
+    On this machine: no Docker, no network, no root. Writes bin/daprd, config.yaml and the
+    components statestore, pubsub and secretstore. The embedded ones keep their data in
+    .dapr/data. It may be run again at any time: files that you changed stay as they are.
+
+    With -k: makes Dapr's kinds known to the cluster and installs the Helm chart that comes with
+    this CLI. The program helm must be on PATH.
     """
+    if kubernetes:
+        if slim or redis:
+            raise click.UsageError("--slim and --redis are of this machine: leave them out with -k")
+        install_into_cluster(runtime_version, **cluster)
+    else:
+        _init_here(slim, redis, redis_host, runtime_version)
+
+
+def _init_here(slim: bool, redis: bool, redis_host: str, runtime_version: str) -> None:
     if slim and redis:
         raise click.UsageError("--slim writes no components, --redis writes some: choose one")
     console, install = session().console, session().install
@@ -82,7 +105,7 @@ def init_command(slim: bool, redis: bool, redis_host: str, runtime_version: str 
     console.info("Next: dapr run --app-id myapp --app-port 8000 -- python app.py")
 
 
-def _check_version(version: str | None, console: Console) -> None:
+def _check_version(version: str, console: Console) -> None:
     if version and version.removeprefix("v") not in ("latest", RUNTIME_VERSION):
         console.warning(f"--runtime-version {version}: this CLI brings {RUNTIME_VERSION} instead")
 

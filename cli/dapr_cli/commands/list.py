@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dapr_cli import instances, render
+from dapr_cli.cluster_resources import namespace_options
 from dapr_cli.instances import Instance
 from dapr_cli.session import Verb, kubernetes_option, session
 
@@ -27,13 +28,36 @@ _FORMATS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
     show_default=True,
     help="How to print them.",
 )
+@namespace_options
 @kubernetes_option
-def list_command(output: str) -> None:
+def list_command(kubernetes: bool, namespace: str, output: str) -> None:
     """List the running apps and their sidecars.
 
     Every daprd process of this machine with an app id is found, also those that the official
-    CLI, a service manager or you yourself started.
+    CLI, a service manager or you yourself started. With -k: the pods that have a sidecar.
     """
+    if kubernetes:
+        _list_in_cluster(namespace, output)
+    else:
+        _list_here(output)
+
+
+def _list_in_cluster(namespace: str, output: str) -> None:
+    from dapr_cli.kube.cluster import on_cluster
+    from dapr_cli.kube.pods import sidecar_pods, sidecar_records, sidecar_rows
+    from dapr_common.kube.kinds import PODS, Selection
+
+    pods = on_cluster(lambda client: client.list_all(Selection(PODS, namespace)))
+    found, now = sidecar_pods(pods.items), datetime.now(UTC)
+    if output != "table":
+        click.echo(_FORMATS[output](sidecar_records(found, now)), nl=output == "yaml")
+    elif found:
+        click.echo(render.table(sidecar_rows(found, now)))
+    else:
+        session().console.info("No Dapr instances found.")
+
+
+def _list_here(output: str) -> None:
     found = instances.asked(instances.running())
     now = datetime.now(UTC)
     if output != "table":

@@ -18,7 +18,7 @@ from dapr_cli.install import Install
 from dapr_cli.names import random_app_id
 from dapr_cli.ports import PortChooser
 from dapr_cli.run_file import RunFile, parse, run_file_path
-from dapr_cli.session import Session, Verb, kubernetes_option, session
+from dapr_cli.session import Session, Verb, no_kubernetes_option, session
 from dapr_cli.settings import RunSettings
 
 _KEPT_WITH_FILE = frozenset({"run_file", "command"})
@@ -94,7 +94,7 @@ def _run_flags(function: Callable[..., int]) -> Callable[..., int]:
 
 @click.command("run", cls=Verb)
 @_run_flags
-@kubernetes_option
+@no_kubernetes_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND [ARGS]...]")
 def run_command(run_file: str | None, command: tuple[str, ...], **flags: Any) -> int:
     """Run an app, or all apps of a run file, with their sidecars.

@@ -16,7 +16,7 @@ from dapr_cli.errors import CliError
 from dapr_cli.instances import Instance
 from dapr_cli.processes import is_alive
 from dapr_cli.run_file import run_file_path
-from dapr_cli.session import Verb, kubernetes_option, session
+from dapr_cli.session import Verb, no_kubernetes_option, session
 
 _PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.05
 @click.argument("ids", nargs=-1, metavar="[APP_ID]...")
 @click.option("-a", "--app-id", "named", multiple=True, help="An app to stop; may be repeated.")
 @click.option("-f", "--run-file", metavar="FILE|DIR", help="Stop everything this file started.")
-@kubernetes_option
+@no_kubernetes_option
 def stop_command(ids: tuple[str, ...], named: tuple[str, ...], run_file: str | None) -> None:
     """Stop running apps and their sidecars, and wait for their end.
 

@@ -9,18 +9,71 @@ import click
 
 from dapr_cli import instances
 from dapr_cli.console import Console
+from dapr_cli.errors import CliError
 from dapr_cli.session import Verb, kubernetes_option, session
 
 
 @click.command("uninstall", cls=Verb)
-@click.option("--all", "everything", is_flag=True, help="Also configuration, components and data.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also configuration, components and data; with -k "
+    "also Dapr's kinds and all their objects.",
+)
+@click.option("--dev", is_flag=True, help="With -k: also Redis and Zipkin of the official CLI.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="With -k: how long Helm waits for the cluster.",
+)
+@click.option(
+    "-n",
+    "--namespace",
+    default="dapr-system",
+    show_default=True,
+    help="With -k: where the control plane lives.",
+)
 @kubernetes_option
-def uninstall_command(everything: bool) -> None:
-    """Remove the runtime from this machine.
+def uninstall_command(
+    kubernetes: bool, everything: bool, dev: bool, timeout: int, namespace: str
+) -> None:
+    """Remove the runtime, with -k from a Kubernetes cluster.
 
-    Takes .dapr/bin away; with --all the whole .dapr directory and what the embedded components
-    stored there.
+    On this machine: takes .dapr/bin away; with --all the whole .dapr directory and what the
+    embedded components stored there. What cannot be removed is reported; the exit code is 0, as
+    with the official CLI.
     """
+    if kubernetes:
+        try:
+            _uninstall_from_cluster(namespace, everything, dev, timeout)
+        except CliError as error:
+            session().console.report(error.message, error.hint)
+    else:
+        _uninstall_here(everything)
+
+
+def _uninstall_from_cluster(namespace: str, everything: bool, dev: bool, timeout: int) -> None:
+    from dapr_cli.kube import control_plane
+    from dapr_cli.kube.cluster import on_cluster
+    from dapr_common.kube.client import KubeClient
+
+    console = session().console
+
+    async def work(client: KubeClient) -> None:
+        if dev:
+            await control_plane.uninstall_development(timeout, console)
+        await control_plane.uninstall(
+            client, namespace, everything=everything, seconds=timeout, console=console
+        )
+
+    on_cluster(work, warns=False)
+
+
+def _uninstall_here(everything: bool) -> None:
     console, install = session().console, session().install
     if running := instances.running():
         names = ", ".join(sorted({instance.app_id for instance in running}))

@@ -65,6 +65,11 @@ def test_root_help_imports_no_verb() -> None:
         (["list", "-o", "xml"], "'xml' is not one of 'table', 'json', 'yaml'"),
         (["stop"], "say what to stop"),
         (["init", "--slim", "--redis"], "choose one"),
+        (["init", "-k", "--redis"], "leave them out with -k"),
+        (["init", "-k", "--enable-ha=maybe"], "'maybe' is not a valid boolean"),
+        (["init", "-k", "--issuer-private-key", "x"], "the three files go together"),
+        (["annotate", "-k", "--enable-metrics=maybe", "-"], "'maybe' is not a valid boolean"),
+        (["mtls", "expiry", "-k", "--issuer-credentials", "x"], "leave it out with -k"),
         (["publish", "-i", "a", "-p", "p", "-t", "t", "-d", "1", "-f", "x"], "only one of --data"),
     ],
 )
@@ -75,11 +80,38 @@ def test_wrong_usage_ends_with_255(arguments: list[str], message: str, dapr) -> 
     assert outcome.out == ""
 
 
-@pytest.mark.parametrize("verb", ["init", "list", "run", "stop", "uninstall"])
-def test_kubernetes_mode_is_refused(verb: str, dapr) -> None:
+@pytest.mark.parametrize("verb", ["run", "stop"])
+def test_what_works_on_this_machine_only(verb: str, dapr) -> None:
     outcome = dapr(verb, "-k")
     assert outcome.code == 1
-    assert f"❌  dapr {verb} -k: Kubernetes mode is not available in this version" in outcome.err
+    assert f"❌  dapr {verb} -k: this command works on this machine only" in outcome.err
+    assert "dapr annotate -k" in outcome.err
+    assert outcome.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["init", "-k"], 1),
+        (["upgrade", "-k"], 1),
+        (["uninstall", "-k"], 0),  # as the official CLI ends
+        (["status", "-k"], 1),
+        (["list", "-k"], 1),
+        (["logs", "-k", "-a", "orders"], 1),
+        (["components", "-k"], 1),
+        (["configurations", "-k"], 1),
+        (["mtls", "-k"], 1),
+        (["mtls", "-k", "expiry"], 1),
+        (["mtls", "expiry", "-k"], 1),
+        (["mtls", "export", "-k"], 1),
+        (["mtls", "renew-certificate", "-k"], 1),
+    ],
+)
+def test_without_a_kubeconfig(arguments: list[str], code: int, dapr, kubeconfig: Path) -> None:
+    outcome = dapr(*arguments)
+    assert outcome.code == code
+    assert f"there is no kubeconfig: {kubeconfig} does not exist" in outcome.err
+    assert "Name your kubeconfig file with the variable KUBECONFIG." in outcome.err
     assert outcome.out == ""
 
 
@@ -106,6 +138,26 @@ def test_switches_take_true_and_false() -> None:
     context = command.make_context("init", ["--slim=false", "--redis=true"], obj=Session())
     assert context.params["slim"] is False
     assert context.params["redis"] is True
+
+
+@pytest.mark.parametrize(
+    ("given", "mtls", "ha"),
+    [
+        ([], True, False),
+        (["--enable-mtls=false", "--enable-ha"], False, True),
+        (["--enable-mtls", "--enable-ha=true"], True, True),
+    ],
+)
+def test_switches_that_are_on_by_default(given: list[str], mtls: bool, ha: bool) -> None:
+    command = root().get_command(None, "init")
+    context = command.make_context("init", ["-k", *given], obj=Session())
+    assert (context.params["enable_mtls"], context.params["enable_ha"]) == (mtls, ha)
+
+
+def test_upgrade_is_of_clusters(dapr) -> None:
+    outcome = dapr("upgrade")
+    assert outcome.code == 1
+    assert "dapr upgrade works on a Kubernetes cluster only: say -k" in outcome.err
 
 
 def test_version(dapr, home: Path) -> None:

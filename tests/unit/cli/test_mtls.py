@@ -8,10 +8,25 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from harness.authorities import YEAR, below, brought, now, openssl_verify, root, workload
+from cryptography import x509
+from harness.authorities import (
+    YEAR,
+    below,
+    brought,
+    now,
+    openssl_verify,
+    root,
+    with_path_length,
+    workload,
+)
 
 from dapr_common.security.authority import CaBundle, Life, load_bundle, new_bundle
-from dapr_common.security.x509 import PrivateKey, new_private_key, write_private_key
+from dapr_common.security.x509 import (
+    PrivateKey,
+    new_private_key,
+    signing_hash,
+    write_private_key,
+)
 
 
 def put(directory: Path, bundle: CaBundle) -> Path:
@@ -103,7 +118,7 @@ def test_an_authority_that_has_ended_is_renewed_with_a_warning(dapr, tmp_path: P
     directory = put(tmp_path / "ended", ended)
     outcome = dapr("mtls", "rnc", "--issuer-credentials", str(directory))
     assert outcome.code == 0
-    assert "trust nothing now" in outcome.err
+    assert "trust nothing new" in outcome.err
     read(directory)
 
 
@@ -134,15 +149,107 @@ def test_export(dapr, credentials: Path, before: CaBundle, tmp_path: Path) -> No
     again = dapr("mtls", "export", "--issuer-credentials", str(out), "-o", str(out))
     assert again.code == 1
     assert "is where they are already" in again.err
-    assert dapr("mtls", "export").code == 255
 
 
-@pytest.mark.parametrize("verb", [[], ["expiry"], ["export", "-o", "x"], ["renew-certificate"]])
-def test_kubernetes_is_not_there_yet(verb: list[str], dapr) -> None:
-    outcome = dapr("mtls", *verb, "-k")
+def test_export_goes_to_the_current_directory(
+    dapr, credentials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = dapr("mtls", "export", "--issuer-credentials", str(credentials))
+    assert outcome.code == 0
+    assert outcome.out == f"✅  Trust certs successfully exported to {tmp_path}\n"
+    assert (tmp_path / "issuer.key").read_bytes() == (credentials / "issuer.key").read_bytes()
+
+
+def test_without_a_cluster_the_files_of_this_machine_are_meant(dapr, home: Path) -> None:
+    outcome = dapr("mtls", "expiry")
     assert outcome.code == 1
-    shown = " ".join(["dapr mtls", *verb[:1]])
-    assert f"{shown} -k: Kubernetes mode is not available in this version" in outcome.err
+    assert f"{home / '.dapr' / 'certs' / 'ca.crt'} cannot be read" in outcome.err
+
+
+def own_files(folder: Path, own: CaBundle) -> list[str]:
+    files = {
+        "--ca-root-certificate": own.anchors_pem,
+        "--issuer-public-certificate": own.chain_pem,
+        "--issuer-private-key": own.key_pem,
+    }
+    arguments = []
+    for flag, content in files.items():
+        (folder / flag[2:]).write_bytes(content)
+        arguments += [flag, str(folder / flag[2:])]
+    return arguments
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa", "ed25519"])
+def test_an_authority_of_ones_own_is_trusted_by_those_of_before(
+    kind: str, dapr, credentials: Path, before: CaBundle, tmp_path: Path
+) -> None:
+    own = brought(kind)
+    given = own_files(tmp_path, own)
+    outcome = dapr("mtls", "rnc", "--issuer-credentials", str(credentials), *given)
+    assert outcome.code == 0, outcome.err
+    after = read(credentials)
+    assert after.anchors == (*own.anchors, *before.anchors)
+    assert after.issuer == own.issuer
+    app = workload(after)
+    for anchors in (before.anchors, own.anchors):
+        assert openssl_verify(app.chain, anchors, tmp_path) == ""
+    # The certificates that are out go on.
+    assert openssl_verify(workload(before).chain, after.anchors, tmp_path) == ""
+
+
+def test_a_foreign_key_id_of_ones_own_root(dapr, credentials, before, tmp_path: Path) -> None:
+    """What other tools call a key is kept where the old issuer vouches for it."""
+    anchor, anchor_key = with_key_id(b"\x01" * 8)
+    issuer, key = below(anchor, anchor_key)
+    given = own_files(tmp_path, CaBundle((anchor,), (issuer,), key))
+    assert dapr("mtls", "rnc", "--issuer-credentials", str(credentials), *given).code == 0
+    assert openssl_verify(workload(read(credentials)).chain, before.anchors, tmp_path) == ""
+
+
+def with_key_id(key_id: bytes) -> tuple[x509.Certificate, PrivateKey]:
+    plain, key = root()
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(plain.subject)
+        .issuer_name(plain.subject)
+        .public_key(plain.public_key())
+        .serial_number(plain.serial_number)
+        .not_valid_before(plain.not_valid_before_utc)
+        .not_valid_after(plain.not_valid_after_utc)
+    )
+    for extension in plain.extensions:
+        value = extension.value
+        if isinstance(value, x509.SubjectKeyIdentifier):
+            value = x509.SubjectKeyIdentifier(key_id)
+        if not isinstance(value, x509.AuthorityKeyIdentifier):
+            builder = builder.add_extension(value, extension.critical)
+    return builder.sign(key, signing_hash(key)), key
+
+
+def test_an_issuer_that_may_not_vouch_is_said(dapr, tmp_path: Path) -> None:
+    anchor, anchor_key = root()
+    issuer, key = below(anchor, anchor_key)
+    bounded = CaBundle((anchor,), (with_path_length(issuer, anchor_key, 0),), key)
+    directory = put(tmp_path / "bounded", bounded)
+    own = brought()
+    given = own_files(tmp_path, own)
+    outcome = dapr("mtls", "rnc", "--issuer-credentials", str(directory), *given)
+    assert outcome.code == 0
+    assert "trust nothing new" in outcome.err
+    after = read(directory)
+    assert after.chain == own.chain
+    assert after.anchors == (*own.anchors, *bounded.anchors)
+
+
+def test_an_authority_of_ones_own_must_fit_together(
+    dapr, credentials: Path, before: CaBundle, tmp_path: Path
+) -> None:
+    given = own_files(tmp_path, CaBundle(brought().anchors, before.chain, before.key))
+    outcome = dapr("mtls", "rnc", "--issuer-credentials", str(credentials), *given)
+    assert outcome.code == 1
+    assert "the chain does not lead to a trust anchor" in outcome.err
+    assert read(credentials).anchors == before.anchors
 
 
 def test_what_cannot_be_used_is_left_alone(dapr, tmp_path: Path, credentials: Path) -> None:

@@ -1,0 +1,67 @@
+"""What ``dapr components`` and ``dapr configurations`` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+from dapr_cli import render
+from dapr_cli.session import kubernetes_only_option, session
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def namespace_options(function: F) -> F:
+    """``--namespace`` and ``--all-namespaces``; all of them is the default."""
+    function = click.option("--namespace", default="", help="Only those of this namespace.")(
+        function
+    )
+    return click.option(
+        "-A",
+        "--all-namespaces",
+        is_flag=True,
+        expose_value=False,
+        help="Those of all namespaces, which is the default.",
+    )(function)
+
+
+def resource_options(function: F) -> F:
+    """The flags of both commands."""
+    options = (
+        click.option("-n", "--name", default="", help="Only the one of this name."),
+        namespace_options,
+        click.option(
+            "-o",
+            "--output",
+            type=click.Choice(["list", "json", "yaml"]),
+            default="list",
+            show_default=True,
+            help="How to print them.",
+        ),
+        kubernetes_only_option,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def show_resources(plural: str, name: str, namespace: str, output: str) -> None:
+    """List the objects of one of Dapr's kinds."""
+    from dapr_cli.kube.cluster import on_cluster
+    from dapr_cli.kube.resources import ROWS, chosen, records
+    from dapr_common.kube.kinds import Kind, Selection
+
+    wanted = Selection(Kind("dapr.io", "v1alpha1", plural), namespace)
+    found = chosen(on_cluster(lambda client: client.list_all(wanted)).items, name)
+    if output == "json":
+        click.echo(render.as_json(records(found)), nl=False)
+    elif output == "yaml":
+        click.echo(render.as_yaml(records(found)))
+    elif found:
+        now = datetime.now(UTC)
+        click.echo(render.table([ROWS[plural](body, now) for body in found]))
+    else:
+        session().console.info(f"No {plural} found.")

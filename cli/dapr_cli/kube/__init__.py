@@ -1,0 +1,1 @@
+"""The Kubernetes side of the commands; imported only when one is asked for it."""
