@@ -57,12 +57,10 @@ class Annotator:
     def text(self, text: str, source: str) -> str:
         """The documents of a text, one of them annotated. Raises ``ManifestError``."""
         try:
-            documents = [
-                node for node in yaml.compose_all(text, yaml.SafeLoader) if node is not None
-            ]
+            documents = list(yaml.compose_all(text, yaml.SafeLoader))
         except (yaml.YAMLError, ValueError) as error:
             raise ManifestError(f"{source}: yaml cannot be parsed: {error}") from error
-        changed = [self._document(document) for document in documents]
+        changed = [self._document(node) for node in documents if node and not _is_null(node)]
         if not changed:
             return ""
         return _written(changed, explicit_start=len(changed) > 1)
@@ -151,9 +149,16 @@ def _is_null(node: Node) -> bool:
     return isinstance(node, ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
+def _own(node: Node) -> Node:
+    """Texts of one's own: the same node in two places would be written as an alias."""
+    if not isinstance(node, ScalarNode):
+        return node
+    return ScalarNode(node.tag, node.value, style=node.style)
+
+
 def _with(node: MappingNode, key: str, value: Node) -> MappingNode:
     """A copy in which ``key`` has another value; a new key comes last."""
-    pairs = list(node.value)
+    pairs = [(_own(name), _own(value)) for name, value in node.value]
     for index, (name, _) in enumerate(pairs):
         if name.value == key:
             pairs[index] = (name, value)
