@@ -72,7 +72,9 @@ cluster-load: $(VENV)/.everything ## bring the images into the cluster
 cluster-down: $(VENV)/.everything ## end that cluster
 	@PYTHONPATH=tests $(BIN)/python -m cluster down
 
-test-cluster: cluster-tools images cluster cluster-load ## end to end: the chart with our images on that cluster
+test-cluster: cluster-tools images cluster ## end to end: the chart with our images on that cluster
+	@$(BIN)/python -m tools.images tests/cluster/redis
+	@PYTHONPATH=tests $(BIN)/python -m cluster load
 	@TEST_CLUSTER=1 $(BIN)/python -m pytest $(or $(TESTS),tests/cluster)
 
 clean: ## remove what the other targets made

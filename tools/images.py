@@ -31,6 +31,8 @@ IMAGES = {
     "sentry": "sentry",
     "sidecar": "daprd",
 }
+# What end-to-end tests need beside them.
+TEST_IMAGES = {"tests/cluster/redis": "redis"}
 _ENGINES = ("docker", "podman")
 _ENGINE_SECONDS = 3600
 _NO_ENGINE = """\
@@ -40,8 +42,9 @@ start one, or run this as root."""
 
 def main(arguments: Sequence[str]) -> int:
     """Build the programs named, or all."""
-    if unknown := [name for name in arguments if name not in IMAGES]:
-        print(f"no such program: {', '.join(unknown)}; there are {', '.join(IMAGES)}")
+    known = {**IMAGES, **TEST_IMAGES}
+    if unknown := [name for name in arguments if name not in known]:
+        print(f"nothing to build: {', '.join(unknown)}; there are {', '.join(known)}")
         return 2
     folders = arguments or list(IMAGES)
     there = [folder for folder in folders if (ROOT / folder / "Dockerfile").exists()]
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         if found := engine():
             _build_by(found, there)
         elif os.geteuid() == 0:
-            _build_here(there, forget=not arguments)
+            _build_here(there)
         else:
             print(_NO_ENGINE, file=sys.stderr)
             return 1
@@ -62,7 +65,14 @@ def main(arguments: Sequence[str]) -> int:
 def image_name(folder: str) -> str:
     """The full name of a program's image, the one the chart has by default."""
     registry = os.environ.get("REGISTRY") or "localhost/dapr"
-    return f"{registry}/{IMAGES[folder]}:{os.environ.get('TAG') or version()}"
+    name = {**IMAGES, **TEST_IMAGES}[folder]
+    return f"{registry}/{name}:{os.environ.get('TAG') or version()}"
+
+
+def built_images() -> list[str]:
+    """The names of the images that there is something to build from."""
+    folders = [*IMAGES, *TEST_IMAGES]
+    return [image_name(folder) for folder in folders if (ROOT / folder / "Dockerfile").exists()]
 
 
 def version() -> str:
@@ -92,7 +102,7 @@ def _build_by(found: str, folders: Sequence[str]) -> None:
         subprocess.run(command, cwd=ROOT, check=True, timeout=_ENGINE_SECONDS)
 
 
-def _build_here(folders: Sequence[str], *, forget: bool) -> None:
+def _build_here(folders: Sequence[str]) -> None:
     layout = Layout(LAYOUT)
     builder = Builder(ROOT, root_file_system(CACHE), CACHE, layout)
     for folder in folders:
@@ -102,8 +112,7 @@ def _build_here(folders: Sequence[str], *, forget: bool) -> None:
         builder.image(name, parse(ROOT / folder / "Dockerfile"))
         size = layout.size(layout.names()[name]) / 1e6
         print(f"{size:.0f} MB in {time.monotonic() - started:.1f} s", flush=True)
-    if forget:
-        builder.forget_unused()
+    builder.forget_old()
     layout.prune()
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tools.dockerfile import Instruction, Stage
 from tools.oci import Blob, Layout
 
 _SECONDS = 1800
+_KEPT_SECONDS = 7 * 24 * 3600
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 # The machine's way to the network, for the time of a RUN only.
 _BORROWED = ("/etc/resolv.conf", "/etc/hosts", _CERTIFICATES)
@@ -48,7 +50,6 @@ class Builder:
     cache: Path
     layout: Layout
     _made: dict[str, tuple[str, Path]] = field(default_factory=dict)
-    _used: set[str] = field(default_factory=set)
 
     def image(self, name: str, stages: list[Stage]) -> None:
         """Build an image and store it under a name. Raises ``BuildError``."""
@@ -63,18 +64,16 @@ class Builder:
                 _configure(config, instruction)
         self.layout.save(name, layers, config)
 
-    def forget_unused(self) -> None:
-        """Remove stages and layers that no image built by this object needed."""
-        for kind in ("stages", "layers"):
-            for path in (self.cache / kind).iterdir():
-                if path.name not in self._used:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    def forget_old(self) -> None:
+        """Remove stages and layers that no image has needed for a week."""
+        for path in [*(self.cache / "stages").iterdir(), *(self.cache / "layers").iterdir()]:
+            if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     # --- stages ---------------------------------------------------------------------------------
 
     def _build(self, stage: Stage) -> tuple[str, Path]:
         key = self._key(stage)
-        self._used.add(key)
         folder = self.cache / "stages" / key
         if not folder.exists():
             new = self.cache / "stages" / f"{key}.new"
@@ -93,6 +92,7 @@ class Builder:
                 else:
                     raise BuildError(f"{instruction.name} is for the last stage only")
             new.rename(folder)
+        os.utime(folder)
         return key, folder / "made"
 
     def _key(self, stage: Stage) -> str:
@@ -181,12 +181,12 @@ class Builder:
         )
 
     def _kept(self, key: str, source: Path, target: str) -> Blob:
-        self._used.add(key)
         note = self.cache / "layers" / key
         note.parent.mkdir(parents=True, exist_ok=True)
         if note.exists():
             blob = Blob(**json.loads(note.read_text()))
             if self.layout.path(blob.digest).exists():
+                os.utime(note)
                 return blob
         blob = self.layout.add_layer([(source, target)])
         note.write_text(json.dumps({"digest": blob.digest, "size": blob.size}))

@@ -16,7 +16,7 @@ from cluster.addresses import KUBECONFIG
 from cluster.kubectl import given, kubectl
 from cluster.machine import ClusterError
 from cluster.programs import BUILDS, path
-from tools.images import IMAGES, ROOT, image_name
+from tools.images import built_images
 
 _USAGE = "python -m cluster tools | up | load | down | in COMMAND..."
 
@@ -68,7 +68,7 @@ def up() -> None:
 def load() -> None:
     """Bring the images that are built into the cluster. Raises ``ClusterError``."""
     started = time.monotonic()
-    names = [image_name(folder) for folder in IMAGES if (ROOT / folder / "Dockerfile").exists()]
+    names = built_images()
     if given():
         print("The images must be where the cluster of $KUBECONFIG finds them:", *names)
         return

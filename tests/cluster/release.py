@@ -1,0 +1,103 @@
+"""The chart with our images, installed in the cluster of the tests."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from cluster.kubectl import CommandError, get, helm, kubectl
+from tools.images import IMAGES, ROOT
+
+NAME = "dapr"
+NAMESPACE = "dapr-system"
+CHART = str(ROOT / "charts" / "dapr")
+DEPLOYMENTS = ("dapr-operator", "dapr-sentry", "dapr-sidecar-injector")
+
+
+def values(**more: object) -> list[str]:
+    """``--set`` for each value; a dot is written as two underscores."""
+    wanted: dict[str, object] = {}
+    if not _is_there("placement"):
+        wanted["global.actors.enabled"] = False
+    wanted.update({name.replace("__", "."): value for name, value in more.items()})
+    return [word for name, value in wanted.items() for word in ("--set", f"{name}={_text(value)}")]
+
+
+class Release:
+    """Installed when it is first needed, and again after a test has taken it away."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        """How long the last installation took until every pod was ready."""
+
+    def ensure(self) -> None:
+        """Have it installed with the values of the tests."""
+        if not self.is_installed():
+            self.install()
+
+    def is_installed(self) -> bool:
+        """Whether helm knows of it."""
+        return NAME in [
+            each["name"] for each in json.loads(helm("list", "-n", NAMESPACE, "-o", "json"))
+        ]
+
+    def install(self, **more: object) -> None:
+        """Install, and wait until every pod is ready."""
+        started = time.monotonic()
+        apart = ("-n", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s")
+        try:
+            helm("install", NAME, CHART, *apart, *values(**more))
+        except CommandError as error:
+            raise CommandError(f"{error}\n{self.report()}") from error
+        self.seconds = time.monotonic() - started
+
+    def upgrade(self, **more: object) -> None:
+        """Change values, and wait until every pod is ready."""
+        apart = ("-n", NAMESPACE, "--wait", "--timeout", "180s")
+        try:
+            helm("upgrade", NAME, CHART, *apart, *values(**more))
+        except CommandError as error:
+            raise CommandError(f"{error}\n{self.report()}") from error
+
+    def uninstall(self) -> None:
+        """Take it away, and wait until it is."""
+        helm("uninstall", NAME, "-n", NAMESPACE, "--wait", "--timeout", "120s")
+
+    def report(self) -> str:
+        """What a person would look at when something is wrong."""
+        told = [kubectl("get", "pods", "-A", "-o", "wide")]
+        for pod in get("pods", "-n", NAMESPACE)["items"]:
+            name = pod["metadata"]["name"]
+            try:
+                told.append(f"--- {name}\n{kubectl('logs', '-n', NAMESPACE, name, '--tail=15')}")
+            except CommandError as error:
+                told.append(str(error))
+        return "\n".join(told)
+
+
+def pods(app: str, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """The pods of a workload that are not on their way out."""
+    found = get("pods", "-n", namespace, "-l", f"app={app}")["items"]
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def rollout(workload: str, namespace: str = NAMESPACE, seconds: int = 120) -> None:
+    """Wait until a workload is as it shall be."""
+    kubectl(
+        "rollout",
+        "status",
+        workload,
+        "-n",
+        namespace,
+        f"--timeout={seconds}s",
+        seconds=seconds + 5.0,
+    )
+
+
+def _is_there(folder: str) -> bool:
+    return folder in IMAGES and (ROOT / folder / "Dockerfile").exists()
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
