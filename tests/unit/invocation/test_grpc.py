@@ -339,6 +339,28 @@ async def test_unknown_methods_reach_the_app(target: str) -> None:
         await channel.close()
 
 
+@pytest.mark.parametrize("name", ["dapr-callee-app-id", "dapr-app-id"])
+async def test_the_internal_port_leads_to_its_own_app_only(name: str) -> None:
+    """Whoever is sent on from there would have that sidecar's identity at the next one."""
+    async with pair() as (a1, a2), grpc_app(a2, APP):
+        table = a1.block.book.resolver
+        assert isinstance(table, Table)
+        for sidecar, target in ((a1, "a2"), (a1, "a2.default"), (a2, "ghost"), (a2, "a1.a2")):
+            channel = GrpcChannel(f"127.0.0.1:{sidecar.internal_port}")
+            with pytest.raises(RpcError) as failure:
+                await channel.unary("/my.Echo/Say", b"x", metadata=[(name, target)])
+            await channel.close()
+            assert failure.value.code == GrpcCode.PERMISSION_DENIED
+            assert f"calls to '{target}' are not passed on" in failure.value.message
+        # With its namespace, too, it is the app next to this sidecar, and nobody is asked for it.
+        channel = GrpcChannel(f"127.0.0.1:{a2.internal_port}")
+        for target in ("a2", "a2.default"):
+            result = await channel.unary("/my.Echo/Say", b"x", metadata=[(name, target)])
+            assert result.message.startswith(b"x|")
+        await channel.close()
+        assert table.asked == []
+
+
 NOT_FOUND = "required metadata dapr-callee-app-id or dapr-app-id not found"
 NO_TARGET = "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
 

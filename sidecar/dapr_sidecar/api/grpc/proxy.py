@@ -59,7 +59,10 @@ class ProxyApi:
         self, messages: AsyncIterator[bytes], context: Context, *, internal: bool
     ) -> AsyncIterator[bytes]:
         target = _target(context)
-        if target == self._block.context.identity.app_id:
+        own = self._block.context.identity.app_id
+        if internal:
+            target = _own_target(target, own)
+        if target == own:
             self._check(context, internal=internal)
             upstream_source: Open = _Local(self._block, context).open
             runner = None
@@ -169,6 +172,21 @@ def _target(context: Context) -> str:
         foreign = not context.method.startswith(_OWN_SERVICES)
         raise RpcError(GrpcCode.UNKNOWN, _NO_TARGET_FOREIGN if foreign else _NO_TARGET)
     return target
+
+
+def _own_target(target: str, own: str) -> str:
+    """The only app that other sidecars reach here. Raises ``RpcError`` (permission denied).
+
+    A call that went on to a third sidecar would have this one's identity there, and be let in by
+    access control that knows nothing of who really calls.
+    """
+    if target.partition(".")[0] != own:
+        raise RpcError(
+            GrpcCode.PERMISSION_DENIED,
+            f"this is the sidecar of '{own}': calls to '{target}' are not passed on, call its "
+            "own sidecar",
+        )
+    return own
 
 
 def _text(context: Context, name: str) -> str:
