@@ -128,6 +128,28 @@ async def test_no_spelling_gets_around_a_rule(piped: Wrapped) -> None:
     assert (await pipe.call("/secret?/public")).status == 400
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1.0/invoke/a/method/public/x", 200),
+        ("/v1.0/invoke/a/method//public%2Fx", 200),
+        ("/v1.0/invoke/a/method/%2F%2Fpublic%2F", 200),
+        ("/v1.0/invoke/a/method/public/%2e%2e/secret", 400),
+        ("/v1.0/invoke/a/method/public%2F..%2Fsecret", 400),
+        ("/v1.0/invoke/a/method/public/x/%2e%2e/%2E%2E/secret", 400),
+        ("/v1.0/invoke/a/method/public/%2e", 400),
+        ("/v1.0/invoke/%2561/method/public", 400),
+        ("/v1.0/invoke/a/method/public/100%25", 200),
+    ],
+)
+async def test_what_is_resolved_after_decoding_is_no_way_around(
+    piped: Wrapped, path: str, status: int
+) -> None:
+    rule = r"^/v1\.0/invoke/[^/]+/method/public(/|\z)"
+    pipe = await piped(RouterCheckerMiddleware, rule=rule)
+    assert (await pipe.call(path)).status == status
+
+
 async def test_rules_are_linear_in_the_path(piped: Wrapped) -> None:
     pipe = await piped(RouterCheckerMiddleware, rule="^(/?[a-z]+)+$")
     assert (await pipe.call("/" + "a" * 5000 + "!")).status == 400  # Python's would never end
@@ -148,4 +170,5 @@ def test_path_filters() -> None:
     assert takes(".*/users/.*", b"/v1.0/invoke/app/method/%75sers/1")
     assert takes(".*/users/.*", b"/x/../users//1")
     assert not takes(".*/users/.*", b"/v1.0/healthz")
+    assert takes("^/users", b"/x/%2e%2e/users")
     assert takes("^/users", b"/%zz")  # what is no path at all does not get past
