@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dapr_common.kube.conversion import RULES, ConversionError, answer, convert
@@ -75,6 +75,7 @@ ROUTES = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(ROUTES)
 def test_there_and_back_is_the_same(routes: Body) -> None:
     new = subscription(V2, routes=routes)
