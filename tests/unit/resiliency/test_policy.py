@@ -66,7 +66,11 @@ def test_defaults_of_a_retry_and_a_breaker() -> None:
         ({"retries": {"r": {"duration": "x"}}}, {}, "policies.retries.r.duration: invalid"),
         ({"retries": {"r": {"matching": {"httpStatusCodes": "1"}}}}, {}, "httpStatusCodes"),
         ({"retries": []}, {}, "policies.retries: expected a mapping"),
-        ({"circuitBreakers": {"c": {"trip": "bad >"}}}, {}, "policies.circuitBreakers.c.trip: invalid"),
+        (
+            {"circuitBreakers": {"c": {"trip": "bad >"}}},
+            {},
+            "policies.circuitBreakers.c.trip: invalid",
+        ),
         ({"circuitBreakers": {"c": {"trip": "requests + 1"}}}, {}, "expected a bool"),
         ({}, {"actors": {"T": {"circuitBreaker": "c"}}}, "must include scope"),
         (
