@@ -1,0 +1,65 @@
+"""``dapr ... -k`` against a real API server, as its administrator; no node, no pod ever runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cluster.programs import path as built
+from harness.apiserver import ApiServer, api_server, missing_programs
+from harness.cli import Dapr
+from harness.kube_cluster import Cluster
+from harness.operator import install_all_crds
+
+
+@dataclass(frozen=True)
+class Cli:
+    """The command line with the cluster's kubeconfig."""
+
+    home: Path
+    server: ApiServer
+
+    async def __call__(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Call it and wait for its end, a minute at most."""
+        path = os.pathsep.join((str(built("helm").parent), os.environ["PATH"]))
+        own = {"KUBECONFIG": str(self.server.admin), "PATH": path, **env}
+        return await asyncio.to_thread(lambda: Dapr(self.home)(*arguments, env=own))
+
+    async def out(self, *arguments: str, **env: str) -> str:
+        """What it prints when it does what it was asked."""
+        done = await self(*arguments, **env)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+
+def no_helm() -> str:
+    """Why what installs cannot be tested; empty when it can."""
+    found = built("helm").exists() or shutil.which("helm")
+    return "" if found else "not here: helm (`make cluster-tools` gets it)"
+
+
+@pytest.fixture(scope="session")
+def kube() -> Iterator[ApiServer]:
+    if missing := missing_programs():
+        pytest.skip(f"not here: {missing} (tests/cluster/build.py makes them)")
+    with api_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def cluster(kube: ApiServer) -> AsyncIterator[Cluster]:
+    found = Cluster(kube)
+    async with found.client:
+        await install_all_crds(found.client)
+        yield found
+
+
+@pytest.fixture
+def dapr(kube: ApiServer, tmp_path: Path) -> Cli:
+    return Cli(tmp_path, kube)
