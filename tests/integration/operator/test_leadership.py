@@ -22,6 +22,7 @@ def holder(lease: KubeObject) -> str:
     return str(lease["spec"].get("holderIdentity") or "")
 
 
+@pytest.mark.slow
 async def test_hand_over(place: Any) -> None:
     async with place.operator() as first:
         await asyncio.to_thread(first.wait_line, LEADS)
@@ -62,6 +63,7 @@ async def test_a_leader_that_dies(place: Any) -> None:
             await asyncio.to_thread(lambda: second.wait_line(LEADS, 30.0))
 
 
+@pytest.mark.slow
 async def test_reports_reach_the_leader_from_everywhere(place: Any) -> None:
     """One status, whichever operator a sidecar is connected to, also after a hand-over."""
     await place.component("store")

@@ -26,6 +26,7 @@ def loaded(body: KubeObject) -> str:
     return str(body.get("status", {}).get("loaded", ""))
 
 
+@pytest.mark.slow
 async def test_from_loading_to_failing_to_gone(place: Any, operator: Operator) -> None:
     await place.component("store")
     await place.component("others", scopes=["payments"])
