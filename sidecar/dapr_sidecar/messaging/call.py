@@ -21,7 +21,7 @@ class Invocation:
     ``metadata`` has lower-case names; values of ``-bin`` names are base64 text. ``body`` is the
     whole body, or ``None`` while ``chunks`` still brings it. ``streaming``: the caller did not
     declare a length, so the call is made once and never again. ``verb`` is empty when a gRPC
-    caller gave no HTTP extension.
+    caller gave no HTTP extension. ``most_kept`` bounds how much of a body is held in memory.
     """
 
     __slots__ = (
@@ -33,6 +33,7 @@ class Invocation:
         "from_grpc",
         "metadata",
         "method",
+        "most_kept",
         "query",
         "streaming",
         "target",
@@ -68,6 +69,7 @@ class Invocation:
         self.content_length = content_length
         self.type_url = type_url
         self.streaming = streaming
+        self.most_kept: int | None = None
         self._begun = False
 
     @property
@@ -84,9 +86,23 @@ class Invocation:
         return not self.streaming and (self.body is not None or not self._begun)
 
     async def keep_body(self) -> bytes:
-        """The whole body, kept so that it can be sent again."""
+        """The whole body, kept so that it can be sent again.
+
+        Raises ``RpcError`` (resource exhausted) for more than ``most_kept``.
+        """
         if self.body is None:
-            self.body = b"".join([chunk async for chunk in self.begin()])
+            kept, size, most = [], 0, self.most_kept
+            async for chunk in self.begin():
+                size += len(chunk)
+                if most is not None and size > most:
+                    raise RpcError(
+                        GrpcCode.RESOURCE_EXHAUSTED,
+                        f"the body is larger than {most} bytes (--max-body-size), and the app "
+                        "takes it only whole",
+                    )
+                if chunk:
+                    kept.append(chunk)
+            self.body = b"".join(kept)
         return self.body
 
     def outgoing(self) -> bytes | AsyncIterator[bytes]:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import orjson
 import pytest
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2
-from sidecars import MiniSidecar, Table, grpc_app, http_app, pair
+from sidecars import LIMIT, MiniSidecar, Table, grpc_app, http_app, pair
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.client import GrpcChannel
@@ -281,6 +282,30 @@ async def test_broken_streams_are_refused(
             await call.take()
         assert failure.value.code == code
         assert failure.value.message.endswith(text)
+        await channel.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("content-type", "application/grpc"), ("content-length", "10")]
+)
+async def test_a_body_without_end_does_not_fill_the_memory(name: str, value: str) -> None:
+    """Of what an app takes only whole no more is held than a message may have."""
+    first = internals.InternalInvokeRequestStream(request=internal_request())
+    first.request.metadata[name].values.append(value)
+    async with pair() as (_, a2), http_app(a2) as app:
+        channel = GrpcChannel(f"127.0.0.1:{a2.internal_port}")
+        call = await channel.open(SERVICE + "CallLocalStream", timeout=10)
+        await call.send(first)
+        with contextlib.suppress(RpcError):  # it may be over before all is sent
+            for seq in range(8):
+                payload = common_pb2.StreamPayload(data=b"x" * (LIMIT // 4), seq=seq)
+                await call.send(internals.InternalInvokeRequestStream(payload=payload))
+            await call.half_close()
+        with pytest.raises(RpcError) as failure:
+            await call.take()
+        assert failure.value.code == GrpcCode.RESOURCE_EXHAUSTED
+        assert f"larger than {LIMIT} bytes (--max-body-size)" in failure.value.message
+        assert app.requests == []
         await channel.close()
 
 

@@ -55,6 +55,7 @@ class InternalApi:
         self._block = block
         self._access_control = access_control
         self._telemetry = telemetry
+        self._most_kept = settings.max_message_bytes
         watch = telemetry.metering or telemetry.tracing
         self.server = GrpcServer(
             max_receive_bytes=settings.max_message_bytes,
@@ -102,7 +103,7 @@ class InternalApi:
     # --- stream -----------------------------------------------------------------------------
 
     async def _call_stream(self, messages: AsyncIterator[bytes], context: Context) -> None:
-        request_body = RequestBody(messages)
+        request_body = RequestBody(messages, self._most_kept)
         try:
             call, version = await request_body.lead(self._block.context.identity.app_id)
             answer = await self._to_app(call, version, context)

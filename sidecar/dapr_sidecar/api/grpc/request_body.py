@@ -19,10 +19,14 @@ _PROBE_SECONDS = 0.2
 
 
 class RequestBody:
-    """A streamed request: its leading message, then the body."""
+    """A streamed request: its leading message, then the body.
 
-    def __init__(self, messages: AsyncIterator[bytes]) -> None:
+    The body may go on for ever; ``most_kept`` is how much of it may be held in memory.
+    """
+
+    def __init__(self, messages: AsyncIterator[bytes], most_kept: int | None) -> None:
         self._messages = messages
+        self._most_kept = most_kept
         self._payloads = reading.Payloads()
         self._first = b""
         self._next: bytes | None = None
@@ -47,6 +51,7 @@ class RequestBody:
             call.body = self._first
             return call, first.version
         call.chunks = self._chunks
+        call.most_kept = self._most_kept
         call.content_length = length
         if call.from_grpc or (length is not None and length <= _KEPT_BYTES):
             await call.keep_body()
