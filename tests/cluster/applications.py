@@ -62,6 +62,13 @@ class Space:
         found: dict[str, Any] = json.loads(said)
         return found
 
+    def await_status(self, app_id: str, path: str, status: int, seconds: float) -> float:
+        """Ask an application's sidecar until it answers so. Returns when it did (Unix time)."""
+        said = self.inside(app_id, "await", path, str(status), str(seconds), within=seconds + 30)
+        at = json.loads(said)
+        assert at is not None, f"{path}: not {status} in {seconds} s"
+        return float(at)
+
     def received(self, app_id: str) -> list[Any]:
         """What an application was sent by its subscription."""
         found = self.call(app_id, "GET", f"/v1.0/invoke/{app_id}/method/received")[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cluster.applications import Space, component
@@ -12,15 +13,19 @@ from cluster.kubectl import CommandError, get
 Until = Callable[[Callable[[], bool], float, str], float]
 
 
-def test_a_component_reaches_a_running_sidecar(space: Space, until: Until) -> None:
+def test_a_component_reaches_a_running_sidecar(space: Space) -> None:
     space.app("app")
     (before,) = space.pods("app")
-    assert space.call("app", "GET", "/v1.0/state/late/key")[0] == 400
+    assert space.call("app", "GET", "/v1.0/state/late/key")[0] == 500  # no such store
 
-    space.apply(component("late", "state.in-memory"))
-    applied = time.monotonic()
-    until(lambda: space.call("app", "GET", "/v1.0/state/late/key")[0] == 204, 10, "it is used")
-    print(f"used {time.monotonic() - applied:.2f} s after kubectl apply, a look takes 0.3 s")
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(space.await_status, "app", "/v1.0/state/late/key", 204, 20)
+        time.sleep(2.0)  # let it ask in vain
+        space.apply(component("late", "state.in-memory"))
+        applied = time.time()
+        used = asking.result(timeout=60)
+    print(f"used {used - applied:.3f} s after kubectl apply came back")
+    assert used - applied < 1.0
 
     (after,) = space.pods("app")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
@@ -37,6 +42,7 @@ def test_the_status_of_a_component_says_where_it_is_loaded(space: Space, until: 
     until(told, 30, "the status is written")
 
 
+@pytest.mark.xfail(strict=True, reason="the operator serves no validation yet")
 @pytest.mark.parametrize(
     ("broken", "named"),
     [

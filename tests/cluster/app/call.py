@@ -1,7 +1,8 @@
 """Call the own sidecar from inside a pod: ``call.py METHOD PATH [BODY]`` prints status and body.
 
-``call.py load SECONDS`` invokes and saves without a pause, prints what was acknowledged and what
-was not, and reads every acknowledged value again.
+``call.py await PATH STATUS SECONDS`` asks until the answer has that status, prints when it had.
+``call.py load SECONDS APP_ID`` invokes and saves without a pause, prints what was acknowledged and
+what was not, and reads every acknowledged value again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ def main() -> None:
     method, *rest = sys.argv[1:]
     if method == "load":
         print(json.dumps(load(float(rest[0]), *rest[1:])))
+    elif method == "await":
+        print(json.dumps(await_status(rest[0], int(rest[1]), float(rest[2]))))
     else:
         status, body = call(method, *rest)
         print(json.dumps({"status": status, "body": body}))
@@ -32,6 +35,15 @@ def call(method: str, path: str, body: str = "") -> tuple[int, str]:
         return answer.status, answer.read().decode()
     finally:
         connection.close()
+
+
+def await_status(path: str, wanted: int, seconds: float) -> float | None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if call("GET", path)[0] == wanted:
+            return time.time()
+        time.sleep(0.005)
+    return None
 
 
 def load(seconds: float, app_id: str) -> dict[str, object]:
