@@ -7,7 +7,7 @@ import dataclasses
 import random
 import ssl
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from cryptography import x509
@@ -23,6 +23,7 @@ from dapr_common.security.tokens import jwt_expiry
 
 _LOG = get_logger("dapr.runtime.security")
 _RETRY_SECONDS = 10.0
+_LEAST_PAUSE = 1.0
 _LONGEST_NAP = 60.0  # a machine that was asleep notices within a minute
 
 
@@ -136,7 +137,7 @@ class IdentitySource:
     def _pause(self) -> float:
         """Seconds to the next attempt; fewer when the certificate does not last that long."""
         left = (self.svid.not_after - datetime.now(UTC)).total_seconds()
-        return max(min(_RETRY_SECONDS, left / 4), 1.0)
+        return max(min(_RETRY_SECONDS, left / 4), _LEAST_PAUSE)
 
 
 def _due(svid: Svid, now: datetime, jitter: float) -> datetime:
@@ -146,7 +147,9 @@ def _due(svid: Svid, now: datetime, jitter: float) -> datetime:
         # renewed without a pause; half of what is left is waited for instead.
         due = renew_at(now, svid.not_after, jitter)
     if svid.jwt is not None:
-        due = min(due, now + (jwt_expiry(svid.jwt) - now) / 2)
+        # By a clock that differs it may have ended before it came.
+        half = (jwt_expiry(svid.jwt) - now) / 2
+        due = min(due, now + max(half, timedelta(seconds=_LEAST_PAUSE)))
     return due
 
 

@@ -260,6 +260,27 @@ async def test_jwts_are_kept_and_missing_ones_are_said(sentry: StandInSentry) ->
     assert _JWT not in repr(made.svid)
 
 
+async def test_a_jwt_that_has_ended_by_this_clock_is_not_renewed_without_a_pause(
+    sentry: StandInSentry,
+) -> None:
+    made = source(sentry)
+    original = sentry.answer
+
+    def with_old_jwt(request: pb.SignCertificateRequest) -> pb.SignCertificateResponse:
+        answer = original(request)
+        answer.jwt.value = "e30.eyJleHAiOjF9.x"
+        return answer
+
+    sentry.answer = with_old_jwt  # type: ignore[method-assign]
+    await made.fetch_initial()
+    begun = asyncio.get_running_loop().time()
+    async with asyncio.timeout(10):
+        renewal = asyncio.create_task(made.run())
+        await sentry.wait_for(2)
+    renewal.cancel()
+    assert asyncio.get_running_loop().time() - begun > 0.9
+
+
 _JWT = "e30.eyJleHAiOjQxMDI0NDQ4MDB9.x"
 
 
