@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from dapr_common.http.messages import Request, Response
+from dapr_common.http.server import HttpServer
 from dapr_sidecar.components.metadata import SettingsError, decode_settings
 from dapr_sidecar.components.nameresolution.base import Instance
 from dapr_sidecar.components.nameresolution.consul import instances, query
@@ -290,6 +292,24 @@ async def test_nobody_there(unused_tcp_port: int) -> None:
     with pytest.raises(AgentError, match=f"127.0.0.1:{unused_tcp_port} cannot be asked"):
         await agent.check()
     await agent.close()
+
+
+async def test_a_token_does_not_follow_a_redirect() -> None:
+    seen: list[Request] = []
+
+    async def answer(request: Request) -> Response:
+        seen.append(request)
+        return Response(302, [(b"Location", b"http://localhost:%d/elsewhere" % port)])
+
+    server = HttpServer(answer, max_body_bytes=0, max_header_bytes=8192)
+    port = await server.listen_tcp("127.0.0.1", 0)
+    agent = Agent(ClientSettings(address=f"127.0.0.1:{port}", scheme="http", token="abc"))
+    await agent.open()
+    with pytest.raises(AgentError, match="answers 302"):
+        await agent.check()
+    assert [request.path for request in seen] == [b"/v1/agent/self"]
+    await agent.close()
+    await server.close(0)
 
 
 # --- registration -------------------------------------------------------------------------------

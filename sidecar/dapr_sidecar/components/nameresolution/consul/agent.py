@@ -135,6 +135,7 @@ class Agent:
                 headers=headers,
                 json=body,
                 timeout=aiohttp.ClientTimeout(total=seconds),
+                allow_redirects=False,  # the token would go to wherever they lead
                 server_hostname=self._client.tls.server_name or None,
             ) as answer:
                 data = await answer.read()
