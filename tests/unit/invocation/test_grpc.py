@@ -285,6 +285,20 @@ async def test_broken_streams_are_refused(
         await channel.close()
 
 
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "many"])
+async def test_a_length_that_is_none_is_passed_over(length: str) -> None:
+    first = internals.InternalInvokeRequestStream(request=internal_request())
+    first.request.metadata["content-length"].values.append(length)
+    async with pair() as (_, a2), http_app(a2) as app:
+        channel = GrpcChannel(f"127.0.0.1:{a2.internal_port}")
+        call = await channel.open(SERVICE + "CallLocalStream", timeout=10)
+        await call.send(first)
+        await call.half_close()
+        assert await call.take()
+        assert len(app.requests) == 1
+        await channel.close()
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("content-type", "application/grpc"), ("content-length", "10")]
 )

@@ -16,6 +16,7 @@ from dapr_sidecar.messaging.call import Invocation
 _KEPT_BYTES = 64 << 10
 _BODILESS = frozenset({"GET", "HEAD"})
 _PROBE_SECONDS = 0.2
+_MOST_DIGITS = 18
 
 
 class RequestBody:
@@ -109,7 +110,7 @@ class RequestBody:
 def _declared_length(call: Invocation) -> int | None:
     for name, value in call.metadata:
         if name == b"content-length":
-            return int(value) if value.isdigit() else None
+            return int(value) if value.isdigit() and len(value) <= _MOST_DIGITS else None
     return None
 
 
