@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,10 +14,14 @@ from dapr_common import RUNTIME_VERSION
 from dapr_common.aio.run import run
 from dapr_common.flags import Flag, FlagError, Parsed, parse, usage
 from dapr_common.observe import logs
+from dapr_common.observe.health import Readiness
+from dapr_common.observe.metrics import Registry
+from dapr_common.observe.serving import HealthServer, MetricsServer
 
 _LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
 _HELP = frozenset({"--help", "-help", "-h"})
 _MOST_PORT = 65535
+_HEALTH, _METRICS = "healthz-server", "metrics-server"
 _ROOT_ALLOWED = "DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK"
 
 SERVICE_FLAGS: tuple[Flag, ...] = (
@@ -89,6 +95,29 @@ def refuse_root(program: str, environment: Mapping[str, str]) -> None:
             f"{program} does not run as root in Kubernetes: give the pod another user, or set "
             f"{_ROOT_ALLOWED}=true"
         )
+
+
+@asynccontextmanager
+async def observed(
+    service: ServiceSettings, registry: Registry, readiness: Readiness, logger: logging.Logger
+) -> AsyncIterator[None]:
+    """Serve metrics, when they are wanted, and health; ``readiness`` has a target for each.
+
+    Raises ``BindError``.
+    """
+    async with AsyncExitStack() as stack:
+        if service.metrics_enabled:
+            readiness.add(_METRICS)
+            metrics = MetricsServer(registry)
+            stack.push_async_callback(metrics.close)
+            await metrics.open(service.metrics_listen_address, service.metrics_port)
+            readiness.ready(_METRICS)
+        readiness.add(_HEALTH)
+        health = HealthServer(readiness, logger)
+        stack.push_async_callback(health.close)
+        await health.open(service.healthz_listen_address, service.healthz_port)
+        readiness.ready(_HEALTH)
+        yield
 
 
 class HasService(Protocol):

@@ -15,7 +15,7 @@ from dapr_common.kube.login import find_login
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.metrics import Registry
-from dapr_common.observe.serving import HealthServer, MetricsServer
+from dapr_common.program import observed
 from dapr_common.security.control_plane import identity_request
 from dapr_common.security.errors import SecuritySettingsError
 from dapr_common.security.sentry_client import IdentityRequest
@@ -29,7 +29,6 @@ from dapr_injector.webhook import Webhook, WebhookServer
 from dapr_injector.webhook_configuration import WebhookConfiguration
 
 _LOG = get_logger("dapr.injector")
-_HEALTH, _METRICS = "healthz-server", "metrics-server"
 _SECURITY, _SERVICE = "security-provider", "injector-service"
 _REGISTRATION = "webhook-configuration"
 _COMPONENT = "dapr-injector"
@@ -39,32 +38,14 @@ async def run(settings: Settings) -> None:
     """Serve until cancelled. Raises ``FatalError``."""
     for notice in settings.notices:
         _LOG.warning("%s", notice)
-    readiness = Readiness([_HEALTH, _SECURITY, _SERVICE, _REGISTRATION])
+    readiness = Readiness([_SECURITY, _SERVICE, _REGISTRATION])
     registry = Registry()
     async with contextlib.AsyncExitStack() as stack:
-        await _serve_metrics(settings, registry, readiness, stack)
-        health = HealthServer(readiness, _LOG)
-        stack.push_async_callback(health.close)
-        service = settings.service
-        await health.open(service.healthz_listen_address, service.healthz_port)
-        readiness.ready(_HEALTH)
+        await stack.enter_async_context(observed(settings.service, registry, readiness, _LOG))
         client = await stack.enter_async_context(_client(settings))
         injector = Injector(settings, client, readiness, InjectorMetrics(registry))
         stack.push_async_callback(injector.close)
         await injector.run()
-
-
-async def _serve_metrics(
-    settings: Settings, registry: Registry, readiness: Readiness, stack: contextlib.AsyncExitStack
-) -> None:
-    service = settings.service
-    if not service.metrics_enabled:
-        return
-    readiness.add(_METRICS)
-    server = MetricsServer(registry)
-    stack.push_async_callback(server.close)
-    await server.open(service.metrics_listen_address, service.metrics_port)
-    readiness.ready(_METRICS)
 
 
 def _client(settings: Settings) -> KubeClient:

@@ -16,7 +16,7 @@ from dapr_common.kube.login import Login, find_login
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.metrics import Registry
-from dapr_common.observe.serving import HealthServer, MetricsServer
+from dapr_common.program import observed
 from dapr_common.security.control_plane import ControlPlaneIdentity, identity_request
 from dapr_common.security.errors import IdentityError, SecuritySettingsError
 from dapr_operator.api import OperatorApi
@@ -37,21 +37,16 @@ from dapr_operator.settings import Settings
 from dapr_operator.status import StatusWriter
 
 _LOG = get_logger("dapr.operator")
-_HEALTH, _METRICS, _PROVIDER = "healthz-server", "metrics-server", "security-provider"
-_SECURITY, _API, _CACHE = "operator-security", "operator-api-server", "operator-cache"
+_PROVIDER, _SECURITY = "security-provider", "operator-security"
+_API, _CACHE = "operator-api-server", "operator-cache"
 
 
 async def run(settings: Settings) -> None:
     """Serve until cancelled. Raises ``FatalError``."""
-    readiness = Readiness([_HEALTH, _PROVIDER, _SECURITY, _API, _CACHE])
+    readiness = Readiness([_PROVIDER, _SECURITY, _API, _CACHE])
     registry = Registry()
     async with contextlib.AsyncExitStack() as stack:
-        await _serve_metrics(settings, registry, readiness, stack)
-        health = HealthServer(readiness, _LOG)
-        stack.push_async_callback(health.close)
-        service = settings.service
-        await health.open(service.healthz_listen_address, service.healthz_port)
-        readiness.ready(_HEALTH)
+        await stack.enter_async_context(observed(settings.service, registry, readiness, _LOG))
         try:
             login = find_login(settings.kubeconfig)
         except LoginError as error:
@@ -66,19 +61,6 @@ async def run(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         await operator.run()
-
-
-async def _serve_metrics(
-    settings: Settings, registry: Registry, readiness: Readiness, stack: contextlib.AsyncExitStack
-) -> None:
-    service = settings.service
-    if not service.metrics_enabled:
-        return
-    readiness.add(_METRICS)
-    server = MetricsServer(registry)
-    stack.push_async_callback(server.close)
-    await server.open(service.metrics_listen_address, service.metrics_port)
-    readiness.ready(_METRICS)
 
 
 class Operator:

@@ -10,7 +10,7 @@ from dapr_common.aio.run import FatalError
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.metrics import Registry
-from dapr_common.observe.serving import HealthServer, MetricsServer
+from dapr_common.program import observed
 from dapr_common.security.authority import BundleError
 from dapr_common.security.tls import TlsContexts
 from dapr_sentry.bundle_store import StoreError
@@ -31,7 +31,6 @@ from dapr_sentry.validators.selection import Selection
 from dapr_sentry.versions import Version, Versions
 
 _LOG = get_logger("dapr.sentry")
-_HEALTH, _METRICS = "healthz-server", "metrics-server"
 _SECURITY, _SERVER = "security-provider", "sentry-server"
 _RETIRE_SECONDS = 15.0  # as long as a call may take
 _REFUSALS = (
@@ -46,15 +45,10 @@ _REFUSALS = (
 
 async def run(settings: Settings) -> None:
     """Serve until cancelled. Raises ``FatalError``."""
-    readiness = Readiness([_HEALTH, _SECURITY, _SERVER])
+    readiness = Readiness([_SECURITY, _SERVER])
     registry = Registry()
     async with contextlib.AsyncExitStack() as stack:
-        await _serve_metrics(settings, registry, readiness, stack)
-        health = HealthServer(readiness, _LOG)
-        stack.push_async_callback(health.close)
-        service = settings.service
-        await health.open(service.healthz_listen_address, service.healthz_port)
-        readiness.ready(_HEALTH)
+        await stack.enter_async_context(observed(settings.service, registry, readiness, _LOG))
         around = surroundings(settings)
         stack.push_async_callback(around.close)
         sentry = Sentry(settings, around, readiness, SentryMetrics(registry))
@@ -66,19 +60,6 @@ async def run(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         await sentry.run()
-
-
-async def _serve_metrics(
-    settings: Settings, registry: Registry, readiness: Readiness, stack: contextlib.AsyncExitStack
-) -> None:
-    service = settings.service
-    if not service.metrics_enabled:
-        return
-    readiness.add(_METRICS)
-    server = MetricsServer(registry)
-    stack.push_async_callback(server.close)
-    await server.open(service.metrics_listen_address, service.metrics_port)
-    readiness.ready(_METRICS)
 
 
 class Sentry:
