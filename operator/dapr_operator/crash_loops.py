@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dapr_common.kube.events import EventRecorder, Subject
 from dapr_common.kube.informer import Change
-from dapr_operator.events import About, EventRecorder
 from dapr_operator.pods import CrashLoop, Pod, Pods
 
 _API_VERSIONS = {
@@ -30,13 +30,13 @@ class CrashLoopEvents:
         if change.before is not None and change.before.crash_loop == pod.crash_loop:
             return
         message = f"The sidecar ends again and again: {cause(pod.crash_loop)}"
-        self._warn(About("v1", "Pod", pod.namespace, pod.name, pod.uid), message)
+        self._warn(Subject("v1", "Pod", pod.name, pod.namespace, pod.uid), message)
         if (owner := pod.owner) is not None and owner.kind in _API_VERSIONS:
             version = _API_VERSIONS[owner.kind]
-            self._warn(About(version, owner.kind, pod.namespace, owner.name, owner.uid), message)
+            self._warn(Subject(version, owner.kind, owner.name, pod.namespace, owner.uid), message)
 
-    def _warn(self, about: About, message: str) -> None:
-        self._events.warn(about, "SidecarCrashLooping", message)
+    def _warn(self, subject: Subject, message: str) -> None:
+        self._events.report(subject, "SidecarCrashLooping", message)
 
 
 def cause(crash_loop: CrashLoop) -> str:

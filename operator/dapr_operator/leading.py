@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from dapr_common.kube.client import KubeClient
+from dapr_common.kube.events import EventRecorder
 from dapr_common.kube.login import Login
 from dapr_operator.crash_loops import CrashLoopEvents
-from dapr_operator.events import EventRecorder
 from dapr_operator.kinds import DEPLOYMENTS, ROLLOUTS, STATEFUL_SETS
 from dapr_operator.metrics import OperatorMetrics
 from dapr_operator.pods import Pods

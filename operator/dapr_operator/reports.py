@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.context import Context, Method
 from dapr_common.grpc.errors import RpcError
+from dapr_common.kube.events import EventRecorder
 from dapr_common.security.spiffe import SpiffeError, SpiffeId
 from dapr_common.wire.daprpy.operator.v1.status_pb2 import ReportSummary, SidecarReport
 from dapr_operator.authorization import caller
-from dapr_operator.events import About, EventRecorder
 from dapr_operator.kinds import DAPR_KINDS
 from dapr_operator.report_book import Name, State, read
 from dapr_operator.status import StatusWriter
@@ -100,6 +100,6 @@ class Reports:
         )
         if kind is None or resource is None:
             return
-        about = About(kind.api_version, kind.word, resource.namespace, resource.name, resource.uid)
+        subject = resource.subject(kind)
         message = f"A sidecar of app '{identity.app_id}' could not load it: {state.message}"
-        self._events.warn(about, "LoadFailed", message)
+        self._events.report(subject, "LoadFailed", message)

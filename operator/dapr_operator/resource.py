@@ -7,8 +7,10 @@ from typing import Any
 
 import orjson
 
+from dapr_common.kube.events import Subject
 from dapr_common.kube.informer import Key
 from dapr_common.kube.kinds import KubeObject
+from dapr_operator.kinds import DaprKind
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _LEFT_OUT = ("managedFields", "resourceVersion", "generation")
@@ -64,6 +66,10 @@ class Resource:
     def uid(self) -> str:
         """Tells it from others that had its name."""
         return str(self.body["metadata"].get("uid") or "")
+
+    def subject(self, kind: DaprKind) -> Subject:
+        """What an event about it is about; its kind is not always said by the object itself."""
+        return Subject(kind.api_version, kind.word, self.name, self.namespace, self.uid)
 
     def is_for(self, app_id: str) -> bool:
         """Whether its scopes let an app have it."""

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import gc
 import os
-import socket
 
 from dapr_common.aio.host import host_address, join_host_port
 from dapr_common.aio.run import FatalError
 from dapr_common.kube.api_errors import LoginError
 from dapr_common.kube.client import KubeClient
+from dapr_common.kube.events import EventRecorder
 from dapr_common.kube.login import Login, find_login
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.logs import get_logger
@@ -22,7 +22,6 @@ from dapr_common.security.errors import IdentityError, SecuritySettingsError
 from dapr_operator.api import OperatorApi
 from dapr_operator.cache import Cache
 from dapr_operator.control_plane import control_plane
-from dapr_operator.events import About, EventRecorder
 from dapr_operator.kinds import DaprKind
 from dapr_operator.leadership import Lease, lease_owners
 from dapr_operator.leading import Leader
@@ -39,6 +38,8 @@ from dapr_operator.status import StatusWriter
 _LOG = get_logger("dapr.operator")
 _PROVIDER, _SECURITY = "security-provider", "operator-security"
 _API, _CACHE = "operator-api-server", "operator-cache"
+_COMPONENT = "dapr-operator"
+_REPEAT_SECONDS = 600.0  # what is looked at every few seconds is told now and then
 
 
 async def run(settings: Settings) -> None:
@@ -84,7 +85,7 @@ class Operator:
         self._secrets = SecretReader(client)
         self._api = OperatorApi(self._cache, self._pods, self._secrets, self._missing)
         self._status = StatusWriter(client, self._cache)
-        self._events = EventRecorder(client, socket.gethostname())
+        self._events = EventRecorder(client, _COMPONENT, repeat_seconds=_REPEAT_SECONDS)
         self._identity: ControlPlaneIdentity | None = None
         self._server: ApiServer | None = None
         self._reports: Reports | None = None
@@ -166,5 +167,4 @@ class Operator:
         if not missing:
             return
         _LOG.warning("%s %s/%s lacks values: %s", kind.word, *resource.key, "; ".join(missing))
-        about = About(kind.api_version, kind.word, resource.namespace, resource.name, resource.uid)
-        self._events.warn(about, "SecretMissing", "; ".join(missing))
+        self._events.report(resource.subject(kind), "SecretMissing", "; ".join(missing))

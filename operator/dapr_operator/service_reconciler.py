@@ -6,11 +6,11 @@ import asyncio
 
 from dapr_common.kube.api_errors import AlreadyExistsError, NotFoundError
 from dapr_common.kube.client import KubeClient
+from dapr_common.kube.events import EventRecorder, Subject
 from dapr_common.kube.informer import Change, Informer, Key
 from dapr_common.kube.kinds import KubeObject, Selection
 from dapr_common.observe.logs import get_logger
 from dapr_operator.annotations import ENABLED
-from dapr_operator.events import About, EventRecorder
 from dapr_operator.kinds import SERVICES
 from dapr_operator.metrics import OperatorMetrics
 from dapr_operator.service_object import (
@@ -153,10 +153,10 @@ class ServiceReconciler:
     def _refuse(self, workload: Workload, reason: str, message: str) -> None:
         _LOG.warning("%s: %s", workload.key, message)
         reference, key = workload.reference, workload.key
-        about = About(
-            reference["apiVersion"], reference["kind"], key.namespace, key.name, workload.uid
+        subject = Subject(
+            reference["apiVersion"], reference["kind"], key.name, key.namespace, workload.uid
         )
-        self._events.warn(about, reason, message)
+        self._events.report(subject, reason, message)
 
 
 def _kept(body: KubeObject) -> KubeObject:

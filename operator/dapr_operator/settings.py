@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from dapr_common.durations import parse_go_duration
 from dapr_common.flags import Parsed
-from dapr_common.program import ServiceSettings, SettingsError, port
+from dapr_common.program import ServiceSettings, SettingsError, port, refuse_root
 
 _OFF = frozenset({"0", "false", "f", "no", "off"})
 _LEAST_INTERVAL = timedelta(seconds=1)
@@ -65,7 +64,7 @@ def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
         raise SettingsError("NAMESPACE is not set: it names the control plane's namespace")
     in_cluster = bool(environment.get("KUBERNETES_SERVICE_HOST"))
     if in_cluster:
-        _refuse_root(environment)
+        refuse_root("operator", environment)
     return Settings(
         namespace=namespace,
         config=parsed.text("config"),
@@ -82,14 +81,6 @@ def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
         webhook=_webhook(parsed, environment),
         service=ServiceSettings.read(parsed),
     )
-
-
-def _refuse_root(environment: Mapping[str, str]) -> None:
-    if os.getuid() == 0 and environment.get("DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK") != "true":
-        raise SettingsError(
-            "the operator does not run as root in Kubernetes: give the pod another user, or set "
-            "DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK=true"
-        )
 
 
 def _watchdog(parsed: Parsed) -> WatchdogSettings | None:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from dapr_common.kube.api_errors import KubeError, NotFoundError
 from dapr_common.kube.client import KubeClient
+from dapr_common.kube.events import EventRecorder, Subject
 from dapr_common.kube.informer import Informer
 from dapr_common.kube.kinds import PODS, KubeObject, Selection
 from dapr_common.observe.logs import get_logger
-from dapr_operator.events import About, EventRecorder
 from dapr_operator.kinds import DEPLOYMENTS
 from dapr_operator.metrics import OperatorMetrics
 from dapr_operator.pods import PATCHED, Owner, Pod, Pods
@@ -158,8 +158,8 @@ class Watchdog:
 
     def _tell(self, pod: Pod, what: str) -> None:
         message = f"The pod wants a sidecar and has none: {what}"
-        about = About("v1", "Pod", pod.namespace, pod.name, pod.uid)
-        if self._events.warn(about, "SidecarMissing", message):
+        subject = Subject("v1", "Pod", pod.name, pod.namespace, pod.uid)
+        if self._events.report(subject, "SidecarMissing", message):
             _LOG.info("Pod %s/%s: %s", *pod.key, message)
 
 

@@ -88,8 +88,11 @@ class EventRecorder:
 
     def report(
         self, subject: Subject, reason: str, message: str, kind: EventType = "Warning"
-    ) -> None:
-        """Tell of something. ``reason`` is one CamelCase word, ``message`` a sentence."""
+    ) -> bool:
+        """Tell of something. ``reason`` is one CamelCase word, ``message`` a sentence.
+
+        Returns whether it is news: not told in the last ``repeat_seconds``.
+        """
         said = _Said(subject, kind, reason, message[:_LONGEST_MESSAGE])
         series = self._series.setdefault(said, _Series())
         self._series.move_to_end(said)
@@ -98,7 +101,7 @@ class EventRecorder:
         series.first = series.first or series.last
         loop = asyncio.get_running_loop()
         if series.waiting or loop.time() - series.written < self._repeat_seconds:
-            return
+            return False
         try:
             self._waiting.put_nowait(said)
             series.waiting = True
@@ -106,6 +109,7 @@ class EventRecorder:
             self._left_out += 1
         while len(self._series) > _MOST_KNOWN:
             self._series.popitem(last=False)
+        return True
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -140,6 +144,8 @@ class EventRecorder:
                     EVENTS, self._body(said, series), said.subject.namespace
                 )
                 series.name = str(made["metadata"]["name"])
+        except NotFoundError:
+            _LOG.debug("An event is about something in a namespace that is gone: %s", said)
         except ForbiddenError as error:
             if not self._forbidden:
                 _LOG.warning("Events are not written, a rule of RBAC is missing: %s", error)

@@ -145,3 +145,24 @@ async def test_the_end_writes_what_waits() -> None:
         while not written.bodies.empty():
             messages.add((await written.next())[1]["message"])
         assert messages == {f"number {number}" for number in range(40)}
+
+
+async def test_whoever_tells_knows_what_is_news() -> None:
+    async with recording() as (recorder, written, _):
+        assert recorder.report(ORDERS, "R", "the same")
+        assert not recorder.report(ORDERS, "R", "the same"), "it waits to be written"
+        await written.next()
+        assert not recorder.report(ORDERS, "R", "the same"), "it was written a moment ago"
+        assert recorder.report(ORDERS, "R", "another")
+
+
+async def test_what_went_with_its_namespace_is_nobodys_concern(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with recording() as (recorder, written, _):
+        written.answers = [failure(404, "NotFound", "namespaces shop not found")]
+        recorder.report(ORDERS, "R", "it went")
+        await written.next()
+        recorder.report(ORDERS, "R", "it is back")
+        assert (await written.next())[1]["message"] == "it is back"
+        assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
