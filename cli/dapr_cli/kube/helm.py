@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 from asyncio.subprocess import PIPE, Process
@@ -107,12 +108,14 @@ async def _end(process: Process) -> None:
     if process.returncode is not None:
         return
     process.terminate()
-    try:
-        async with asyncio.timeout(_GRACE_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+    for seconds in (_GRACE_SECONDS, 1.0):  # the second time for what holds its output
+        try:
+            async with asyncio.timeout(seconds):
+                await process.wait()
+                return
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
 
 def _reason(said: str) -> str:
