@@ -23,15 +23,6 @@ class ReviewError(ValueError):
     """A body is no AdmissionReview."""
 
 
-def refusal(content_type: str, body: bytes) -> tuple[int, str] | None:
-    """The status and text for a request that is not answered with an AdmissionReview."""
-    if not body:
-        return 400, "empty body"
-    if content_type != "application/json":
-        return 415, "invalid Content-Type, expected `application/json`"
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """One request for admission. ``object`` is as the API server sent it."""

@@ -12,6 +12,7 @@ from dapr_common.kube.api_errors import LoginError
 from dapr_common.kube.client import KubeClient
 from dapr_common.kube.events import EventRecorder
 from dapr_common.kube.login import find_login
+from dapr_common.kube.webhook_server import WebhookServer
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.metrics import Registry
@@ -25,7 +26,7 @@ from dapr_injector.metrics import InjectorMetrics
 from dapr_injector.reports import Reports
 from dapr_injector.settings import Settings
 from dapr_injector.trust import InjectorTrust
-from dapr_injector.webhook import Webhook, WebhookServer
+from dapr_injector.webhook import PATH, Webhook
 from dapr_injector.webhook_configuration import WebhookConfiguration
 
 _LOG = get_logger("dapr.injector")
@@ -127,7 +128,7 @@ class Injector:
 
     async def _listen(self, callers: Callers) -> None:
         webhook = Webhook(self._settings, callers, self._facts, self._reports)
-        self._server = WebhookServer(webhook, self._trust.contexts)
+        self._server = WebhookServer({PATH: webhook.handle}, self._trust.contexts)
         await self._server.open(self._settings.listen_address, self._settings.port)
         self._readiness.ready(_SERVICE)
         _LOG.info("%s injects %s", self._settings.identity, self._settings.image)

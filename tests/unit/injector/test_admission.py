@@ -10,30 +10,9 @@ import pytest
 
 from dapr_injector.admission import Answer, Candidate, Outcome, examine, reject
 from dapr_injector.callers import BUILT_IN, Callers
-from dapr_injector.review import refusal
 
 Admit = Callable[..., Any]
 MakePod = Callable[..., Any]
-
-
-@pytest.mark.parametrize(
-    ("content_type", "body", "expected"),
-    [
-        ("application/json", b"", (400, "empty body")),
-        ("text/plain", b"", (400, "empty body")),
-        (
-            "application/json; charset=utf-8",
-            b"{}",
-            (415, "invalid Content-Type, expected `application/json`"),
-        ),
-        ("", b"{}", (415, "invalid Content-Type, expected `application/json`")),
-        ("application/json", b"{}", None),
-    ],
-)
-def test_what_is_no_request_for_admission_is_refused_in_http(
-    content_type: str, body: bytes, expected: tuple[int, str] | None
-) -> None:
-    assert refusal(content_type, body) == expected
 
 
 @pytest.mark.parametrize(

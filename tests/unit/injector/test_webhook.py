@@ -16,6 +16,7 @@ from harness.identities import Authority
 
 from dapr_common.kube.api_errors import UnreachableError
 from dapr_common.kube.events import Subject
+from dapr_common.kube.webhook_server import WebhookServer
 from dapr_common.observe.metrics import Registry
 from dapr_common.security.tls import TlsContexts
 from dapr_injector.admission import Candidate
@@ -24,7 +25,7 @@ from dapr_injector.injection import Facts
 from dapr_injector.metrics import InjectorMetrics
 from dapr_injector.reports import Reports
 from dapr_injector.settings import Settings
-from dapr_injector.webhook import Webhook, WebhookServer
+from dapr_injector.webhook import PATH, Webhook
 
 POD = {
     "metadata": {
@@ -76,7 +77,7 @@ class Served:
             self.cluster,
             Reports(InjectorMetrics(self.registry), events),
         )
-        self.server = WebhookServer(self.webhook, self.contexts, leave_seconds=0.2)
+        self.server = WebhookServer({PATH: self.webhook.handle}, self.contexts, leave_seconds=0.2)
         self.port = 0
 
     @property
@@ -166,7 +167,7 @@ async def test_a_pod_is_answered_with_a_patch(
         ({"body": b""}, 400, "empty body"),
         ({"content_type": "text/plain"}, 415, "invalid Content-Type, expected `application/json`"),
         ({"content_type": "application/json; charset=utf-8"}, 415, "invalid Content-Type"),
-        ({"body": b"x" * (9 << 20)}, 413, "the body has more than 8388608 bytes"),
+        ({"body": b"x" * (9 << 20)}, 413, "the body is larger than any review"),
     ],
 )
 async def test_what_is_no_request_for_admission(
