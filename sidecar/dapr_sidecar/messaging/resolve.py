@@ -19,9 +19,16 @@ class AddressBook:
 
     async def find(self, app_id: str, namespace: str) -> str:
         """``host:port`` of one instance. Raises ``LookupError``."""
-        resolver = self.resolver
-        if resolver is None:
-            raise LookupError("name resolver not initialized")
+        while (resolver := self.resolver) is not None:
+            try:
+                return await self._ask(resolver, app_id, namespace)
+            except LookupError:
+                if resolver is self.resolver:
+                    raise
+                # Another one took its place meanwhile: what the old one says does not count.
+        raise LookupError("name resolver not initialized")
+
+    async def _ask(self, resolver: Resolver, app_id: str, namespace: str) -> str:
         address = await resolver.resolve(app_id, namespace, self.port)
         if address:
             return address

@@ -349,6 +349,28 @@ async def test_empty_answers_are_asked_again(monkeypatch: pytest.MonkeyPatch) ->
         await book.find("a", "n")
 
 
+class Replaced(Resolver):
+    """One whose place another takes while it is asked."""
+
+    def __init__(self, book: AddressBook, following: Resolver) -> None:
+        super().__init__(None, ComponentContext("x", "y"))
+        self.book, self.following = book, following
+
+    async def resolve(self, app_id: str, namespace: str, port: int) -> str:
+        self.book.resolver = self.following
+        raise LookupError("the name resolver was closed meanwhile")
+
+
+async def test_no_call_fails_because_the_resolver_is_replaced() -> None:
+    book = AddressBook()
+    book.resolver = Replaced(book, Replaced(book, Slow(["x:1"])))
+    assert await book.find("a", "n") == "x:1"
+    book.resolver = last = Replaced(book, Slow([]))
+    last.following = last
+    with pytest.raises(LookupError, match="closed meanwhile"):
+        await book.find("a", "n")
+
+
 async def test_channels_are_kept_by_identity() -> None:
     peers = Peers()
     one = peers.channel("h:1", "n", "a")

@@ -248,6 +248,15 @@ async def test_two_resolvers_meet() -> None:
     await meet()
 
 
+async def test_closing_lets_nobody_wait() -> None:
+    made = resolver()
+    caller = asyncio.create_task(made.resolve("nobody-here", "", 0))
+    await asyncio.sleep(0)
+    await made.close()
+    with pytest.raises(LookupError, match="couldn't find service: nobody-here"):
+        await asyncio.wait_for(caller, 5)
+
+
 async def test_a_host_name_is_announced_by_its_address() -> None:
     """``--dapr-internal-grpc-listen-address localhost`` is what is told as the address."""
     made = resolver()

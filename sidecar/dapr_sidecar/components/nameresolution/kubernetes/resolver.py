@@ -66,8 +66,10 @@ class KubernetesResolver(Resolver):
             task = asyncio.get_running_loop().create_task(self._look_up(key, address))
             self._lookups[key] = task
             task.add_done_callback(lambda done: self._looked_up(key, done))
-        # One caller that gives up does not end the lookup of the others.
-        return random.choice(await asyncio.shield(task))  # noqa: S311 - spreads load
+        await asyncio.wait([task])  # a caller that gives up does not end the lookup of the others
+        if task.cancelled():
+            raise LookupError(f"lookup of {app_id}: the name resolver was closed meanwhile")
+        return random.choice(task.result())  # noqa: S311 - spreads load
 
     def forget(self, app_id: str, namespace: str, address: str) -> None:
         self._lists.drop((namespace, app_id))

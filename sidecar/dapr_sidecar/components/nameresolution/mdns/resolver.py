@@ -89,6 +89,10 @@ class MdnsResolver(Resolver):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for waiting in self._browsing.values():  # those whose question was never sent
+            if not waiting.done():
+                waiting.set_result(None)
+        self._browsing.clear()
         links, self._links = self._links, []
         for link in links:
             link.close()
