@@ -59,7 +59,7 @@ class Layout:
         temporary = self._blobs / f".{os.getpid()}"
         with temporary.open("wb") as file:
             sink = _Hashing(file)
-            with tarfile.open(fileobj=sink, mode="w|", bufsize=_BUFFER) as archive:  # type: ignore[arg-type]
+            with tarfile.open(fileobj=sink, mode="w|", bufsize=_BUFFER) as archive:  # type: ignore[call-overload]
                 for source, target in sources:
                     _add(archive, source, target.strip("/"))
         blob = Blob(f"sha256:{sink.hash.hexdigest()}", sink.size)

@@ -54,6 +54,8 @@ class Builder:
     def image(self, name: str, stages: list[Stage]) -> None:
         """Build an image and store it under a name. Raises ``BuildError``."""
         self._made.clear()
+        if len({stage.base for stage in stages}) > 1:
+            raise BuildError("every stage must be FROM the base image")
         for stage in stages[:-1]:
             self._made[stage.name] = self._build(stage)
         layers, config = [self._base_layer()], dict[str, Any]()
@@ -116,7 +118,8 @@ class Builder:
         folder = _below(made, str(Path(where, instruction.copied()[2])))
         for path in self._sources(instruction):
             if path.is_dir():
-                shutil.copytree(path, folder, ignore=shutil.ignore_patterns("__pycache__"))
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(path, folder, symlinks=True, ignore=ignored, dirs_exist_ok=True)
             else:
                 folder.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, folder / path.name)

@@ -54,7 +54,7 @@ def load_into_kind(names: Collection[str]) -> None:
     layout = Layout(LAYOUT)
     _check(layout, names)
     with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
-        layout.write_archive(archive, names)  # type: ignore[arg-type]
+        layout.write_archive(archive, names)
         archive.flush()
         command = ["kind", "load", "image-archive", "--name", NAME, archive.name]
         subprocess.run(command, check=True, timeout=_SECONDS)
