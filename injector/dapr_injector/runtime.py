@@ -11,8 +11,11 @@ from dapr_common.aio.run import FatalError
 from dapr_common.kube.api_errors import LoginError
 from dapr_common.kube.client import KubeClient
 from dapr_common.kube.events import EventRecorder
+from dapr_common.kube.kinds import MUTATING_WEBHOOKS
 from dapr_common.kube.login import find_login
+from dapr_common.kube.webhook_registration import Place, WebhookRegistration
 from dapr_common.kube.webhook_server import WebhookServer
+from dapr_common.kube.webhook_trust import WebhookTrust
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.metrics import Registry
@@ -25,14 +28,18 @@ from dapr_injector.cluster import ClusterFacts, MtlsSetting, account_uids
 from dapr_injector.metrics import InjectorMetrics
 from dapr_injector.reports import Reports
 from dapr_injector.settings import Settings
-from dapr_injector.trust import InjectorTrust
 from dapr_injector.webhook import PATH, Webhook
-from dapr_injector.webhook_configuration import WebhookConfiguration
 
 _LOG = get_logger("dapr.injector")
 _SECURITY, _SERVICE = "security-provider", "injector-service"
 _REGISTRATION = "webhook-configuration"
 _COMPONENT = "dapr-injector"
+_PLACE = Place(
+    MUTATING_WEBHOOKS,
+    "MutatingWebhookConfiguration",
+    "dapr-sidecar-injector",
+    "/webhooks/0/clientConfig",
+)
 
 
 async def run(settings: Settings) -> None:
@@ -85,8 +92,8 @@ class Injector:
         self._readiness = readiness
         request = _identity(settings)
         token = request.token_file
-        self._trust = InjectorTrust(request, settings.trust_anchors_file, self._publish)
-        self._registration = WebhookConfiguration(client, lambda: readiness.ready(_REGISTRATION))
+        registration = WebhookRegistration(client, _PLACE, lambda: readiness.ready(_REGISTRATION))
+        self._trust = WebhookTrust(request, settings.trust_anchors_file, [registration])
         self._mtls = MtlsSetting(client, settings.identity.namespace)
         self._facts = ClusterFacts(
             client,
@@ -111,7 +118,6 @@ class Injector:
         gc.freeze()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._trust.run(), name="identity")
-            tasks.create_task(self._registration.run(), name="webhook configuration")
             tasks.create_task(self._mtls.run(), name="follow the mTLS setting")
             tasks.create_task(self._events.run(), name="events")
 
@@ -132,6 +138,3 @@ class Injector:
         await self._server.open(self._settings.listen_address, self._settings.port)
         self._readiness.ready(_SERVICE)
         _LOG.info("%s injects %s", self._settings.identity, self._settings.image)
-
-    def _publish(self) -> None:
-        self._registration.publish(self._trust.bundle)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dapr_common.kube.api_errors import ForbiddenError, KubeError, NotFoundError
 from dapr_common.kube.client import KubeClient
 from dapr_common.kube.informer import Change, Informer
-from dapr_common.kube.kinds import KubeObject, Selection
+from dapr_common.kube.kinds import CRDS, KubeObject, Selection
 from dapr_common.observe.logs import get_logger
-from dapr_operator.kinds import CRDS, DAPR_KINDS, DaprKind
+from dapr_operator.kinds import DAPR_KINDS, DaprKind
 from dapr_operator.resource import Resource
 
 _LOG = get_logger("dapr.operator.cache")

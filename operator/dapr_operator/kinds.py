@@ -48,7 +48,6 @@ DAPR_KINDS = (
     WORKFLOW_ACCESS_POLICY,
 )
 
-CRDS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
 DEPLOYMENTS = Kind("apps", "v1", "deployments")
 STATEFUL_SETS = Kind("apps", "v1", "statefulsets")
 ROLLOUTS = Kind("argoproj.io", "v1alpha1", "rollouts")

@@ -20,11 +20,10 @@ import kopf
 from dapr_common.grpc.backoff import Backoff
 from dapr_common.kube.api_errors import KubeError
 from dapr_common.kube.client import KubeClient
-from dapr_common.kube.kinds import Kind
+from dapr_common.kube.kinds import CRDS, Kind
 from dapr_common.kube.login import Login
 from dapr_common.observe.logs import get_logger
 from dapr_operator.handlers.workloads import Told, register
-from dapr_operator.kinds import CRDS
 
 _LOG = get_logger("dapr.operator.workloads")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0

@@ -13,7 +13,7 @@ from dapr_common.observe.logs import get_logger
 from dapr_common.security.errors import SecuritySettingsError
 from dapr_common.security.proof import proof_of
 from dapr_common.security.sentry_client import IdentityRequest
-from dapr_common.security.source import IdentityEvents, IdentitySource
+from dapr_common.security.source import BeforeUse, IdentityEvents, IdentitySource
 from dapr_common.security.spiffe import SpiffeError, SpiffeId
 from dapr_common.security.tls import TlsContexts
 from dapr_common.security.x509 import CertificateError, KeyKind, read_certificates
@@ -60,7 +60,8 @@ class ControlPlaneIdentity:
     """``start`` once, then ``run`` until cancelled; ``contexts`` and ``source`` are for use.
 
     ``anchors_changed`` gets the PEM text of the trust anchors at the start and whenever the file
-    changes. A file that cannot be used any more is reported and changes nothing.
+    changes. A file that cannot be used any more is reported and changes nothing. ``before_use``
+    is the identity source's.
     """
 
     def __init__(
@@ -69,9 +70,10 @@ class ControlPlaneIdentity:
         anchors_file: Path,
         events: IdentityEvents,
         anchors_changed: AnchorsChanged | None = None,
+        before_use: BeforeUse | None = None,
     ) -> None:
         self.contexts = TlsContexts()
-        self.source = IdentitySource(request, (), self.contexts, events)
+        self.source = IdentitySource(request, (), self.contexts, events, before_use=before_use)
         self._file = anchors_file
         self._changed = anchors_changed
         self._read = b""

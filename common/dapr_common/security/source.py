@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -20,11 +21,15 @@ from dapr_common.security.sentry_client import IdentityRequest, fetch_svid
 from dapr_common.security.svid import Svid
 from dapr_common.security.tls import TlsContexts
 from dapr_common.security.tokens import jwt_expiry
+from dapr_common.security.x509 import CertificateError, verify_chain
 
 _LOG = get_logger("dapr.runtime.security")
 _RETRY_SECONDS = 10.0
 _LEAST_PAUSE = 1.0
 _LONGEST_NAP = 60.0  # a machine that was asleep notices within a minute
+
+
+BeforeUse = Callable[[Svid], Awaitable[None]]
 
 
 class IdentityEvents(Protocol):
@@ -40,6 +45,9 @@ class IdentitySource:
 
     The trust anchors that sentry sends with a certificate replace the present ones: who sent them
     was checked against those. So a new root reaches a workload while it runs.
+
+    ``before_use`` is awaited with each further certificate before it is used: for those who have
+    to be told whom they meet. It must end soon, and must not raise.
     """
 
     def __init__(
@@ -49,14 +57,17 @@ class IdentitySource:
         contexts: TlsContexts,
         events: IdentityEvents,
         changed: Callable[[Svid], None] | None = None,
+        before_use: BeforeUse | None = None,
     ) -> None:
         self._request = request
         self._anchors = anchors
         self._contexts = contexts
         self._events = events
         self._changed = changed
+        self._before_use = before_use
         self._svid: Svid | None = None
         self._due = datetime.now(UTC)
+        self._hurry = asyncio.Event()
 
     @property
     def svid(self) -> Svid:
@@ -65,12 +76,24 @@ class IdentitySource:
         return self._svid
 
     def trust(self, anchors: tuple[x509.Certificate, ...]) -> None:
-        """Check sentry and peers against these anchors from now on."""
+        """Check sentry and peers against these anchors from now on.
+
+        A certificate that is of none of them is renewed at once: peers go by the same anchors.
+        """
         self._anchors = anchors
         self._contexts.trust(anchors)
-        if self._svid is not None:
-            self._svid = dataclasses.replace(self._svid, anchors=anchors)
-            self._contexts.install(self._svid)
+        if self._svid is None:
+            return
+        self._svid = dataclasses.replace(self._svid, anchors=anchors)
+        self._contexts.install(self._svid)
+        if not _is_covered(self._svid):
+            _LOG.info("The certificate is of none of the new trust anchors and is renewed now")
+            self.renew()
+
+    def renew(self) -> None:
+        """Let ``run`` renew the certificate now."""
+        self._due = datetime.now(UTC)
+        self._hurry.set()
 
     async def fetch_initial(self) -> None:
         """Get the first identity, waiting for a sentry that is not there yet.
@@ -102,7 +125,7 @@ class IdentitySource:
     async def run(self) -> None:
         """Renew for ever. What goes wrong is reported, and tried again ten seconds later."""
         while True:
-            await _until(self._due)
+            await self._until_due()
             try:
                 await self._fetch()
             except IdentityError as error:
@@ -112,8 +135,20 @@ class IdentitySource:
             else:
                 self._events.rotated()
 
+    async def _until_due(self) -> None:
+        while (left := (self._due - datetime.now(UTC)).total_seconds()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _LONGEST_NAP)):
+                    await self._hurry.wait()
+            self._hurry.clear()
+
     async def _fetch(self) -> None:
-        svid = await fetch_svid(self._request, self._contexts.anonymous_client, self._anchors)
+        anchors = self._anchors
+        svid = await fetch_svid(self._request, self._contexts.anonymous_client, anchors)
+        if self._svid is not None and self._before_use is not None:
+            await self._before_use(svid)
+        if self._anchors is not anchors:  # others were put in place meanwhile: they count
+            svid = dataclasses.replace(svid, anchors=self._anchors)
         try:
             self._contexts.install(svid)
         except ssl.SSLError as error:
@@ -123,6 +158,8 @@ class IdentitySource:
             self._anchors = svid.anchors
         self._svid = svid
         self._due = _due(svid, datetime.now(UTC), random.random())  # noqa: S311 - spreads load
+        if not _is_covered(svid):
+            self.renew()
         if self._changed is not None:
             self._changed(svid)
         _LOG.info("Identity %s is valid until %s", svid.id, _utc(svid.not_after))
@@ -153,9 +190,12 @@ def _due(svid: Svid, now: datetime, jitter: float) -> datetime:
     return due
 
 
-async def _until(moment: datetime) -> None:
-    while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110 - no event
-        await asyncio.sleep(min(left, _LONGEST_NAP))
+def _is_covered(svid: Svid) -> bool:
+    try:
+        verify_chain(svid.chain, svid.anchors, datetime.now(UTC))
+    except CertificateError:
+        return False
+    return True
 
 
 def _utc(moment: datetime) -> str:
