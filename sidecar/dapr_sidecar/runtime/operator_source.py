@@ -115,7 +115,7 @@ class OperatorSource:
     async def _take_all(self, kind: WatchedKind, updates: Updates, changed: asyncio.Event) -> None:
         """Until the stream ends. One task lists and takes events, so neither undoes the other."""
         loop = asyncio.get_running_loop()
-        due = loop.time() + self._pause()
+        due = loop.time() + self._pause(0.1)  # the kinds in turns: one of them notices soon
         while True:
             try:
                 event = await updates.next(max(due - loop.time(), 0.0))
@@ -142,8 +142,8 @@ class OperatorSource:
                 raise
         changed.set()
 
-    def _pause(self) -> float:
-        return self._interval * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
+    def _pause(self, least: float = 0.9) -> float:
+        return self._interval * random.uniform(least, 1.1)  # noqa: S311 - spreads load
 
     # --- the table --------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from dapr_common.kube.manifests import Resource
 from dapr_common.kube.resources import (
@@ -20,6 +20,7 @@ Key = tuple[str, str]
 """Kind, as manifests spell it, and name."""
 
 _Scoped = Component | HttpEndpoint | Resiliency | Subscription
+R = TypeVar("R", Component, HttpEndpoint, Resiliency, Subscription)
 
 
 class SourceError(Exception):
@@ -46,6 +47,7 @@ class Resources:
     """What could not be read, and why."""
     versions: Mapping[Key, str] = field(default_factory=dict)
     """Kubernetes resource versions, where there are some."""
+    _names: set[Key] = field(default_factory=set, repr=False)
 
     def add(self, resource: Resource, app_id: str, namespace: str) -> None:
         """Take a resource that is meant for this app. Raises ``DuplicateResourceError``."""
@@ -57,17 +59,24 @@ class Resources:
         if namespace and resource.namespace and resource.namespace != namespace:
             return
         if isinstance(resource, Component):
-            _refuse_duplicate(self.components, resource, "Component")
-            self.components.append(resource)
+            self._take("Component", self.components, resource)
         elif isinstance(resource, HttpEndpoint):
-            _refuse_duplicate(self.http_endpoints, resource, "HTTPEndpoint")
-            self.http_endpoints.append(resource)
+            self._take("HTTPEndpoint", self.http_endpoints, resource)
         elif isinstance(resource, Subscription):
-            _refuse_duplicate(self.subscriptions, resource, "Subscription")
-            self.subscriptions.append(resource)
+            self._take("Subscription", self.subscriptions, resource)
         else:
-            _refuse_duplicate(self.resiliencies, resource, "Resiliency")
-            self.resiliencies.append(resource)
+            self._take("Resiliency", self.resiliencies, resource)
+
+    def _take(self, kind: str, taken: list[R], resource: R) -> None:
+        key = (kind, resource.name)
+        if resource.name and key in self._names:
+            existing = next(one for one in taken if one.name == resource.name)
+            raise DuplicateResourceError(
+                f"duplicate definition of {kind} name {_shown(resource)} "
+                f"with existing {_shown(existing)}"
+            )
+        self._names.add(key)
+        taken.append(resource)
 
 
 class Source(Protocol):
@@ -78,15 +87,6 @@ class Source(Protocol):
 
     async def follow(self, changed: asyncio.Event) -> None:
         """Set the event whenever ``read`` may give something else, until cancelled."""
-
-
-def _refuse_duplicate(existing: Sequence[_Scoped], resource: _Scoped, kind: str) -> None:
-    for other in existing:
-        if resource.name and other.name == resource.name:
-            raise DuplicateResourceError(
-                f"duplicate definition of {kind} name {_shown(resource)} "
-                f"with existing {_shown(other)}"
-            )
 
 
 def _shown(resource: _Scoped) -> str:

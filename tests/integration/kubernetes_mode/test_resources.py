@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import signal
 
 from harness.cluster_apps import (
     COMPONENTS,
@@ -177,3 +178,27 @@ async def test_the_configuration_changes_under_an_open_connection(place: Place) 
         assert status() == 204
         assert connection.sock is used
         connection.close()
+
+
+async def test_starting_over_keeps_the_identity_and_lists_anew(place: Place) -> None:
+    await place.component("a")
+    async with await place.sidecar() as sidecar:
+        sidecar.signal(signal.SIGHUP)
+        await line(sidecar, "dapr initialized", 2)
+        await until(sidecar, {"a": "state.in-memory"})
+        await place.component("b")
+        await until(sidecar, {"a": "state.in-memory", "b": "state.in-memory"})
+        assert sidecar.log.count("Fetching initial identity") == 1
+
+
+async def test_without_hot_reload_nothing_changes_and_failures_are_final(place: Place) -> None:
+    off = {"features": [{"name": "HotReload", "enabled": False}]}
+    await place.apply(CONFIGURATIONS, "still", off)
+    async with await place.sidecar(config="still") as sidecar:
+        answer = await acall(sidecar.http_port, "GET", "/v1.0/metadata")
+        assert "HotReload" not in answer.json["enabledFeatures"]
+    await place.component("bad", "state.nothing")
+    broken = await place.sidecar(config="still", exit_code=1)
+    broken.start()
+    assert await asyncio.to_thread(broken.wait_exit) == 1
+    assert "process component bad error: [INIT_COMPONENT_FAILURE]" in broken.log
