@@ -38,6 +38,16 @@ def certificate_options(function: F) -> F:
     return function
 
 
+def _no_variants(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        session().console.warning(f"{parameter.opts[0]} has no effect: the images have no variants")
+
+
+image_variant_option = click.option(
+    "--image-variant", expose_value=False, hidden=True, callback=_no_variants
+)
+
+
 def chart_options(function: F) -> F:
     """What both commands hand on to the chart and to Helm."""
     options = (
@@ -57,6 +67,7 @@ def chart_options(function: F) -> F:
             show_default=True,
             help="How long Helm waits for the cluster.",
         ),
+        image_variant_option,
     )
     for option in reversed(options):
         function = option(function)

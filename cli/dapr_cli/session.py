@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dapr_cli.console import Console
 from dapr_cli.errors import CliError
@@ -136,6 +137,20 @@ no_kubernetes_option = click.option(
 kubernetes_option = click.option(
     "-k", "--kubernetes", is_flag=True, help="Work on the Kubernetes cluster of your kubeconfig."
 )
+
+
+def warn_of_unused(names: Iterable[str]) -> None:
+    """Say of flags that were given that they only count with ``-k``."""
+    context = click.get_current_context()
+    given = {
+        parameter.name: parameter.opts[-1]
+        for parameter in context.command.params
+        if context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    }
+    for name in names:
+        if name in given:
+            session().console.warning(f"{given[name]} has no effect without -k")
+
 
 # Of commands that work on nothing else.
 kubernetes_only_option = click.option(

@@ -15,14 +15,13 @@ from dapr_cli.console import Console
 from dapr_cli.errors import CliError
 from dapr_cli.install import Install
 from dapr_cli.redis_check import check_redis
-from dapr_cli.session import Verb, kubernetes_option, session
+from dapr_cli.session import Verb, kubernetes_option, session, warn_of_unused
 from dapr_common import RUNTIME_VERSION
 
 _ZIPKIN_SECONDS = 0.3
 _CONTAINER_FLAGS = (
     "--container-runtime",
     "--from-dir",
-    "--image-variant",
     "--network",
     "--scheduler-volume",
 )
@@ -82,6 +81,7 @@ def init_command(
             raise click.UsageError("--slim and --redis are of this machine: leave them out with -k")
         install_into_cluster(runtime_version, **cluster)
     else:
+        warn_of_unused(cluster)
         _init_here(slim, redis, redis_host, runtime_version)
 
 

@@ -11,7 +11,7 @@ import click
 from dapr_cli import instances, render
 from dapr_cli.cluster_resources import namespace_options
 from dapr_cli.instances import Instance
-from dapr_cli.session import Verb, kubernetes_option, session
+from dapr_cli.session import Verb, kubernetes_option, session, warn_of_unused
 
 _FORMATS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
     "json": render.as_json,
@@ -39,6 +39,7 @@ def list_command(kubernetes: bool, namespace: str, output: str) -> None:
     if kubernetes:
         _list_in_cluster(namespace, output)
     else:
+        warn_of_unused(["namespace"])
         _list_here(output)
 
 

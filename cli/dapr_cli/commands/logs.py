@@ -19,14 +19,12 @@ from dapr_cli.session import Verb, kubernetes_only_option
 @kubernetes_only_option
 def logs_command(app_id: str, pod_name: str, namespace: str) -> None:
     """Print the log of an app's sidecar in a Kubernetes cluster."""
-    from dapr_cli.kube.cluster import on_cluster
-    from dapr_cli.kube.kubeconfig import find_login
+    from dapr_cli.kube.cluster import UserClient, on_cluster
     from dapr_cli.kube.pod_log import pod_log
     from dapr_cli.kube.pods import SIDECAR, sidecar_pods
-    from dapr_common.kube.client import KubeClient
     from dapr_common.kube.kinds import PODS, Selection
 
-    async def work(client: KubeClient) -> None:
+    async def work(client: UserClient) -> None:
         pods = sidecar_pods((await client.list_all(Selection(PODS, namespace))).items)
         found = [pod for pod in pods if pod.app_id == app_id and pod_name in ("", pod.name)]
         if not found:
@@ -35,7 +33,7 @@ def logs_command(app_id: str, pod_name: str, namespace: str) -> None:
                 f"{app_id} in namespace {namespace}",
                 "'dapr list -k' shows the apps that have sidecars.",
             )
-        async for chunk in pod_log(find_login(), namespace, found[0].name, SIDECAR):
+        async for chunk in pod_log(client.login, namespace, found[0].name, SIDECAR):
             sys.stdout.buffer.write(chunk)
         sys.stdout.flush()
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from cryptography import x509
 
-from dapr_cli.cluster_setup import certificate_options, read_authority
+from dapr_cli.cluster_setup import certificate_options, image_variant_option, read_authority
 from dapr_cli.errors import CliError
 from dapr_cli.own_authority import is_trusted_by, joined
 from dapr_cli.session import Verb, global_options, kubernetes_option, session
@@ -134,6 +134,7 @@ def export_command(
     help="Keep the root without its key: the present issuer signs the new one.",
 )
 @certificate_options
+@image_variant_option
 @click.option("--restart", is_flag=True, help="With -k: restart the control plane afterwards.")
 @click.option(
     "--timeout",

@@ -10,7 +10,7 @@ import click
 from dapr_cli import instances
 from dapr_cli.console import Console
 from dapr_cli.errors import CliError
-from dapr_cli.session import Verb, kubernetes_option, session
+from dapr_cli.session import Verb, kubernetes_option, session, warn_of_unused
 
 
 @click.command("uninstall", cls=Verb)
@@ -53,6 +53,7 @@ def uninstall_command(
         except CliError as error:
             session().console.report(error.message, error.hint)
     else:
+        warn_of_unused(["dev", "timeout", "namespace"])
         _uninstall_here(everything)
 
 

@@ -21,6 +21,8 @@ from dapr_common.kube.api_errors import (
     UnreachableError,
 )
 from dapr_common.kube.client import KubeClient
+from dapr_common.kube.login import Login
+from dapr_common.security.authority import BundleError
 
 SYSTEM_NAMESPACE = "dapr-system"
 CONTROL_PLANE_CONFIGURATION = "daprsystem"
@@ -35,7 +37,15 @@ _HINTS: tuple[tuple[type[KubeError], str], ...] = (
 T = TypeVar("T")
 
 
-def on_cluster(work: Callable[[KubeClient], Awaitable[T]], *, warns: bool = True) -> T:
+class UserClient(KubeClient):
+    """Speaks for the user; ``login`` is for what is no object, such as logs."""
+
+    def __init__(self, login: Login) -> None:
+        super().__init__(login)
+        self.login = login
+
+
+def on_cluster(work: Callable[[UserClient], Awaitable[T]], *, warns: bool = True) -> T:
     """Do the work with a client of the user's cluster. Raises ``CliError``.
 
     With ``warns``, a root certificate that ends soon is said afterwards.
@@ -43,7 +53,7 @@ def on_cluster(work: Callable[[KubeClient], Awaitable[T]], *, warns: bool = True
     console = session().console
 
     async def run() -> T:
-        async with KubeClient(find_login()) as client:
+        async with UserClient(find_login()) as client:
             result = await work(client)
             if warns:
                 await _warn_of_expiry(client, console)
@@ -68,14 +78,12 @@ async def _warn_of_expiry(client: KubeClient, console: Console) -> None:
     except KubeError:
         return
     for bundle in bundles:
-        if ends := root_end(bundle):
+        if ends := _root_end(bundle):
             _warn(ends - datetime.now(UTC), ends, console)
 
 
-def root_end(bundle: TrustBundle) -> datetime | None:
+def _root_end(bundle: TrustBundle) -> datetime | None:
     """When the root of the authority in use ends; ``None`` when there is none that can be read."""
-    from dapr_common.security.authority import BundleError
-
     try:
         return bundle.authority().nearest_root.not_valid_after_utc
     except BundleError:

@@ -71,7 +71,7 @@ async def upgrade(client: KubeClient, wanted: Wanted, console: Console) -> None:
         )
     wanted = replace(wanted, namespace=release.namespace)
     console.pending(f"Upgrading Dapr in namespace {wanted.namespace}")
-    values = merged(await helm.values(wanted.namespace), wanted.values)
+    values = merged(without_tag(await helm.values(wanted.namespace)), wanted.values)
     if has_certificates(values):
         values = merged(values, await _present_certificates(client, wanted.namespace))
     await _apply_kinds(client, wanted.namespace, console)
@@ -174,6 +174,12 @@ def merged(below: Values, above: Values) -> Values:
             value = merged(under, value)
         found[key] = value
     return found
+
+
+def without_tag(values: Values) -> Values:
+    """What a release was given, without the version it was of: the chart knows the new one."""
+    images = {key: value for key, value in (values.get("global") or {}).items() if key != "tag"}
+    return {**values, "global": images}
 
 
 def certificate_values(authority: CaBundle) -> Values:

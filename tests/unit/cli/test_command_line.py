@@ -214,3 +214,26 @@ def test_a_list_of_nothing(output: str, text: str, dapr, monkeypatch: pytest.Mon
     monkeypatch.setattr("dapr_cli.instances.daprd_processes", list)
     outcome = dapr("list", "-o", output)
     assert (outcome.code, outcome.out, outcome.err) == (0, text, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flags"),
+    [
+        (["init", "--slim", "--wait", "--image-registry", "x"], ["--wait", "--image-registry"]),
+        (["uninstall", "-n", "other"], ["--namespace"]),
+        (["list", "--namespace", "other", "-o", "json"], ["--namespace"]),
+    ],
+)
+def test_flags_that_only_count_in_a_cluster(
+    arguments: list[str], flags: list[str], dapr, home: Path
+) -> None:
+    outcome = dapr(*arguments)
+    assert outcome.code == 0
+    said = [line for line in outcome.err.splitlines() if "without -k" in line]
+    assert said == [f"⚠  {flag} has no effect without -k" for flag in sorted(flags, reverse=True)]
+
+
+@pytest.mark.parametrize("verb", [["upgrade", "-k"], ["init", "-k"], ["mtls", "rnc", "-k"]])
+def test_images_have_no_variants(verb: list[str], dapr) -> None:
+    outcome = dapr(*verb, "--image-variant", "mariner")
+    assert "--image-variant has no effect: the images have no variants" in outcome.err

@@ -16,7 +16,12 @@ from harness.fake_api_server import answer, failure, fake_api_server, listing
 from dapr_cli.cluster_setup import image_values
 from dapr_cli.errors import CliError
 from dapr_cli.kube import shipped, trust_bundle
-from dapr_cli.kube.control_plane import certificate_values, has_certificates, merged
+from dapr_cli.kube.control_plane import (
+    certificate_values,
+    has_certificates,
+    merged,
+    without_tag,
+)
 from dapr_cli.kube.helm import Helm, HelmError
 from dapr_cli.kube.pod_log import pod_log
 from dapr_cli.kube.pods import SidecarPod, image_tag, status_rows
@@ -132,6 +137,12 @@ def test_values_are_merged_deeply() -> None:
     below = {"a": {"b": 1, "c": 2}, "d": 3}
     assert merged(below, {"a": {"c": 4}, "d": {"e": 5}}) == {"a": {"b": 1, "c": 4}, "d": {"e": 5}}
     assert below == {"a": {"b": 1, "c": 2}, "d": 3}
+
+
+def test_an_upgrade_forgets_the_version_only() -> None:
+    given = {"global": {"tag": "1", "registry": "x"}, "dapr_sentry": {"logLevel": "debug"}}
+    assert without_tag(given) == {"global": {"registry": "x"}, "dapr_sentry": {"logLevel": "debug"}}
+    assert without_tag({}) == {"global": {}}
 
 
 def test_certificates_as_values() -> None:

@@ -143,6 +143,9 @@ async def test_a_wait_that_ends_says_what_is_missing(dapr, cluster: Cluster, rel
     done = await dapr("upgrade", "-k", "--timeout", "3", "--set", "global.tag=8.8.8")
     assert "⌛  Upgrading Dapr in namespace dapr-system" in done.stdout
     assert await image(cluster, "dapr-sentry") == "localhost/dapr/sentry:8.8.8"
+    # The next one goes to the chart's version again.
+    await dapr("upgrade", "-k", "--timeout", "1")
+    assert "8.8.8" not in await image(cluster, "dapr-sentry")
 
 
 @pytest.mark.slow
