@@ -27,7 +27,6 @@ from dapr_operator.leadership import Lease, lease_owners
 from dapr_operator.leading import Leader
 from dapr_operator.metrics import OperatorMetrics
 from dapr_operator.pods import Pods
-from dapr_operator.relay import Relay
 from dapr_operator.reports import Reports
 from dapr_operator.resource import Resource
 from dapr_operator.secrets import SecretReader
@@ -106,7 +105,13 @@ class Operator:
         await self._identity.start()
         self._readiness.ready(_PROVIDER)
         self._readiness.ready(_SECURITY)
-        self._reports = Reports(self._identity.source.svid.id, self._status, self._events)
+        self._reports = Reports(
+            self._identity.source.svid.id,
+            self._identity.contexts,
+            self._address,
+            self._status,
+            self._events,
+        )
         methods = [*self._api.methods, self._reports.method]
         self._server = ApiServer(methods, self._identity.contexts)
 
@@ -120,16 +125,15 @@ class Operator:
             tasks.create_task(self._pods.run(), name="pods")
             tasks.create_task(self._api.run(), name="feeds")
             tasks.create_task(self._events.run(), name="events")
-            port = await self._server.open(self._settings.listen_address, self._settings.port)
+            await self._server.open(self._settings.listen_address, self._settings.port)
             self._readiness.ready(_API)
-            tasks.create_task(self._lead(port), name="leadership")
+            tasks.create_task(self._lead(), name="leadership")
             await self._cache.settled()
             await self._pods.synced.wait()
             self._readiness.ready(_CACHE)
             _LOG.info("Sidecars are served")
 
-    async def _lead(self, port: int) -> None:
-        assert self._identity is not None, "start comes first"
+    async def _lead(self) -> None:
         assert self._reports is not None, "start comes first"
         settings = self._settings
         leader = Leader(
@@ -142,17 +146,18 @@ class Operator:
             self._metrics,
         )
         if not settings.leader_election:
+            self._reports.follow(self._address)
             await leader.run()
             return
-        host = settings.listen_address or host_address()
-        address = join_host_port(host, port)
-        own = self._identity.source.svid.id
-        relay = Relay(self._reports, own, self._identity.contexts, address)
         owners = await lease_owners(self._client, settings.namespace)
-        lease = Lease(self._client, settings.namespace, address, relay.follow, owners)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(relay.run(), name="relay reports")
-            tasks.create_task(lease.run(leader.run), name="hold the lease")
+        lease = Lease(self._client, settings.namespace, self._address, self._reports.follow, owners)
+        await lease.run(leader.run)
+
+    @property
+    def _address(self) -> str:
+        """Where other operators reach this one."""
+        host = self._settings.listen_address or host_address()
+        return join_host_port(host, self._settings.port)
 
     async def close(self) -> None:
         """End the streams, let calls under way end."""
@@ -160,6 +165,8 @@ class Operator:
         self._api.close()
         if self._server is not None:
             await self._server.close()
+        if self._reports is not None:
+            await self._reports.close()
         await self._secrets.close()
 
     def _missing(self, kind: DaprKind, resource: Resource, missing: tuple[str, ...]) -> None:

@@ -32,7 +32,7 @@ def counted(kind: DaprKind, resource: Resource, sidecars: Iterable[Sidecar]) -> 
     worst: tuple[Sidecar, State] | None = None
     name = (kind.word, resource.name)
     for sidecar in sidecars:
-        state = sidecar.states.get(name)
+        state = sidecar.state(name)
         if not resource.is_for(sidecar.app_id) or (state is None and kind == CONFIGURATION):
             continue
         total += 1

@@ -44,7 +44,7 @@ async def install_all_crds(client: KubeClient) -> None:
             patch_kind="apply",
             field_manager="tests",
         )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for kind in DAPR_KINDS:
             await _served(client, Selection(kind.kind))
 

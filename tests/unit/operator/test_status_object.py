@@ -26,8 +26,10 @@ def resource(*scopes: str, generation: int = 3) -> Resource:
 def sidecar(
     app_id: str, state: State | None = None, *, kind: DaprKind = COMPONENT, pod: str = ""
 ) -> Sidecar:
-    said = {} if state is None else {(kind.word, "store"): state}
-    return Sidecar("shop", app_id, pod or f"{app_id}-1", said)
+    name = (kind.word, "store")
+    loaded = frozenset({name} if state == State(LOADED) else ())
+    others = {} if state is None or loaded else {name: state}
+    return Sidecar("shop", app_id, pod or f"{app_id}-1", loaded, others)
 
 
 def status(
@@ -163,4 +165,11 @@ def test_moments_of_reports() -> None:
         pod="a-1",
         resources=[ResourceStatus(kind="Component", name="store", state=FAILED, since=since)],
     )
-    assert read(said, "shop", "orders").states["Component", "store"].since == NOW
+    assert read(said, "shop", "orders").others["Component", "store"].since == NOW
+
+
+def test_sidecars_that_loaded_the_same_share_one_set() -> None:
+    book = ReportBook(lambda *_: None)
+    for stream in range(3):
+        book.put(stream, read(report(("a", LOADED, ""), ("b", LOADED, "")), "shop", "orders"))
+    assert len({id(one.loaded) for one in book.of_namespace("shop")}) == 1
