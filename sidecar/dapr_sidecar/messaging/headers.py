@@ -24,6 +24,11 @@ _TRACE = frozenset({b"traceparent", b"tracestate", b"grpc-trace-bin"})
 _DROPPED = HOP_BY_HOP | _TRACE | {b"destination-app-id", b"content-type", b"content-length"}
 # What needs a look at the value, or at the other headers.
 _RARE = frozenset({b"connection", b"baggage", b"date", b"traceparent", b"tracestate"})
+# What sidecars say of a call: no client can have it left out by naming it in ``Connection``.
+_SAID_BY_SIDECARS = frozenset(
+    {b"dapr-caller-app-id", b"dapr-caller-namespace", b"dapr-callee-app-id"}
+    | {b"x-forwarded-for", b"x-forwarded-host", b"forwarded"}
+)
 _KNOWN_LIMIT = 1024
 _known_requests: dict[bytes, bytes] = {b"host": b""}
 _known_responses: dict[bytes, bytes] = {}
@@ -112,7 +117,7 @@ def _with_rare(headers: list[Header], rare: list[Header]) -> list[Header]:
         elif name not in _TRACE:
             once.setdefault(name, value)
     headers += [(canonical(name), value) for name, value in once.items()]
-    if named:
+    if named := named - _SAID_BY_SIDECARS:
         return [pair for pair in headers if pair[0].lower() not in named]
     return headers
 

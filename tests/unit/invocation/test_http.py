@@ -83,6 +83,20 @@ async def test_worked_example_between_two_sidecars() -> None:
         }
 
 
+async def test_a_caller_cannot_have_left_out_who_it_is() -> None:
+    named = (
+        b"Dapr-Caller-App-Id, dapr-caller-namespace, dapr-callee-app-id, x-forwarded-for, x-drop"
+    )
+    async with pair() as (a1, a2), http_app(a2) as app:
+        given = [(b"Connection", named), (b"X-Drop", b"1"), (b"Dapr-Caller-App-Id", b"other")]
+        await a1.call("GET", "/v1.0/invoke/a2/method/x", given)
+        assert app.header(b"dapr-caller-app-id") == [b"a1"]
+        assert app.header(b"dapr-caller-namespace") == [b"default"]
+        assert app.header(b"dapr-callee-app-id") == [b"a2"]
+        assert app.header(b"x-forwarded-for") == [b"10.9.9.1"]
+        assert app.header(b"x-drop") == []
+
+
 @pytest.mark.parametrize("size", [0, 1, 2048, 2049, 300_000])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_bodies_of_all_sizes_survive_the_hop(size: int, chunked: bool) -> None:
