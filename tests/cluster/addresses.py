@@ -12,6 +12,8 @@ KEYS = STATE / "keys"
 LOGS = STATE / "logs"
 KUBECONFIG = STATE / "kubeconfig"
 PROCESSES = STATE / "processes.json"
+PIDS = STATE / "pids"
+"""The node's programs by name: their process ids as the node counts them."""
 
 NODE = "node"
 LINK = "dapr-cluster"

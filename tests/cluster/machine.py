@@ -26,6 +26,7 @@ from cluster.addresses import (
     LOGS,
     MACHINE_ADDRESS,
     NODE_ADDRESS,
+    PIDS,
     PODS,
     PROCESSES,
     SERVICES,
@@ -94,6 +95,12 @@ def inside(*command: str) -> list[str]:
     if not _is_alive(noted.get("node")):
         raise ClusterError("no local cluster is up: `make cluster`")
     return ["nsenter", "-t", str(noted["node"][0]), "-m", "-n", "-p", "-u", "-i", *command]
+
+
+def kill(program: str) -> None:
+    """End one of the node's programs; it is started again. Raises ``ClusterError``."""
+    pid = (PIDS / program).read_text(encoding="ascii")
+    subprocess.run(inside("kill", "-KILL", pid), check=True, timeout=30)
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float, what: str) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from cluster.addresses import LOGS
+from cluster.addresses import LOGS, PIDS
 
 _PAUSE_SECONDS = 0.5
 _LOOK_SECONDS = 0.05
@@ -17,6 +17,7 @@ class Supervisor:
     """The first process of the node: every orphan becomes its child."""
 
     def __init__(self) -> None:
+        PIDS.mkdir()
         self._commands: dict[str, Sequence[str]] = {}
         self._running: dict[int, tuple[str, subprocess.Popen[bytes]]] = {}
 
@@ -46,6 +47,7 @@ class Supervisor:
                 self._commands[name], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self._running[child.pid] = name, child
+        (PIDS / name).write_text(str(child.pid), encoding="ascii")
         say(f"{name} runs as {child.pid}")
 
     def _collect(self) -> None:

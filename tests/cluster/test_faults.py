@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+from cluster import machine
+from cluster.addresses import PIDS
 from cluster.applications import Space, component, has_sidecar
 from cluster.kubectl import kubectl
 from cluster.release import NAMESPACE, Release, rollout
@@ -49,22 +54,28 @@ def test_a_sidecar_waits_for_sentry(space: Space, until: Until) -> None:
     rollout("deployment/app", space.name)
 
 
-def test_changes_arrive_after_the_operator_was_replaced(
-    release: Release, space: Space, until: Until
-) -> None:
+def test_changes_arrive_after_the_operator_was_replaced(space: Space) -> None:
     space.app("app")
     kubectl("rollout", "restart", "deployment/dapr-operator", "-n", NAMESPACE)
     rollout("deployment/dapr-operator")
     space.apply(component("late", "state.in-memory"))
-    used = until(
-        lambda: space.call("app", "GET", "/v1.0/state/late/key")[0] == 204, 20, "it is used"
-    )
-    print(f"used {used:.1f} s after kubectl apply")
+    applied = time.time()
+    used = space.await_status("app", "/v1.0/state/late/key", 204, 20)
+    print(f"used {used - applied:.1f} s after kubectl apply")
+
+
+@pytest.mark.skipif(not PIDS.exists(), reason="needs the local cluster: its programs can be ended")
+def test_changes_arrive_after_the_api_server_was_killed(space: Space, until: Until) -> None:
+    space.app("app")
+    machine.kill("kube-apiserver")
+    until(lambda: kubectl("get", "--raw=/readyz") == "ok", 60, "it is back")
+    space.apply(component("late", "state.in-memory"))
+    applied = time.time()
+    used = space.await_status("app", "/v1.0/state/late/key", 204, 60)
+    print(f"used {used - applied:.1f} s after kubectl apply")
 
 
 def test_an_upgrade_under_load_loses_nothing(release: Release, space: Space) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     space.store()
     space.app("target")
     space.app("source")
