@@ -31,7 +31,6 @@ from dapr_operator.kinds import (
 from dapr_operator.pods import Pods
 from dapr_operator.resource import Resource
 from dapr_operator.scoping import visible
-from dapr_operator.secret_values import secret_names
 from dapr_operator.secrets import SecretReader, SecretsUnreachableError
 from dapr_operator.streams import Accepts, Subscription
 
@@ -188,7 +187,7 @@ class OperatorApi:
     ) -> pb.ListResiliencyResponse:
         authorized(context, request.namespace)
         found = await self._all(RESILIENCY, request.namespace)
-        return pb.ListResiliencyResponse(resiliencies=[one.json() for one in found])
+        return pb.ListResiliencyResponse(resiliencies=[one.json for one in found])
 
     async def list_subscriptions(
         self, request: pb.ListSubscriptionsRequest | Empty, context: Context
@@ -197,14 +196,14 @@ class OperatorApi:
         namespace = "" if isinstance(request, Empty) else request.namespace
         authorized(context, namespace)
         found = await self._all(SUBSCRIPTION, namespace)
-        return pb.ListSubscriptionsResponse(subscriptions=[one.json() for one in found])
+        return pb.ListSubscriptionsResponse(subscriptions=[one.json for one in found])
 
     async def list_workflow_access_policies(
         self, request: pb.ListWorkflowAccessPolicyRequest, context: Context
     ) -> pb.ListWorkflowAccessPolicyResponse:
         authorized(context, request.namespace)
         found = await self._all(WORKFLOW_ACCESS_POLICY, request.namespace)
-        return pb.ListWorkflowAccessPolicyResponse(policies=[one.json() for one in found])
+        return pb.ListWorkflowAccessPolicyResponse(policies=[one.json for one in found])
 
     async def get_configuration(
         self, request: pb.GetConfigurationRequest, context: Context
@@ -219,14 +218,14 @@ class OperatorApi:
         if filled.missing:
             what = f"Configuration {found.namespace}/{found.name}: header "
             raise RpcError(GrpcCode.UNKNOWN, what + "; header ".join(filled.missing))
-        return pb.GetConfigurationResponse(configuration=found.json(filled.body))
+        return pb.GetConfigurationResponse(configuration=found.json_of(filled.body))
 
     async def get_resiliency(
         self, request: pb.GetResiliencyRequest, context: Context
     ) -> pb.GetResiliencyResponse:
         authorized(context, request.namespace)
         found = await self._one(RESILIENCY, request.namespace, request.name)
-        return pb.GetResiliencyResponse(resiliency=found.json())
+        return pb.GetResiliencyResponse(resiliency=found.json)
 
     # --- what changes -----------------------------------------------------------------------
 
@@ -287,13 +286,13 @@ class OperatorApi:
 
     async def _filled(self, kind: DaprKind, resources: Sequence[Resource]) -> list[bytes]:
         """Their JSON. A value whose secret is missing stays away; nothing else does for it."""
-        wanting = [one for one in resources if secret_names(kind, one.body)]
+        wanting = [one for one in resources if one.secrets]
         try:
             filled = await asyncio.gather(*(self._secrets.filled(kind, one) for one in wanting))
         except SecretsUnreachableError as error:
             raise RpcError(GrpcCode.UNAVAILABLE, str(error)) from error
-        bodies = {one.key: each.body for one, each in zip(wanting, filled, strict=True)}
-        return [one.json(bodies.get(one.key)) for one in resources]
+        texts = {one.key: one.json_of(each.body) for one, each in zip(wanting, filled, strict=True)}
+        return [texts.get(one.key) or one.json for one in resources]
 
 
 def _answers(

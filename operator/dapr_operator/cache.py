@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from dapr_common.kube.api_errors import ForbiddenError, KubeError, NotFoundError
 from dapr_common.kube.client import KubeClient
@@ -27,7 +28,9 @@ class KindCache:
         self.kind = kind
         self.settled = asyncio.Event()
         self._client = client
-        self._informer = Informer(client, Selection(kind.kind, namespace), Resource.of)
+        self._informer = Informer(
+            client, Selection(kind.kind, namespace), partial(Resource.of, kind)
+        )
         self._informer.on_change(self._index)
         self._by_namespace: dict[str, dict[str, Resource]] = {}
 

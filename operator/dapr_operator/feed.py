@@ -112,7 +112,7 @@ class Feed:
             return  # looked for again
         if self._note(change.after, filled.missing) and self._is_useless(filled):
             return
-        self._deliver(change, change.after.json(filled.body))
+        self._deliver(change, _text(change.after, filled))
 
     def _note(self, resource: Resource, missing: tuple[str, ...]) -> bool:
         """Remember what is missing. Returns whether something is."""
@@ -140,7 +140,7 @@ class Feed:
                 continue
             if (message := messages.get(kind)) is None:
                 old = change.before if kind == DELETED else None
-                message = self._encode(after if old is None else old.json(), kind)
+                message = self._encode(after if old is None else old.json, kind)
                 messages[kind] = message
             subscription.put(message)
 
@@ -166,8 +166,12 @@ class Feed:
             return
         self._note(resource, filled.missing)
         if not self._is_useless(filled):
-            self._deliver(Change(key, resource, resource), resource.json(filled.body))
+            self._deliver(Change(key, resource, resource), _text(resource, filled))
 
     @property
     def _word(self) -> str:
         return self._cache.kind.word
+
+
+def _text(resource: Resource, filled: Filled) -> bytes:
+    return resource.json_of(filled.body) if resource.secrets else resource.json

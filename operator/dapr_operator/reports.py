@@ -128,16 +128,20 @@ class Reports:
     # --- the leader -------------------------------------------------------------------------
 
     async def _keep(self, stream: _Stream, reports: AsyncIterator[SidecarReport]) -> None:
-        identity = stream.identity
         try:
             async for report in reports:
-                _check(report, identity)
-                sidecar = read(report, identity.namespace, identity.app_id)
-                for name, state in self._status.book.put(stream, sidecar):
-                    self._tell(identity, name, state)
+                self._take(stream, report)
+                del report  # there may be a thousand of these streams, each waiting for its next
                 await asyncio.sleep(_PAUSE_SECONDS)  # whoever hurries waits
         finally:
-            self._status.book.forget(stream, identity.namespace)
+            self._status.book.forget(stream, stream.identity.namespace)
+
+    def _take(self, stream: _Stream, report: SidecarReport) -> None:
+        identity = stream.identity
+        _check(report, identity)
+        sidecar = read(report, identity.namespace, identity.app_id)
+        for name, state in self._status.book.put(stream, sidecar):
+            self._tell(identity, name, state)
 
     def _tell(self, identity: SpiffeId, name: Name, state: State) -> None:
         kind = next((kind for kind in DAPR_KINDS if kind.word == name[0]), None)
@@ -161,6 +165,7 @@ class Reports:
             async for report in reports:
                 _check(report, stream.identity)
                 await call.send(report)
+                del report
         finally:
             call.cancel()
 

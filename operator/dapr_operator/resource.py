@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -11,12 +12,13 @@ from dapr_common.kube.events import Subject
 from dapr_common.kube.informer import Key
 from dapr_common.kube.kinds import KubeObject
 from dapr_operator.kinds import DaprKind
+from dapr_operator.secret_values import secret_names
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _LEFT_OUT = ("managedFields", "resourceVersion", "generation")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resource:
     """Two are equal when they mean the same: what the control plane itself writes does not count.
 
@@ -33,9 +35,11 @@ class Resource:
     version: str = field(compare=False)
     generation: int = field(compare=False)
     status: KubeObject = field(compare=False)
+    secrets: frozenset[str] = field(compare=False)
+    """The Kubernetes secrets it takes values from."""
 
     @classmethod
-    def of(cls, body: KubeObject) -> Resource:
+    def of(cls, kind: DaprKind, body: KubeObject) -> Resource:
         """Raises ``ValueError`` when the object is none that a sidecar could read."""
         metadata: dict[str, Any] = dict(body["metadata"])
         scopes = body.get("scopes") or ()
@@ -55,6 +59,7 @@ class Resource:
             version=str(metadata.get("resourceVersion") or ""),
             generation=int(metadata.get("generation") or 0),
             status=dict(body.get("status") or {}),
+            secrets=secret_names(kind, body),
         )
 
     @property
@@ -75,9 +80,13 @@ class Resource:
         """Whether its scopes let an app have it."""
         return not self.scopes or app_id in self.scopes
 
-    def json(self, body: KubeObject | None = None) -> bytes:
-        """As sidecars get it; ``body`` stands for its own when secrets were put in."""
-        body = self.body if body is None else body
+    @cached_property
+    def json(self) -> bytes:
+        """As sidecars get it; made once, for everybody."""
+        return self.json_of(self.body)
+
+    def json_of(self, body: KubeObject) -> bytes:
+        """The same, of its body with secrets put in."""
         metadata = {
             **body["metadata"],
             "resourceVersion": self.version,

@@ -18,7 +18,7 @@ from dapr_common.kube.kinds import SECRETS
 from dapr_common.observe.logs import get_logger
 from dapr_operator.kinds import DaprKind
 from dapr_operator.resource import Resource
-from dapr_operator.secret_values import Filled, Secret, fill, secret_names
+from dapr_operator.secret_values import Filled, Secret, fill
 
 _LOG = get_logger("dapr.operator.secrets")
 _KEPT_SECONDS = 1.0
@@ -40,10 +40,9 @@ class SecretReader:
 
     async def filled(self, kind: DaprKind, resource: Resource) -> Filled:
         """A resource with its values. Raises ``SecretsUnreachableError``."""
-        names = secret_names(kind, resource.body)
-        if not names:
+        if not resource.secrets:
             return Filled(resource.body)
-        found = await self._secrets(resource.namespace, names)
+        found = await self._secrets(resource.namespace, resource.secrets)
         return fill(kind, resource.body, found)
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from dapr_operator.kinds import COMPONENT
 from dapr_operator.resource import Resource
 
 BODY: dict[str, Any] = {
@@ -37,11 +38,11 @@ def changed(**parts: Any) -> Resource:
     body = copy.deepcopy(BODY)
     metadata = parts.pop("metadata", {})
     body["metadata"] |= metadata
-    return Resource.of(body | parts)
+    return Resource.of(COMPONENT, body | parts)
 
 
 def test_what_sidecars_get() -> None:
-    found = orjson.loads(Resource.of(BODY).json())
+    found = orjson.loads(Resource.of(COMPONENT, BODY).json)
     assert found["spec"] == BODY["spec"]
     assert found["scopes"] == ["orders"]
     assert found["auth"] == {"secretStore": "vault"}
@@ -61,7 +62,7 @@ def test_what_sidecars_get() -> None:
     ],
 )
 def test_what_the_control_plane_writes_is_no_change(same: dict[str, Any]) -> None:
-    assert changed(**same) == Resource.of(BODY)
+    assert changed(**same) == Resource.of(COMPONENT, BODY)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +76,12 @@ def test_what_the_control_plane_writes_is_no_change(same: dict[str, Any]) -> Non
     ],
 )
 def test_everything_else_is_a_change(other: dict[str, Any]) -> None:
-    assert changed(**other) != Resource.of(BODY)
+    assert changed(**other) != Resource.of(COMPONENT, BODY)
 
 
 def test_the_cluster_s_object_is_left_as_it_is() -> None:
     before = copy.deepcopy(BODY)
-    Resource.of(BODY).json()
+    assert Resource.of(COMPONENT, BODY).json
     assert before == BODY
 
 

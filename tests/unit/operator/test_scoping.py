@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dapr_common.kube.informer import Change
 from dapr_common.wire.dapr.proto.operator.v1.operator_pb2 import ResourceEventType
+from dapr_operator.kinds import COMPONENT
 from dapr_operator.pending import PendingChanges
 from dapr_operator.resource import Resource
 from dapr_operator.scoping import event_type, visible
@@ -30,7 +31,7 @@ def component(scopes: Sequence[str] = (), name: str = "store", **spec: Any) -> R
     }
     if scopes:
         body["scopes"] = list(scopes)
-    return Resource.of(body)
+    return Resource.of(COMPONENT, body)
 
 
 OPEN, OURS, THEIRS = component(), component(["orders", "x"]), component(["payments"])

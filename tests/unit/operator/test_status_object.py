@@ -20,7 +20,7 @@ LOADED, FAILED, PENDING = ResourceStatus.LOADED, ResourceStatus.FAILED, Resource
 
 def resource(*scopes: str, generation: int = 3) -> Resource:
     metadata = {"name": "store", "namespace": "shop", "generation": generation}
-    return Resource.of({"metadata": metadata, "scopes": list(scopes)})
+    return Resource.of(COMPONENT, {"metadata": metadata, "scopes": list(scopes)})
 
 
 def sidecar(
