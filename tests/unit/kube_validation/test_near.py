@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dapr_common.kube.validation.near import edits, nearest
+from dapr_common.kube.validation.near import Hints, edits, nearest
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,16 @@ def test_short_words_are_taken_at_their_word() -> None:
 
 def test_the_nearest_wins() -> None:
     assert nearest("readTimeou", ["dialTimeout", "readTimeout", "readTimeouts"]) == "readTimeout"
+
+
+def test_more_than_two_letters_are_many() -> None:
+    assert edits("a" * 50, "b" * 50) == 3
+    assert edits("abcdefgh", "badcfehg") == 3, "four swaps"
+
+
+def test_one_object_gets_so_many_hints() -> None:
+    """A thousand names that all have to be compared with a thousand others."""
+    hints, known = Hints(), [f"policy{n:04}" for n in range(1000)]
+    found = [hints.did_you_mean(f"polciy{n:04}", known) for n in range(1000)]
+    assert found[0] == ', did you mean "policy0000"?'
+    assert found[10:] == [""] * 990

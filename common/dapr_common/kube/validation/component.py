@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dapr_common.kube.manifests import value_text
 from dapr_common.kube.validation.catalogue import Field, catalogue
-from dapr_common.kube.validation.near import did_you_mean, nearest
 from dapr_common.kube.validation.problems import Node, shown
 from dapr_common.kube.validation.references import check_source
 from dapr_common.kube.validation.values import duration_problem, value_problem
@@ -28,7 +27,7 @@ def check_component(body: Node) -> None:
 
 def check_type(spec: Node, name: str, type_name: str) -> str | None:
     """The type as the catalogue has it; ``None`` when that does not know it, which is reported."""
-    known, wanted = catalogue(), type_name.lower()
+    known, wanted, hints = catalogue(), type_name.lower(), spec.problems.hints
     kind, dot, rest = wanted.partition(".")
     if not dot or not rest:
         spec.error(name, f"{shown(type_name)}: expected a kind and a name, such as state.redis")
@@ -36,11 +35,11 @@ def check_type(spec: Node, name: str, type_name: str) -> str | None:
         spec.error(
             name,
             f"{shown(type_name)}: there is no kind {shown(kind)}"
-            f"{did_you_mean(kind, known.known_kinds) or _list(known.known_kinds)}",
+            f"{hints.did_you_mean(kind, known.known_kinds) or _list(known.known_kinds)}",
         )
     elif wanted in known.types:
         return wanted
-    elif near := nearest(wanted, (one for one in known.types if one.startswith(f"{kind}."))):
+    elif near := hints.nearest(wanted, (one for one in known.types if one.startswith(f"{kind}."))):
         spec.error(name, f'unknown type {shown(type_name)}, did you mean "{near}"?')
     else:
         spec.problems.warning(
@@ -113,7 +112,7 @@ def _check_names(spec: Node, fields: tuple[Field, ...], given: dict[str, Node]) 
         if lower in known:
             continue
         written, type_name = shown(entry.text("name")), spec.text("type")
-        if near := nearest(lower, unused):
+        if near := entry.problems.hints.nearest(lower, unused):
             entry.error("name", f'{written} is unknown to {type_name}, did you mean "{near}"?')
             misspelt |= {field.names[0] for field in fields if near in field.names}
         else:

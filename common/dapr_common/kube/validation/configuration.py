@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 
 from dapr_common.kube.validation.component import check_type
-from dapr_common.kube.validation.near import did_you_mean
 from dapr_common.kube.validation.problems import Node, shown
 from dapr_common.kube.validation.references import check_source
 from dapr_common.kube.validation.values import duration_problem, url_problem
@@ -151,7 +150,10 @@ def _api(spec: Node) -> None:
     for name in ("allowed", "denied"):
         for rule in spec.node("api").nodes(name):
             if (api := rule.required("name")) and api.partition("/")[0] not in _APIS:
-                rule.error("name", f"there is no API {shown(api)}{did_you_mean(api, _APIS)}")
+                rule.error(
+                    "name",
+                    f"there is no API {shown(api)}{rule.problems.hints.did_you_mean(api, _APIS)}",
+                )
             version = rule.required("version")
             if version and not _API_VERSION.fullmatch(version):
                 rule.error("version", f"{shown(version)}: expected v1, v1alpha1 or the like")

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dapr_common.kube.validation.near import Hints
+
 Severity = Literal["error", "warning"]
 _LONGEST_SHOWN = 60
 
@@ -27,6 +29,7 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
+        self.hints = Hints()
 
     def error(self, path: str, message: str) -> None:
         """The object cannot be used."""

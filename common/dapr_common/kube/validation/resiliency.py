@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dapr_common.kube.validation.near import did_you_mean
 from dapr_common.kube.validation.problems import Node, shown
 from dapr_common.resiliency.policies import SpecError, read_breaker, read_retry, read_timeout
 from dapr_common.resiliency.targets import Names, read_actor, read_app, read_component
@@ -75,5 +74,5 @@ def _check_names(node: Node, names: Names | None, path: str, known: Known) -> No
         node.problems.error(
             f"spec.{path}.{_WORDS[section]}",
             f"there is no policy {shown(name)} in spec.policies.{section}"
-            f"{did_you_mean(name, known[section])}",
+            f"{node.problems.hints.did_you_mean(name, known[section])}",
         )
