@@ -35,6 +35,7 @@ from dapr_sidecar.runtime.configuration import checked, enabled_features
 from dapr_sidecar.runtime.endpoints import EndpointSet
 from dapr_sidecar.runtime.invocation import InvocationParts
 from dapr_sidecar.runtime.live_telemetry import LiveTelemetry
+from dapr_sidecar.runtime.newest import Newest
 from dapr_sidecar.runtime.policies import PolicySet
 from dapr_sidecar.runtime.processor import ComponentProcessor
 from dapr_sidecar.runtime.readiness import SidecarReadiness
@@ -107,6 +108,8 @@ class Sidecar:
         self.component_set.on_missing = self.readiness.missing_components
         self._policies = PolicySet(self._context, around, self.statuses)
         self._endpoints = EndpointSet(self._context, self._value, self.statuses)
+        self._endpoint_changes = Newest("HTTP endpoints", self._endpoints.take)
+        self._subscription_changes = Newest("subscriptions", self._subscribe)
         self._metadata = MetadataBlock(
             self._context,
             app_side.describe_connection(options),
@@ -138,7 +141,9 @@ class Sidecar:
         self._context.metrics.component_loaded(len(self.processor.manifests))
         if self.configuration.name:
             self.statuses.set("Configuration", self.configuration.name, "loaded")
-        await self.swap_resources(resources)
+        self._policies.take(resources.resiliencies)
+        await self._endpoints.take(resources.http_endpoints)
+        await self._subscribe(resources.subscriptions)
 
     async def start_servers(self) -> None:
         """Bind every listener; the APIs answer from here on."""
@@ -184,12 +189,15 @@ class Sidecar:
         await self._blocks.component_changed(manifest)
         self._note_subscriptions()
 
-    async def swap_resources(self, resources: Resources) -> None:
-        """Put the kinds that are no components in place of what was there."""
+    def swap_resources(self, resources: Resources) -> None:
+        """Put the kinds that are no components in place of what was there; slow ones by and by."""
         self._policies.take(resources.resiliencies)
-        await self._endpoints.take(resources.http_endpoints)
-        self._subscriptions = resources.subscriptions
-        await self._blocks.subscriptions.set_declarative(resources.subscriptions)
+        self._endpoint_changes.put(resources.http_endpoints)
+        self._subscription_changes.put(resources.subscriptions)
+
+    async def _subscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        self._subscriptions = subscriptions
+        await self._blocks.subscriptions.set_declarative(subscriptions)
         self._note_subscriptions()
 
     def _note_subscriptions(self) -> None:
@@ -245,6 +253,8 @@ class Sidecar:
         Deliveries end first: what they run may still call the APIs.
         """
         self.readiness.unready("runtime")
+        for changes in (self._endpoint_changes, self._subscription_changes):
+            await _finish("changes", changes.close())
         await _finish("deliveries", self.stop_feeding())
         await _finish("name resolution", self._invocation.withdraw())
         self._servers.stop_listening()

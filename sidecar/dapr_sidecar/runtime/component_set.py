@@ -49,7 +49,7 @@ class ComponentSet:
         self._statuses = statuses
         self._changed = changed
         self._wishes: dict[str, _Wish] = {}
-        self._swapping = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._missing_since_start: set[str] = set()
         self.on_missing: Callable[[Mapping[str, str]], None] = lambda _: None
         """Told which required components never worked since the start, and why."""
@@ -77,11 +77,11 @@ class ComponentSet:
                 _LOG.warning(text, wish.manifest.log_name, wish.waits_for)
         self._tell_missing()
 
-    async def reconcile(self, wanted: Sequence[Component]) -> None:
-        """Want these and no others. Those that go are gone on return; the rest comes about."""
+    def reconcile(self, wanted: Sequence[Component]) -> None:
+        """Want these and no others. Those that go serve no more; the rest comes about."""
         named = {manifest.name: manifest for manifest in self._allowed(wanted)}
         for name in [name for name in self._wishes if name not in named]:
-            await self._remove(name)
+            self._remove(name)
         self._statuses.keep(_KIND, named)
         for manifest in sorted(named.values(), key=_secret_stores_first):
             wish = self._wishes.get(manifest.name)
@@ -105,6 +105,7 @@ class ComponentSet:
     async def close(self) -> None:
         """End what is under way; the live components stay."""
         tasks = [wish.task for wish in self._wishes.values() if wish.task is not None]
+        tasks += self._leaving
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -179,26 +180,30 @@ class ComponentSet:
     async def _swapped(self, manifest: Component, live: Component | None, retired: Retired) -> None:
         """Tell who uses it; only then what was replaced may be closed."""
         try:
-            async with self._swapping:
-                if live is not None and live.category != manifest.category:
-                    await self._changed(live)
-                await self._changed(manifest)
+            if live is not None and live.category != manifest.category:
+                await self._changed(live)
+            await self._changed(manifest)
         except Exception:  # noqa: BLE001 - the sidecar outlives a reload that fails
             _LOG.exception("component %s was not put in place completely", manifest.log_name)
         finally:
             self._processor.retire(retired)
 
-    async def _remove(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         wish = self._wishes.pop(name)
         if wish.task is not None:
             wish.task.cancel()
-            await asyncio.gather(wish.task, return_exceptions=True)
+            self._leave(wish.task)
         live = self._processor.manifests.get(name)
         retired = self._processor.take_out(name)
         if live is not None:
-            await self._swapped(live, None, retired)
             _LOG.info("Component deleted: %s", live.log_name)
+            swapped = self._swapped(live, None, retired)
+            self._leave(asyncio.create_task(swapped, name=f"without {name}"))
         self._tell_missing()
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     def _tell_missing(self) -> None:
         if not self._missing_since_start:

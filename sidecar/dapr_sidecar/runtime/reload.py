@@ -31,7 +31,7 @@ class Live(Protocol):
     async def apply_configuration(self, configuration: Configuration) -> None:
         """Raises what is wrong with it; the one before stays then."""
 
-    async def swap_resources(self, resources: Resources) -> None:
+    def swap_resources(self, resources: Resources) -> None:
         """Put the kinds that are no components in place of what was there."""
 
 
@@ -99,8 +99,8 @@ class HotReload:
         self._statuses.seen(found, unchanged(before, found))
         if found.configuration != before.configuration:
             await self._configure(found.configuration)
-        await self._live.component_set.reconcile(found.components)
-        await self._live.swap_resources(found)
+        self._live.component_set.reconcile(found.components)
+        self._live.swap_resources(found)
 
     async def _configure(self, configuration: Configuration) -> None:
         try:

@@ -101,7 +101,7 @@ async def test_they_come_with_it_and_one_that_fails_keeps_no_other_from_loading(
     assert (components.state("bad"), components.state("good")) == ("pending", "pending")
     assert list(components.live.manifests) == []
 
-    await components.reconcile([bad, good, vault(tmp_path)])
+    components.reconcile([bad, good, vault(tmp_path)])
     await components.until("good", "loaded")
     await components.until("bad", "failed")
     assert "good" in components.context.components.state
@@ -135,9 +135,9 @@ async def test_what_waited_and_fails_ends_a_strict_start(tmp_path: Path) -> None
 async def test_what_waits_and_goes_is_forgotten(tmp_path: Path) -> None:
     components = Components()
     await components.load([waiting("a", "state.in-memory")], strict=True)
-    await components.reconcile([])
+    components.reconcile([])
     assert components.book.entries == {}
-    await components.reconcile([vault(tmp_path)])
+    components.reconcile([vault(tmp_path)])
     await components.until("vault", "loaded")
     assert list(components.live.manifests) == ["vault"]
     await components.end()
@@ -146,7 +146,7 @@ async def test_what_waits_and_goes_is_forgotten(tmp_path: Path) -> None:
 async def test_one_that_takes_long_holds_no_other_up(gated: type[GatedStore]) -> None:
     gated.gates["slow"] = asyncio.Event()
     components = Components()
-    await components.reconcile([store("slow", "a"), store("fast", "b")])
+    components.reconcile([store("slow", "a"), store("fast", "b")])
     await components.until("b", "loaded")
     assert components.state("a") == "pending"
     gated.gates["slow"].set()
@@ -154,16 +154,37 @@ async def test_one_that_takes_long_holds_no_other_up(gated: type[GatedStore]) ->
     await components.end()
 
 
+async def test_who_is_slow_to_notice_a_change_holds_nobody_up(gated: type[GatedStore]) -> None:
+    components = Components()
+    await components.load([store("1", "slow"), store("1", "gone")], strict=True)
+    noticed = asyncio.Event()
+
+    async def notice(manifest: Component) -> None:
+        if manifest.name in ("slow", "gone"):
+            await noticed.wait()
+
+    components._changed = notice
+    components.reconcile([store("2", "slow"), store("1", "b")])
+    await components.until("b", "loaded")
+    assert "gone" not in components.context.components.state
+    async with asyncio.timeout(2):
+        while components.context.components.state["slow"].properties["version"] != "2":
+            await asyncio.sleep(0)
+    assert gated.closed == [], "it is still in use"
+    noticed.set()
+    await components.end()
+
+
 async def test_the_latest_wish_wins(gated: type[GatedStore]) -> None:
     components = Components()
     await components.load([store("1")], strict=True)
     gated.gates["2"] = asyncio.Event()
-    await components.reconcile([store("2")])
+    components.reconcile([store("2")])
     async with asyncio.timeout(2):
         while "2" not in gated.opening:
             await asyncio.sleep(0)
-    await components.reconcile([store("3")])
-    await components.reconcile([store("4")])
+    components.reconcile([store("3")])
+    components.reconcile([store("4")])
     gated.gates["2"].set()
     async with asyncio.timeout(2):
         while "4" not in gated.opening:
@@ -179,7 +200,7 @@ async def test_a_failure_is_tried_again_and_what_worked_goes_on(gated: type[Gate
     components = Components()
     await components.load([store("1")], strict=True)
     gated.broken.add("2")
-    await components.reconcile([store("2")])
+    components.reconcile([store("2")])
     await components.until("a", "failed")
     message = components.book.entries["Component", "a"].message
     assert message == "2 cannot be reached; the version before stays in use"
@@ -194,9 +215,9 @@ async def test_a_failed_change_that_is_taken_back_loads_nothing(gated: type[Gate
     components = Components()
     await components.load([store("1")], strict=True)
     gated.broken.add("2")
-    await components.reconcile([store("2")])
+    components.reconcile([store("2")])
     await components.until("a", "failed")
-    await components.reconcile([store("1")])
+    components.reconcile([store("1")])
     assert components.state("a") == "loaded"
     async with asyncio.timeout(2):
         while any(task.get_name() == "component a" for task in asyncio.all_tasks()):
@@ -208,11 +229,12 @@ async def test_a_failed_change_that_is_taken_back_loads_nothing(gated: type[Gate
 async def test_one_that_goes_while_it_comes_up_is_closed(gated: type[GatedStore]) -> None:
     gated.gates["1"] = asyncio.Event()
     components = Components()
-    await components.reconcile([store("1")])
+    components.reconcile([store("1")])
     async with asyncio.timeout(2):
         while not gated.opening:
             await asyncio.sleep(0)
-    await components.reconcile([])
+    components.reconcile([])
+    await components.close()
     assert gated.closed == ["1"]
     assert components.changes == []
     assert components.book.entries == {}
@@ -227,7 +249,7 @@ async def test_which_required_ones_never_worked_since_the_start(gated: type[Gate
     ignored = store("z", "c", ignore_errors=True)
     await components.load([store("x", "a"), store("y", "b"), ignored], strict=False)
     assert told[-1] == {"a": "x cannot be reached", "b": "y cannot be reached"}
-    await components.reconcile([store("x", "a"), ignored, store("z", "new")])
+    components.reconcile([store("x", "a"), ignored, store("z", "new")])
     await components.until("new", "failed")
     assert told[-1] == {"a": "x cannot be reached"}, "one that came later is in nobody's way"
     gated.broken.discard("x")
