@@ -13,12 +13,13 @@ from dapr_common.kube.api_errors import LoginError
 from dapr_common.kube.client import KubeClient
 from dapr_common.kube.events import EventRecorder
 from dapr_common.kube.login import Login, find_login
+from dapr_common.kube.webhook_trust import WebhookTrust
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.metrics import Registry
 from dapr_common.program import observed
-from dapr_common.security.control_plane import ControlPlaneIdentity, identity_request
-from dapr_common.security.errors import IdentityError, SecuritySettingsError
+from dapr_common.security.control_plane import identity_request
+from dapr_common.security.errors import SecuritySettingsError
 from dapr_operator.api import OperatorApi
 from dapr_operator.cache import Cache
 from dapr_operator.control_plane import control_plane
@@ -33,10 +34,11 @@ from dapr_operator.secrets import SecretReader
 from dapr_operator.server import ApiServer
 from dapr_operator.settings import Settings
 from dapr_operator.status import StatusWriter
+from dapr_operator.webhooks import Webhooks
 
 _LOG = get_logger("dapr.operator")
 _PROVIDER, _SECURITY = "security-provider", "operator-security"
-_API, _CACHE = "operator-api-server", "operator-cache"
+_API, _CACHE, _WEBHOOK = "operator-api-server", "operator-cache", "operator-webhook"
 _COMPONENT = "dapr-operator"
 _REPEAT_SECONDS = 600.0  # what is looked at every few seconds is told now and then
 
@@ -56,7 +58,7 @@ async def run(settings: Settings) -> None:
         stack.push_async_callback(operator.close)
         try:
             await operator.start()
-        except (IdentityError, SecuritySettingsError) as error:
+        except SecuritySettingsError as error:
             raise FatalError(str(error)) from error
         gc.collect()
         gc.freeze()
@@ -85,12 +87,13 @@ class Operator:
         self._api = OperatorApi(self._cache, self._pods, self._secrets, self._missing)
         self._status = StatusWriter(client, self._cache)
         self._events = EventRecorder(client, _COMPONENT, repeat_seconds=_REPEAT_SECONDS)
-        self._identity: ControlPlaneIdentity | None = None
+        self._webhooks = self._make_webhooks()
+        self._trust: WebhookTrust | None = None
         self._server: ApiServer | None = None
         self._reports: Reports | None = None
 
     async def start(self) -> None:
-        """Get an identity. Raises ``IdentityError`` and ``SecuritySettingsError``."""
+        """Get an identity. Raises ``SecuritySettingsError``."""
         settings = self._settings
         plane = await control_plane(self._client, settings.config, settings.namespace)
         request = identity_request(
@@ -101,26 +104,31 @@ class Operator:
             in_cluster=settings.in_cluster,
             key_kind="rsa",
         )
-        self._identity = ControlPlaneIdentity(request, settings.trust_anchors_file, self._metrics)
-        await self._identity.start()
+        registrations = () if self._webhooks is None else self._webhooks.registrations
+        self._trust = WebhookTrust(
+            request, settings.trust_anchors_file, registrations, self._metrics
+        )
+        await self._trust.start()
         self._readiness.ready(_PROVIDER)
         self._readiness.ready(_SECURITY)
         self._reports = Reports(
-            self._identity.source.svid.id,
-            self._identity.contexts,
+            self._trust.svid.id,
+            self._trust.contexts,
             self._address,
             self._status,
             self._events,
         )
         methods = [*self._api.methods, self._reports.method]
-        self._server = ApiServer(methods, self._identity.contexts)
+        self._server = ApiServer(methods, self._trust.contexts)
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        assert self._identity is not None, "start comes first"
+        assert self._trust is not None, "start comes first"
         assert self._server is not None, "start comes first"
+        if self._webhooks is not None:
+            await self._webhooks.open(self._trust.contexts)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._identity.run(), name="identity")
+            tasks.create_task(self._trust.run(), name="identity")
             tasks.create_task(self._cache.run(), name="cache")
             tasks.create_task(self._pods.run(), name="pods")
             tasks.create_task(self._api.run(), name="feeds")
@@ -167,7 +175,22 @@ class Operator:
             await self._server.close()
         if self._reports is not None:
             await self._reports.close()
+        if self._webhooks is not None:
+            await self._webhooks.close()
         await self._secrets.close()
+
+    def _make_webhooks(self) -> Webhooks | None:
+        settings = self._settings
+        if settings.webhook is None:
+            return None
+        self._readiness.add(_WEBHOOK)
+        return Webhooks(
+            settings.webhook,
+            settings.namespace,
+            self._client,
+            self._cache,
+            lambda: self._readiness.ready(_WEBHOOK),
+        )
 
     def _missing(self, kind: DaprKind, resource: Resource, missing: tuple[str, ...]) -> None:
         self._status.missing(kind, resource, missing)

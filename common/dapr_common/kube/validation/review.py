@@ -1,11 +1,13 @@
 """Validating admission: an AdmissionReview goes in, the one to answer with comes out. Pure.
 
-Hosting it is one route: ``POST`` the body to ``answer`` and send back what it returns.
+Hosting it is one route: ``POST`` the body to ``answer`` and send back what it returns; or, with
+policies of other resources at hand, the steps that ``answer`` is made of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -28,27 +30,51 @@ class ReviewError(ValueError):
     """A body is no AdmissionReview; a webhook answers with status 400."""
 
 
-def answer(body: bytes, policies_elsewhere: Known | None = None) -> bytes:
-    """The answer to a request. Raises ``ReviewError``."""
-    review = _read(body)
-    request = review["request"]
-    response: KubeObject = {"uid": str(request.get("uid") or ""), "allowed": True}
-    response |= _decide(request, policies_elsewhere)
-    return orjson.dumps({"apiVersion": review["apiVersion"], "kind": _KIND, "response": response})
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A request for admission: ``response`` decides, ``written`` is what to answer with."""
+
+    api_version: str
+    request: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, body: bytes) -> Review:
+        """Raises ``ReviewError``."""
+        try:
+            review = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise ReviewError(f"the body is not JSON: {error}") from error
+        if not isinstance(review, dict) or review.get("kind") != _KIND:
+            raise ReviewError(f"the body is no {_KIND}")
+        if (version := review.get("apiVersion")) not in _VERSIONS:
+            raise ReviewError(f"apiVersion of the {_KIND} is unknown: use {_VERSIONS[0]}")
+        if not isinstance(request := review.get("request"), dict):
+            raise ReviewError(f"the {_KIND} has no request")
+        return cls(version, request)
+
+    @property
+    def resiliency(self) -> tuple[str, str] | None:
+        """Namespace and name of a Resiliency, whose policies may be elsewhere; else ``None``."""
+        found = self.request.get("object")
+        if not isinstance(found, dict) or found.get("kind") != "Resiliency":
+            return None
+        return str(self.request.get("namespace") or ""), _name(found)
+
+    def response(self, policies_elsewhere: Known | None = None) -> KubeObject:
+        """``policies_elsewhere``: see ``check_resiliency``."""
+        response: KubeObject = {"uid": str(self.request.get("uid") or ""), "allowed": True}
+        return response | _decide(self.request, policies_elsewhere)
+
+    def written(self, response: KubeObject) -> bytes:
+        """An AdmissionReview with a response."""
+        body = {"apiVersion": self.api_version, "kind": _KIND, "response": response}
+        return orjson.dumps(body)
 
 
-def _read(body: bytes) -> Mapping[str, Any]:
-    try:
-        review = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ReviewError(f"the body is not JSON: {error}") from error
-    if not isinstance(review, dict) or review.get("kind") != _KIND:
-        raise ReviewError(f"the body is no {_KIND}")
-    if review.get("apiVersion") not in _VERSIONS:
-        raise ReviewError(f"apiVersion of the {_KIND} is unknown: use {_VERSIONS[0]}")
-    if not isinstance(review.get("request"), dict):
-        raise ReviewError(f"the {_KIND} has no request")
-    return review
+def answer(body: bytes) -> bytes:
+    """The answer to a request, by what the object itself says. Raises ``ReviewError``."""
+    review = Review.read(body)
+    return review.written(review.response())
 
 
 def _decide(request: Mapping[str, Any], policies_elsewhere: Known | None) -> KubeObject:
@@ -83,9 +109,7 @@ def _warnings(problems: Sequence[Problem]) -> KubeObject:
 
 
 def _refusal(body: KubeObject, errors: Sequence[Problem]) -> KubeObject:
-    metadata = body.get("metadata")
-    name = str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
-    kind = str(body.get("kind"))
+    name, kind = _name(body), str(body.get("kind"))
     causes = [
         {"reason": "FieldValueInvalid", "field": error.path, "message": error.message}
         for error in errors[:_MOST_CAUSES]
@@ -101,3 +125,8 @@ def _refusal(body: KubeObject, errors: Sequence[Problem]) -> KubeObject:
             "details": {"name": name, "group": "dapr.io", "kind": kind, "causes": causes},
         },
     }
+
+
+def _name(body: KubeObject) -> str:
+    metadata = body.get("metadata")
+    return str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
