@@ -61,24 +61,37 @@ async def showing_progress(
     work: Awaitable[T], client: KubeClient, namespace: str, console: Console
 ) -> T:
     """Do the work, and meanwhile say of each part when it gets ready."""
-    watching = asyncio.ensure_future(_show(client, namespace, console))
+    progress = _Progress(client, namespace, console)
+    watching = asyncio.ensure_future(progress.run())
     try:
-        return await work
+        result = await work
     finally:
         watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        await asyncio.wait({watching})
+    await progress.look()  # what got ready at the last moment
+    return result
 
 
-async def _show(client: KubeClient, namespace: str, console: Console) -> None:
-    said: dict[str, str] = {}
-    while True:
-        await asyncio.sleep(_LOOK_SECONDS)
+class _Progress:
+    """Says what has changed since it last looked."""
+
+    def __init__(self, client: KubeClient, namespace: str, console: Console) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._console = console
+        self._said: dict[str, str] = {}
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
         with suppress(KubeError):  # whoever does the work will say it
-            for one in await workloads(client, namespace):
-                if one.wanted and said.get(one.name) != str(one):
-                    said[one.name] = str(one)
-                    (console.success if one.is_ready else console.pending)(str(one))
+            for one in await workloads(self._client, self._namespace):
+                if one.wanted and self._said.get(one.name) != str(one):
+                    self._said[one.name] = str(one)
+                    (self._console.success if one.is_ready else self._console.pending)(str(one))
 
 
 async def what_is_missing(client: KubeClient, namespace: str) -> str:

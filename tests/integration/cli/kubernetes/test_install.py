@@ -6,6 +6,7 @@ pods never come; with them they are made, and a stand-in for the nodes says that
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -189,7 +190,11 @@ async def test_with_controllers_everything_gets_ready(
 @pytest.mark.slow
 async def test_pods_that_cannot_start_are_named(dapr, cluster: Cluster, kube: ApiServer) -> None:
     async with ControllerManager(kube), stand_in_nodes(cluster.client, without="/sentry:"):
-        done = await dapr("init", "-k", "--wait", "--timeout", "6")
+        done = await dapr("init", "-k")
+        assert done.returncode == 0, done.stderr
+        await until_ready(cluster, "dapr-operator", "dapr-sidecar-injector")
+        await until_pods_say(cluster, "app=dapr-sentry", "ImagePullBackOff")
+        done = await dapr("upgrade", "-k", "--timeout", "2")
         assert done.returncode == 1
         assert (
             "dapr-sentry: 0 of 1 ready: ImagePullBackOff: no localhost/dapr/sentry:" in done.stderr
@@ -197,6 +202,21 @@ async def test_pods_that_cannot_start_are_named(dapr, cluster: Cluster, kube: Ap
         assert "dapr-operator" not in done.stderr
     for pod in (await cluster.client.list_all(Selection(PODS, SYSTEM))).items:
         await cluster.delete_pod(SYSTEM, pod["metadata"]["name"])
+
+
+async def until_ready(cluster: Cluster, *deployments: str) -> None:
+    for name in deployments:
+        while True:
+            body = await cluster.client.get(DEPLOYMENTS, name, SYSTEM)
+            if body["status"].get("readyReplicas") == body["spec"]["replicas"]:
+                break
+            await asyncio.sleep(0.1)
+
+
+async def until_pods_say(cluster: Cluster, labels: str, word: str) -> None:
+    wanted = Selection(PODS, SYSTEM, labels=labels)
+    while word not in str((await cluster.client.list_all(wanted)).items):
+        await asyncio.sleep(0.1)
 
 
 @pytest.mark.slow
