@@ -60,6 +60,8 @@ class LiveTelemetry:
 
 
 class _CurrentMetrics:
+    """Stands for ``telemetry.base.Metrics``; what is told with every call is spelled out."""
+
     def __init__(self, live: LiveTelemetry) -> None:
         self._live = live
 
@@ -67,6 +69,11 @@ class _CurrentMetrics:
         self, method: str, code: GrpcCode, elapsed_ms: float, sent: int, received: int
     ) -> None:
         self._live.now.metrics.grpc_client(method, code, elapsed_ms, sent, received)
+
+    def http_client(
+        self, method: str, path: str, status: int, elapsed_ms: float, sent: int, received: int
+    ) -> None:
+        self._live.now.metrics.http_client(method, path, status, elapsed_ms, sent, received)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._live.now.metrics, name)

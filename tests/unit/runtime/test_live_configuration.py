@@ -9,18 +9,25 @@ from typing import Any
 import pytest
 
 from dapr_common.errors import GrpcCode
+from dapr_common.grpc.client import GrpcChannel
+from dapr_common.grpc.errors import RpcError
 from dapr_common.kube.resources import Configuration
+from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
+from dapr_sidecar.blocks.access_control import AccessControlError
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.nameresolution.base import Instance, Resolver
+from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.options import Options, read
+from dapr_sidecar.resiliency.policy import LoadedPolicies
+from dapr_sidecar.runtime.invocation import InvocationParts
 from dapr_sidecar.runtime.live_telemetry import LiveTelemetry
 from dapr_sidecar.runtime.naming import Naming
 from dapr_sidecar.runtime.telemetry import Telemetry
 
 
-def options() -> Options:
-    found = read(["--app-id=a"], {})
+def options(*more: str) -> Options:
+    found = read(["--app-id=a", *more], {})
     assert isinstance(found, Options)
     return found
 
@@ -55,6 +62,42 @@ async def test_whoever_kept_a_reporter_counts_where_the_others_do() -> None:
     assert 'name="policy"' in shown
     assert "dapr_runtime_mtls_workload_cert_rotated_total" in shown
     await live.close()
+
+
+async def test_other_rules_of_access_under_an_open_connection() -> None:
+    now = telemetry()
+    context = SidecarContext(
+        SidecarIdentity("a", "", "default", "10.0.0.1", "vm"),
+        LoadedPolicies(),
+        now.metrics,
+        now.tracing.tracer,
+    )
+    parts = InvocationParts(
+        context, options("--dapr-internal-grpc-listen-address=127.0.0.1"), now.grpc
+    )
+    await parts.listen()
+    channel = GrpcChannel(f"127.0.0.1:{context.identity.internal_port}")
+    call = internals.InternalInvokeRequest(ver=1)
+    call.message.method = "m"
+
+    async def outcome() -> str:
+        method = "/dapr.proto.internals.v1.ServiceInvocation/CallLocal"
+        with pytest.raises(RpcError) as caught:
+            await channel.unary(method, call, timeout=2)
+        return caught.value.message
+
+    assert await outcome() == "app channel is not initialized"
+    rules = {"accessControl": {"defaultAction": "deny"}}
+    parts.apply(parts.prepare(rules, now.grpc, now.metrics))
+    assert "access control policy has denied access" in await outcome()
+    with pytest.raises(AccessControlError):
+        parts.prepare({"accessControl": {"policies": [{}]}}, now.grpc, now.metrics)
+    assert "access control policy has denied access" in await outcome()
+    parts.apply(parts.prepare({}, now.grpc, now.metrics))
+    assert await outcome() == "app channel is not initialized"
+    await channel.close()
+    await parts.close()
+    await parts.internal.server.close(0)
 
 
 @dataclass
