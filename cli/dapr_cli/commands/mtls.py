@@ -11,6 +11,7 @@ from typing import Any
 import click
 from cryptography import x509
 
+from dapr_cli.authority_files import CA, latest_root, load, read_key, write
 from dapr_cli.cluster_setup import certificate_options, image_variant_option, read_authority
 from dapr_cli.errors import CliError
 from dapr_cli.own_authority import is_trusted_by, joined
@@ -20,14 +21,10 @@ from dapr_common.security.authority import (
     BundleError,
     CaBundle,
     Life,
-    Names,
-    load_bundle,
 )
-from dapr_common.security.private_files import write_private
 from dapr_common.security.rotation import has_root_of, renewed_issuer, rotated
-from dapr_common.security.x509 import CertificateError, PrivateKey, read_private_key
+from dapr_common.security.x509 import PrivateKey
 
-_CA, _ISSUER, _KEY = "ca.crt", "issuer.crt", "issuer.key"
 _ALIASES = {"renew-cert": "renew-certificate", "rnc": "renew-certificate"}
 
 
@@ -85,7 +82,7 @@ def expiry_command(kubernetes: bool, namespace: str, issuer_credentials: Path | 
     Without -k and without certificates on this machine, those of your cluster are meant.
     """
     bundle = _present(kubernetes, namespace, issuer_credentials)
-    return max(_expiry("Root", _root(bundle)), _expiry("Issuer", bundle.issuer))
+    return max(_expiry("Root", latest_root(bundle)), _expiry("Issuer", bundle.issuer))
 
 
 @mtls_command.command("export", cls=Verb)
@@ -108,7 +105,7 @@ def export_command(
     in_cluster = _is_in_cluster(kubernetes, issuer_credentials)
     if not in_cluster and out.resolve() == _directory(issuer_credentials).resolve():
         raise CliError(f"{out} is where they are already", "Choose another directory: --out DIR")
-    _write(out, _present(kubernetes, namespace, issuer_credentials))
+    write(out, _present(kubernetes, namespace, issuer_credentials))
     session().console.success(f"Trust certs successfully exported to {out.absolute()}")
 
 
@@ -164,7 +161,7 @@ def renew_certificate_command(
     own = read_authority(certificates)
     if own is not None and (private_key is not None or issuer_only):
         raise click.UsageError("an authority of your own needs no --private-key or --issuer-only")
-    wish = Wish(timedelta(days=valid_until), _read_key(private_key), issuer_only, own)
+    wish = Wish(timedelta(days=valid_until), read_key(private_key), issuer_only, own)
     if _is_meant(kubernetes):
         _refuse_directory(issuer_credentials)
         from dapr_cli.kube import mtls
@@ -175,9 +172,9 @@ def renew_certificate_command(
         place = "your Kubernetes cluster"
     else:
         directory = _directory(issuer_credentials)
-        before = _load(directory)
+        before = load(directory)
         after = wish.carried_out(before, DEFAULT_CLOCK_SKEW)
-        _write(directory, after)
+        write(directory, after)
         place = str(directory)
     _report(place, before, after)
 
@@ -216,11 +213,11 @@ def _report(place: str, before: CaBundle, after: CaBundle) -> None:
     if not is_trusted_by(before, after, datetime.now(UTC)):
         console.warning(
             "The old issuer had ended or may not vouch for the new root: programs that know only "
-            f"the old root trust nothing new. Give them the new {_CA}; in a cluster, restart pods"
+            f"the old root trust nothing new. Give them the new {CA}; in a cluster, restart pods"
         )
         return
     console.info(
-        f"Give the new {_CA} to programs that were started with the old one by "
+        f"Give the new {CA} to programs that were started with the old one by "
         f"{_date(_last_day(before, after))}; in a cluster, pods that start have it"
     )
 
@@ -251,7 +248,7 @@ def _date(moment: datetime) -> str:
 
 def _present(kubernetes: bool, namespace: str, issuer_credentials: Path | None) -> CaBundle:
     if not _is_in_cluster(kubernetes, issuer_credentials):
-        return _load(_directory(issuer_credentials))
+        return load(_directory(issuer_credentials))
     from dapr_cli.kube import mtls
 
     return mtls.load(namespace)
@@ -280,56 +277,5 @@ def _refuse_directory(issuer_credentials: Path | None) -> None:
         raise click.UsageError("--issuer-credentials is of this machine: leave it out with -k")
 
 
-# --- files --------------------------------------------------------------------------------------
-
-
 def _directory(given: Path | None) -> Path:
     return given if given is not None else session().install.root / "certs"
-
-
-def _load(directory: Path) -> CaBundle:
-    """What is there, also when it has ended."""
-    paths = [directory / name for name in (_CA, _ISSUER, _KEY)]
-    try:
-        ca_crt, issuer_crt, issuer_key = (path.read_bytes() for path in paths)
-        return load_bundle(
-            ca_crt=ca_crt,
-            issuer_crt=issuer_crt,
-            issuer_key=issuer_key,
-            now=None,
-            names=Names(*map(str, paths)),
-        )
-    except OSError as error:
-        raise CliError(
-            f"{error.filename} cannot be read: {error.strerror}",
-            "Name the directory sentry was started with: --issuer-credentials DIR",
-        ) from error
-    except BundleError as error:
-        raise CliError(str(error)) from error
-
-
-def _root(bundle: CaBundle) -> x509.Certificate:
-    try:
-        return bundle.nearest_root
-    except BundleError as error:
-        raise CliError(str(error)) from error
-
-
-def _read_key(path: Path | None) -> PrivateKey | None:
-    if path is None:
-        return None
-    try:
-        return read_private_key(path.read_bytes())
-    except OSError as error:
-        raise CliError(f"{path} cannot be read: {error.strerror}") from error
-    except CertificateError as error:
-        raise CliError(f"{path}: {error}") from error
-
-
-def _write(directory: Path, bundle: CaBundle) -> None:
-    """The trust anchors first: with more of them than before nothing stops working."""
-    files = {_CA: bundle.anchors_pem, _KEY: bundle.key_pem, _ISSUER: bundle.chain_pem}
-    try:
-        write_private({directory / name: content for name, content in files.items()})
-    except OSError as error:
-        raise CliError(f"{error.filename} cannot be written: {error.strerror}") from error
