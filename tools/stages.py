@@ -33,7 +33,6 @@ _PASSED_ON = (
     "HTTPS_PROXY",
     "NO_PROXY",
 )
-_PIP_CACHE = "/root/.cache/pip"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -143,8 +142,6 @@ class Builder:
                 for path in _BORROWED
                 if Path(path).exists()
             ),
-            f"mkdir -p {inside}{_PIP_CACHE}",
-            f"mount --bind {self._pip_cache()} {inside}{_PIP_CACHE}",
             'exec chroot "$1" /bin/sh -c "cd $2 && $3"',
         ]
         separate = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
@@ -162,12 +159,6 @@ class Builder:
         if done.returncode:
             raise BuildError(f"RUN {command}\n{done.stdout}")
         self._give_back(stage / "made")
-
-    def _pip_cache(self) -> Path:
-        """What was downloaded once; stages that run pip are not in the image."""
-        found = self.cache / "pip"
-        found.mkdir(exist_ok=True)
-        return found
 
     def _give_back(self, made: Path) -> None:
         """Remove what mounting over the borrowed files left behind."""
