@@ -178,8 +178,3 @@ class Answer:
         closer = getattr(self.body, "aclose", None)
         if closer is not None:
             await closer()
-
-
-def error_code(error: BaseException) -> GrpcCode:
-    """The gRPC code of a failed call."""
-    return error.code if isinstance(error, RpcError) else GrpcCode.UNKNOWN
