@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.alone import alone
 from tools.base_image import BaseImageError, root_file_system
 from tools.dockerfile import DockerfileError, parse
 from tools.oci import Layout
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         if found := engine():
             _build_by(found, there)
         elif os.geteuid() == 0:
-            _build_here(there)
+            with alone(CACHE / "images.lock", "the images"):
+                _build_here(there)
         else:
             print(_NO_ENGINE, file=sys.stderr)
             return 1

@@ -15,7 +15,8 @@ from cluster import build, kind, loading, machine, node
 from cluster.addresses import KUBECONFIG
 from cluster.kubectl import given, kubectl
 from cluster.machine import ClusterError
-from cluster.programs import BUILDS, path
+from cluster.programs import BUILDS, CACHE, path
+from tools.alone import alone
 from tools.images import built_images
 
 _USAGE = "python -m cluster tools | up | load | down | in COMMAND..."
@@ -28,12 +29,9 @@ def main(arguments: list[str]) -> int:
         match command:
             case "tools":
                 return build.main()
-            case "up":
-                up()
-            case "load":
-                load()
-            case "down":
-                down()
+            case "up" | "load" | "down":
+                with alone(CACHE / "cluster.lock", "the cluster"):
+                    {"up": up, "load": load, "down": down}[command]()
             case "node":
                 node.main()
             case "in":
