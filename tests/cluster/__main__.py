@@ -13,7 +13,7 @@ import time
 
 from cluster import build, kind, loading, machine, node
 from cluster.addresses import KUBECONFIG
-from cluster.kubectl import given, kubectl
+from cluster.kubectl import CommandError, given, kubectl
 from cluster.machine import ClusterError
 from cluster.programs import BUILDS, CACHE, path
 from tools.alone import alone
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
             case _:
                 print(_USAGE, file=sys.stderr)
                 return 2
-    except (ClusterError, subprocess.SubprocessError) as error:
+    except (ClusterError, CommandError, subprocess.SubprocessError) as error:
         print(f"cluster: {error}", file=sys.stderr)
         return 1
     return 0
