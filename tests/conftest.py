@@ -11,10 +11,15 @@ import inspect
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+import hypothesis
 import pytest
 from harness import programs
 
 LIMIT_SECONDS = 30
+
+# How long one example takes says more of the machine's other work than of the code.
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -112,6 +112,13 @@ class HttpClient:
                 self.slot_freed()
             raise
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way, or waits to be."""
+        if self._h2 is not None and self._h2.busy:
+            return True
+        return bool(self._waiting) or len(self._live) > len(self._idle)
+
     async def close(self) -> None:
         """Close every connection; requests under way break."""
         self._closed = True

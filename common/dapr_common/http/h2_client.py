@@ -64,6 +64,11 @@ class Http2Pool:
                 if fresh or not safe or attempt == _ATTEMPTS:
                     raise
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way."""
+        return any(connection.streams for connection in self._every)
+
     async def close(self) -> None:
         """Cut every connection."""
         for connection in list(self._every):

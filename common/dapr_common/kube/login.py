@@ -170,7 +170,7 @@ class _Kubeconfig:
         with tempfile.NamedTemporaryFile() as file:  # ssl reads from paths only; mode 0600
             file.write(certificate + b"\n" + key)
             file.flush()
-            context.load_cert_chain(file.name)
+            context.load_cert_chain(file.name, password="")
 
     def _token(self, user: Mapping[str, Any]) -> Callable[[], str]:
         if path := user.get("tokenFile"):

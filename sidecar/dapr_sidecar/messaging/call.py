@@ -91,18 +91,7 @@ class Invocation:
         Raises ``RpcError`` (resource exhausted) for more than ``most_kept``.
         """
         if self.body is None:
-            kept, size, most = [], 0, self.most_kept
-            async for chunk in self.begin():
-                size += len(chunk)
-                if most is not None and size > most:
-                    raise RpcError(
-                        GrpcCode.RESOURCE_EXHAUSTED,
-                        f"the body is larger than {most} bytes (--max-body-size), and the app "
-                        "takes it only whole",
-                    )
-                if chunk:
-                    kept.append(chunk)
-            self.body = b"".join(kept)
+            self.body = await _whole(self.begin(), self.most_kept, "the app takes it only whole")
         return self.body
 
     def outgoing(self) -> bytes | AsyncIterator[bytes]:
@@ -167,10 +156,14 @@ class Answer:
         status = self.status
         return 200 <= status < 400 or status == 0
 
-    async def read(self) -> bytes:
-        """The whole body."""
+    async def read(self, most: int | None) -> bytes:
+        """The whole body. Raises ``RpcError`` (resource exhausted) for more than ``most``."""
         if not isinstance(self.body, bytes):
-            self.body = b"".join([chunk async for chunk in self.body])
+            try:
+                self.body = await _whole(self.body, most, "it is needed whole")
+            except RpcError:
+                await self.close()
+                raise
         return self.body
 
     async def close(self) -> None:
@@ -178,3 +171,17 @@ class Answer:
         closer = getattr(self.body, "aclose", None)
         if closer is not None:
             await closer()
+
+
+async def _whole(chunks: AsyncIterator[bytes], most: int | None, why: str) -> bytes:
+    kept, size = [], 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if most is not None and size > most:
+            raise RpcError(
+                GrpcCode.RESOURCE_EXHAUSTED,
+                f"the body is larger than {most} bytes (--max-body-size), and {why}",
+            )
+        if chunk:
+            kept.append(chunk)
+    return b"".join(kept)

@@ -98,7 +98,7 @@ class InternalApi:
         call = reading.invocation_of(request, self._block.context.identity.app_id)
         call.body = request.message.data.value
         answer = await self._to_app(call, request.ver, context)
-        return wire.internal_response(answer, await answer.read())
+        return wire.internal_response(answer, await answer.read(self._most_kept))
 
     # --- stream -----------------------------------------------------------------------------
 

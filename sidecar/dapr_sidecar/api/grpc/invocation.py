@@ -47,7 +47,7 @@ class _Entrance:
         call = _invocation(request, context)
         try:
             answer = await self._block.invoke(call)
-            body = await answer.read()
+            body = await answer.read(self._block.most_kept)
         except (PolicyTimeoutError, CircuitOpenError, PermanentError) as error:
             timed_out = isinstance(error, PolicyTimeoutError)
             code = GrpcCode.DEADLINE_EXCEEDED if timed_out else GrpcCode.UNKNOWN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -115,7 +116,8 @@ class _Input:
             self._current.cancel()
             return
         self._ended = True
-        await self._current.half_close()
+        with contextlib.suppress(RpcError):  # the call is over, and its answer says why
+            await self._current.half_close()
 
     def _keep(self, message: bytes) -> None:
         if self._kept and self._first is not None:

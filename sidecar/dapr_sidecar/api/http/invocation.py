@@ -59,7 +59,7 @@ class InvocationApi:
             answer = await self._block.invoke(call)
             body = answer.body
             if not isinstance(body, bytes) and not answer.ok and not call.streaming:
-                body = await answer.read()
+                body = await answer.read(self._block.most_kept)
         except Exception as error:
             raise _failed(target.app_id, error) from error
         return _response(answer, call)

@@ -36,6 +36,8 @@ class InvocationBlock:
         max_message_bytes: int | None = 4 << 20,
     ) -> None:
         self.context = context
+        self.most_kept = max_message_bytes
+        """How much of an answer is held in memory where it is needed whole."""
         self.book = AddressBook()
         self.peers = Peers(
             security, max_message_bytes=max_message_bytes, after=context.metrics.grpc_client
@@ -112,7 +114,7 @@ class InvocationBlock:
             if answer.ok:
                 return answer
             if not call.streaming:
-                await answer.read()
+                await answer.read(self.most_kept)
             code = answer.status
             raise CodedError(code, f"received non-successful status code: {code}", answer)
 

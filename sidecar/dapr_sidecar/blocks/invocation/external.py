@@ -116,7 +116,7 @@ class ExternalCaller:
             assert location is not None
             response.close()
             verb, text, headers = _redirected(
-                verb, response.status, text, location.decode("latin-1"), headers
+                verb, response.status, text, location.decode("latin-1"), headers, endpoint
             )
             if verb == "GET":
                 call = Invocation(call.target, call.method, verb=verb)
@@ -145,8 +145,7 @@ class ExternalCaller:
         if origin.scheme == "https":
             context = await asyncio.to_thread(_tls, origin.endpoint)
         if len(self._clients) >= _MANY_CLIENTS:
-            oldest = next(iter(self._clients))
-            await self._clients.pop(oldest).close()
+            await self._forget_unused()
         if (made := self._clients.get(origin)) is not None:  # by a call that came meanwhile
             return made
         client = self._clients[origin] = HttpClient(
@@ -154,22 +153,42 @@ class ExternalCaller:
         )
         return client
 
+    async def _forget_unused(self) -> None:
+        """Close the client that is there for longest among those without a call."""
+        unused = next((one for one, client in self._clients.items() if not client.busy), None)
+        if unused is not None:
+            await self._clients.pop(unused).close()
+
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SECRET = frozenset({b"authorization", b"cookie", b"www-authenticate", b"dapr-api-token"})
 
 
 def _redirected(
-    verb: str, status: int, url: str, location: str, headers: list[Header]
+    verb: str,
+    status: int,
+    url: str,
+    location: str,
+    headers: list[Header],
+    endpoint: HttpEndpoint | None,
 ) -> tuple[str, str, list[Header]]:
-    """The request that follows a redirect, as Go's client makes it."""
+    """The request that follows a redirect: as Go's client makes it, but secrets stay at home.
+
+    Whoever is redirected to gets neither credentials nor the headers the endpoint adds.
+    """
     following = urljoin(url, location)
     if status in (301, 302, 303) and verb not in ("GET", "HEAD"):
         verb = "GET"
         headers = [pair for pair in headers if pair[0].lower() != b"content-type"]
-    if urlsplit(following).hostname != urlsplit(url).hostname:
-        headers = [pair for pair in headers if pair[0].lower() not in _SECRET]
+    if _origin(following) != _origin(url):
+        added = {header.name.lower().encode() for header in endpoint.headers} if endpoint else set()
+        headers = [pair for pair in headers if pair[0].lower() not in _SECRET | added]
     return verb, following, headers
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower()
 
 
 def _with_own(headers: list[Header], endpoint: HttpEndpoint) -> list[Header]:
@@ -199,5 +218,5 @@ def _tls(endpoint: HttpEndpoint | None) -> ssl.SSLContext:
             chain = Path(directory) / "client.pem"
             chain.touch(mode=0o600)
             chain.write_text(f"{certificate.value}\n{key.value}\n")
-            context.load_cert_chain(chain)
+            context.load_cert_chain(chain, password="")  # else OpenSSL asks on a terminal
     return context

@@ -116,7 +116,7 @@ def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
         file.write(f"{certificate}\n{key}\n")
         file.flush()
         try:
-            context.load_cert_chain(file.name)
+            context.load_cert_chain(file.name, password="")
         except ssl.SSLError as error:
             raise SettingsError(
                 f"invalid metadata fields 'clientCert' and 'clientKey': {error.reason}"

@@ -175,7 +175,7 @@ def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls.ca_file or None, capath=tls.ca_path or None)
         if tls.cert_file or tls.key_file:
-            context.load_cert_chain(tls.cert_file, tls.key_file or None)
+            context.load_cert_chain(tls.cert_file, tls.key_file or None, password="")
     except (OSError, ValueError) as error:
         files = ", ".join(filter(None, (tls.ca_file, tls.ca_path, tls.cert_file, tls.key_file)))
         raise ValueError(f"invalid 'Client.TLSConfig': {error} ({files})") from error
