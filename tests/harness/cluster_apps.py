@@ -15,7 +15,7 @@ from harness.apiserver import ApiServer, api_server
 from harness.authorities import now
 from harness.http_call import acall
 from harness.kube_cluster import Cluster
-from harness.operator import Operator, install_all_crds
+from harness.operator_process import Operator, install_all_crds
 from harness.sentry import Sentry
 from harness.sidecar import Sidecar
 

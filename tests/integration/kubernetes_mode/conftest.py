@@ -9,7 +9,7 @@ import pytest
 from harness.apiserver import missing_programs
 from harness.cluster_apps import ControlPlane, Place, running_control_plane
 from harness.kube_cluster import Cluster
-from harness.operator import Operator
+from harness.operator_process import Operator
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 from harness.apiserver import ApiServer, api_server, missing_programs
 from harness.authorities import now
 from harness.kube_cluster import NAMESPACES, Cluster
-from harness.operator import Operator, OperatorClient, install_all_crds
+from harness.operator_process import Operator, OperatorClient, install_all_crds
 from harness.sentry import Sentry
 
 from dapr_common.kube.api_errors import AlreadyExistsError, NotFoundError

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from google.protobuf.empty_pb2 import Empty
 from harness.identities import Authority
-from harness.operator import Operator, OperatorClient
+from harness.operator_process import Operator, OperatorClient
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError

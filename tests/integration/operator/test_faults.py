@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
-from harness.operator import Operator, OperatorClient, OperatorStream
+from harness.operator_process import Operator, OperatorClient, OperatorStream
 from harness.programs import Program, running
 from harness.proxy import proxy
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from harness.apiserver import ApiServer, api_server, missing_programs
 from harness.kube_cluster import CRDS, NAMESPACES, Cluster
-from harness.operator import Operator, OperatorClient, install_all_crds
+from harness.operator_process import Operator, OperatorClient, install_all_crds
 from harness.sentry import Sentry
 
 from dapr_operator.kinds import COMPONENT, MCP_SERVER, WORKFLOW_ACCESS_POLICY

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from harness.operator import OperatorClient
+from harness.operator_process import OperatorClient
 
 from dapr_common.grpc.errors import RpcError
 from dapr_common.kube.kinds import KubeObject

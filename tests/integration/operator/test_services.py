@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness.operator import Operator
+from harness.operator_process import Operator
 
 from dapr_common.kube.api_errors import NotFoundError
 from dapr_common.kube.kinds import Kind, KubeObject

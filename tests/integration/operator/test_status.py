@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from harness.operator import Operator
+from harness.operator_process import Operator
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError

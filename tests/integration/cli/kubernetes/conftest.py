@@ -15,7 +15,7 @@ from cluster.programs import path as built
 from harness.apiserver import ApiServer, api_server, missing_programs
 from harness.cli import Dapr
 from harness.kube_cluster import Cluster
-from harness.operator import install_all_crds
+from harness.operator_process import install_all_crds
 
 
 @dataclass(frozen=True)
