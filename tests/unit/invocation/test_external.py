@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,8 +10,12 @@ import orjson
 import pytest
 from sidecars import FakeApp, MiniSidecar, pair
 
+from dapr_common.errors import GrpcCode
+from dapr_common.grpc.errors import RpcError
 from dapr_common.http.messages import Request, Response
 from dapr_common.kube.resources import HttpEndpoint, NameValue
+from dapr_sidecar.blocks.invocation import external
+from dapr_sidecar.messaging.call import Answer
 
 
 @asynccontextmanager
@@ -29,9 +34,9 @@ async def outside(*places: tuple[int, str]) -> AsyncIterator[tuple[MiniSidecar, 
     for app in (first, other):
         app.port = await app.server.listen_tcp("127.0.0.1", 0)
     async with pair() as (a1, _):
-        secret = NameValue("Authorization", "endpoint's")
+        secrets = (NameValue("Authorization", "endpoint's"), NameValue("X-Api-Key", "k"))
         a1.context.components.http_endpoints["e"] = HttpEndpoint(
-            "e", f"http://127.0.0.1:{first.port}/base", (secret,)
+            "e", f"http://127.0.0.1:{first.port}/base", secrets
         )
         yield a1, first, other
     for app in (first, other):
@@ -66,15 +71,17 @@ async def test_methods_and_bodies(status: int, sent: str, followed: str, body: b
         assert (asked.header(b"content-type") is not None) is (followed == sent)
 
 
-async def test_secrets_stay_with_the_host_they_are_for() -> None:
-    async with outside((307, "http://localhost:{other}/there")) as (a1, _, other):
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_secrets_stay_with_the_origin_they_are_for(host: str) -> None:
+    """Another port is another server; the headers an endpoint adds are as secret as a cookie."""
+    async with outside((307, f"http://{host}:{{other}}/there")) as (a1, _, other):
         got, _, body = await a1.call(
             "POST", "/v1.0/invoke/e/method/x", [(b"Cookie", b"c"), (b"X-A", b"1")], b"data"
         )
         assert (got, body) == (200, b"data")
         names = {name for name, _ in other.requests[0].headers}
         assert b"x-a" in names
-        assert not names & {b"cookie", b"authorization"}
+        assert not names & {b"cookie", b"authorization", b"x-api-key"}
 
 
 async def test_redirects_come_to_an_end() -> None:
@@ -94,3 +101,39 @@ async def test_what_is_no_redirect_is_the_answer() -> None:
         async with outside((status, location)) as (a1, app, _):
             assert (await a1.call("GET", "/v1.0/invoke/e/method/x"))[0] == status
             assert len(app.requests) == 1
+
+
+async def test_a_client_with_a_call_under_way_is_not_closed_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(external, "_MANY_CLIENTS", 1)
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        asked.set()
+        await go_on.wait()
+        return Response(200, [], b"at last")
+
+    one, two = FakeApp(slow), FakeApp()
+    for app in (one, two):
+        app.port = await app.server.listen_tcp("127.0.0.1", 0)
+    async with pair() as (a1, _):
+        path = "/v1.0/invoke/http://127.0.0.1:{}/method/x"
+        waiting = asyncio.create_task(a1.call("GET", path.format(one.port)))
+        await asked.wait()
+        assert (await a1.call("GET", path.format(two.port)))[0] == 200
+        go_on.set()
+        status, _, body = await waiting
+        assert (status, body) == (200, b"at last")
+    for app in (one, two):
+        await app.server.close(0)
+
+
+async def test_an_answer_that_is_needed_whole_is_bounded() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1000
+
+    with pytest.raises(RpcError, match="larger than 5000 bytes") as caught:
+        await Answer(500, (), "", endless()).read(5000)
+    assert caught.value.code is GrpcCode.RESOURCE_EXHAUSTED
