@@ -22,7 +22,7 @@ from harness.programs import free_port
 from harness.sentry import Sentry
 
 from dapr_common.kube.api_errors import ApiError, ConflictError
-from dapr_common.kube.kinds import CRDS, VALIDATING_WEBHOOKS, Kind, KubeObject
+from dapr_common.kube.kinds import CRDS, VALIDATING_WEBHOOKS, Kind, KubeObject, Selection
 from dapr_common.security.authority import CaBundle, Life, new_bundle
 
 _ROOT = Path(__file__).parents[2]
@@ -70,16 +70,28 @@ class ControlPlane:
                 "sentryAddress": f"127.0.0.1:{plane.sentry.port}",
             }
             await cluster.configuration(namespace, "daprsystem", {"mtls": spec})
+            plane.project()
             await plane.register()
             try:
                 yield plane
             finally:
-                await cluster.client.delete(VALIDATING_WEBHOOKS, VALIDATION)
+                await plane._leave()
+
+    async def _leave(self) -> None:
+        """Leave nothing behind that the API server would want to have converted."""
+        client = self.cluster.client
+        await client.delete(VALIDATING_WEBHOOKS, VALIDATION)
+        for one in (await client.list_all(Selection(SUBSCRIPTIONS, self.apps))).items:
+            await self.delete(SUBSCRIPTIONS, one["metadata"]["name"])
 
     def operator(self, **more: Any) -> Operator:
         """One that the API server asks, unless its ``webhook_port`` is another."""
         port = more.pop("webhook_port", self.port)
-        flags = [f"--webhook-server-port={port}", "--watch-interval=0"]
+        flags = [
+            f"--webhook-server-port={port}",
+            f"--trust-anchors-file={self._anchors_file}",
+            "--watch-interval=0",
+        ]
         env = {"ENABLE_WEBHOOKS": "true"}
         return Operator(self.cluster.server, self.sentry, flags=flags, env=env, **more)
 
@@ -173,10 +185,23 @@ class ControlPlane:
 
     # --- certificates -----------------------------------------------------------------------
 
-    def rotate(self, bundle: CaBundle) -> None:
-        """As a person does: sentry's files, of which the operator follows the anchors."""
+    @property
+    def _anchors_file(self) -> Path:
+        return self.sentry.folder / "anchors" / "ca.crt"
+
+    async def rotate(self, bundle: CaBundle) -> None:
+        """As a person does: sentry has it first, then the kubelet brings the anchors to pods."""
         self.bundle = bundle
         self.sentry.put(bundle)
+        await asyncio.to_thread(self.sentry.wait_line, "The issuer certificate has changed")
+        self.project()
+
+    def project(self) -> None:
+        """As a mounted ConfigMap changes."""
+        self._anchors_file.parent.mkdir(exist_ok=True)
+        fresh = self._anchors_file.with_name("new")
+        fresh.write_bytes(self.bundle.anchors_pem)
+        fresh.rename(self._anchors_file)
 
     async def handshake(self, ca_bundle: str, port: int = 0) -> None:
         """As an API server that has this caBundle. Raises ``ssl.SSLError``."""
