@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from dapr_common.kube.client import KubeClient
 from dapr_common.kube.events import EventRecorder
 from dapr_common.kube.login import Login
+from dapr_common.observe.logs import get_logger
 from dapr_operator.crash_loops import CrashLoopEvents
 from dapr_operator.kinds import DEPLOYMENTS, ROLLOUTS, STATEFUL_SETS
 from dapr_operator.metrics import OperatorMetrics
@@ -15,6 +17,9 @@ from dapr_operator.service_reconciler import ServiceReconciler
 from dapr_operator.settings import Settings
 from dapr_operator.status import StatusWriter
 from dapr_operator.watchdog import Watchdog
+
+_LOG = get_logger("dapr.operator")
+_PAUSE_SECONDS = 5.0
 
 
 class Leader:
@@ -45,11 +50,11 @@ class Leader:
         self._crash_loops.active = True
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._status.run(), name="write status")
+                tasks.create_task(_kept_up("status", self._status.run))
                 if self._settings.service_reconciler:
-                    tasks.create_task(self._reconcile_services(), name="services")
+                    tasks.create_task(_kept_up("services", self._reconcile_services))
                 if self._settings.watchdog is not None:
-                    tasks.create_task(self._watchdog().run(), name="watchdog")
+                    tasks.create_task(_kept_up("watchdog", self._watchdog().run))
         finally:
             self._crash_loops.active = False
             self._metrics.leading.set(0)
@@ -83,3 +88,15 @@ class Leader:
             tasks.create_task(watch.run(), name="follow workloads")
             if self._settings.argo_rollouts:
                 tasks.create_task(follow_rollouts(), name="follow rollouts")
+
+
+async def _kept_up(what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Sidecars are served whatever happens here: what fails is logged, and begins anew."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - logged, and begun anew
+            _LOG.exception("The %s part has failed and begins anew", what)
+            await asyncio.sleep(_PAUSE_SECONDS)
+        else:
+            return

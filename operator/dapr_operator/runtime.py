@@ -131,7 +131,7 @@ class Operator:
             tasks.create_task(self._trust.run(), name="identity")
             tasks.create_task(self._cache.run(), name="cache")
             tasks.create_task(self._pods.run(), name="pods")
-            tasks.create_task(self._api.run(), name="feeds")
+            tasks.create_task(self._feed(), name="feeds")
             tasks.create_task(self._events.run(), name="events")
             await self._server.open(self._settings.listen_address, self._settings.port)
             self._readiness.ready(_API)
@@ -140,6 +140,14 @@ class Operator:
             await self._pods.synced.wait()
             self._readiness.ready(_CACHE)
             _LOG.info("Sidecars are served")
+
+    async def _feed(self) -> None:
+        """Streams end as soon as nothing comes any more: their sidecars find another operator."""
+        try:
+            await self._api.run()
+        finally:
+            self._readiness.unready(_API)
+            self._api.close()
 
     async def _lead(self) -> None:
         assert self._reports is not None, "start comes first"
@@ -168,9 +176,7 @@ class Operator:
         return join_host_port(host, self._settings.port)
 
     async def close(self) -> None:
-        """End the streams, let calls under way end."""
-        self._readiness.unready(_API)
-        self._api.close()
+        """Let calls under way end."""
         if self._server is not None:
             await self._server.close()
         if self._reports is not None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import kopf
+from kopf._cogs.structs.references import Insights  # there is no public name for it
 
 from dapr_common.grpc.backoff import Backoff
 from dapr_common.kube.api_errors import KubeError
@@ -30,6 +31,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STOP_SECONDS = 5.0
 _LOOK_SECONDS = 10.0
 _AT_A_TIME = 100
+_IDLE_SECONDS = 0.01
+_ERROR_PAUSES = (0.5, 1, 2, 4, 5, 5, 5, 5)
 
 T = TypeVar("T")
 
@@ -57,7 +60,7 @@ class WorkloadWatch:
             await asyncio.sleep(pause)
 
     async def _run_once(self, loop: asyncio.AbstractEventLoop) -> str:
-        watch = _Thread(self._registry(loop), self._namespace, loop)
+        watch = _Thread(self._registry(loop), self._kinds, self._namespace, loop)
         watch.start()
         try:
             return await asyncio.shield(watch.ended)
@@ -117,10 +120,15 @@ class _Thread:
     """One run of kopf. ``ended`` gets the reason."""
 
     def __init__(
-        self, registry: kopf.OperatorRegistry, namespace: str, loop: asyncio.AbstractEventLoop
+        self,
+        registry: kopf.OperatorRegistry,
+        kinds: Iterable[Kind],
+        namespace: str,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.ended: asyncio.Future[str] = loop.create_future()
         self._registry = registry
+        self._kinds = tuple(kinds)
         self._namespaces = [namespace] if namespace else []
         self._loop = loop
         self._thread = threading.Thread(target=self._main, name="kopf", daemon=True)
@@ -145,26 +153,48 @@ class _Thread:
             self.ended.set_result(why)
 
     async def _operate(self) -> None:
-        await kopf.operator(
-            registry=self._registry,
-            settings=_settings(),
-            standalone=True,
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
-            stop_flag=self._stop,
+        insights = Insights()
+        operating = asyncio.ensure_future(
+            kopf.operator(
+                registry=self._registry,
+                settings=_settings(),
+                insights=insights,
+                standalone=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                stop_flag=self._stop,
+            )
         )
+        looking = asyncio.ensure_future(insights.ready_resources.wait())
+        await asyncio.wait({operating, looking}, return_when=asyncio.FIRST_COMPLETED)
+        missed = self._missed(insights)
+        if missed and not operating.done():
+            self._stop.set()
+        await operating
+        if missed:
+            raise RuntimeError(f"it does not see {', '.join(missed)}")
+
+    def _missed(self, insights: Insights) -> list[str]:
+        """kopf looks once which kinds there are. An API server that starts may not say all."""
+        seen = {(one.group, one.version, one.plural) for one in insights.watched_resources}
+        wanted = {(kind.group, kind.version, kind.plural) for kind in self._kinds}
+        return sorted(plural for _, _, plural in wanted - seen)
 
 
 def _settings() -> kopf.OperatorSettings:
     """Quiet, writing nothing, and asking for no more than to list and watch."""
-    logging.getLogger("kopf").setLevel(logging.ERROR)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    # It warns that it leaves signals alone in a thread, which is what the thread is for.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.process.ultimate_exiting_timeout = None
     settings.queueing.worker_limit = _AT_A_TIME
-    settings.queueing.idle_timeout = 1.0
+    # A worker holds its place while it is idle: of many workloads each would wait for that.
+    settings.queueing.idle_timeout = _IDLE_SECONDS
+    settings.networking.error_backoffs = _ERROR_PAUSES
     settings.watching.server_timeout = 300
     settings.watching.initial_streaming = False
     return settings

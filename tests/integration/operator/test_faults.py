@@ -59,6 +59,16 @@ async def test_the_api_server_restarts(place: Any, operator: Operator) -> None:
 
 
 @pytest.mark.slow
+async def test_the_api_server_restarts_while_an_operator_begins_to_lead(place: Any) -> None:
+    """A server that has just started does not tell of all its kinds yet: it is asked again."""
+    async with place.operator(ready=False) as operator:
+        await asyncio.to_thread(operator.wait_line, "This operator leads")
+        await asyncio.to_thread(restart, api_server())
+        await _again(place.deployment, "shop", "orders")
+        await place.until(SERVICES, "orders-dapr", seconds=60)
+
+
+@pytest.mark.slow
 async def test_what_went_while_nobody_could_watch(place: Any) -> None:
     """The version to go on from is gone (410): a new list says what is gone with it."""
     for name in ("stays", "changes", "goes"):
