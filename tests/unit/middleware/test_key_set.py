@@ -91,7 +91,7 @@ NOW = int(time.time())
     ("claims", "reason"),
     [
         ({"exp": NOW - 10}, "has expired"),
-        ({"nbf": NOW + 600}, "not valid yet"),
+        ({"nbf": NOW + 86_400}, "not valid yet"),
         ({"aud": "other"}, "another audience"),
         ({"aud": None}, "no claim 'aud'"),
         ({"iss": "https://other"}, "another issuer"),

@@ -24,7 +24,6 @@ from dapr_common.security.x509 import (
     write_private_key,
 )
 
-_NOW = datetime.now(UTC)
 _URI = "spiffe://public/ns/default/app"
 
 
@@ -89,27 +88,27 @@ def test_leaves_without_an_identity(uris: tuple[str, ...], ca: bool, text: str) 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
 def test_chains_that_hold(kind: KeyKind) -> None:
-    root = Authority.root(kind=kind)
+    root, now = Authority.root(kind=kind), datetime.now(UTC)
     issuer = root.intermediate(kind=kind).intermediate("second", kind=kind)
     other = Authority.root("root")  # the same name, another key
     chain = issuer.svid(_URI).chain
     assert len(chain) == 3
-    verify_chain(chain, (other.certificate, root.certificate), _NOW)
-    verify_chain(root.svid(_URI).chain, (root.certificate,), _NOW)
+    verify_chain(chain, (other.certificate, root.certificate), now)
+    verify_chain(root.svid(_URI).chain, (root.certificate,), now)
 
 
 def test_chains_that_do_not_hold() -> None:
-    root, day = Authority.root(), timedelta(days=1)
+    root, day, now = Authority.root(), timedelta(days=1), datetime.now(UTC)
     issuer = root.intermediate()
     chain = issuer.svid(_URI).chain
     anchors = (root.certificate,)
     for broken, time, text in (
-        (chain[:1], _NOW, "is signed by no trust anchor (its issuer is 'O=issuer')"),
-        (chain, _NOW + 2 * day, "has expired on"),
-        (chain, _NOW - day, "is not valid before"),
-        (issuer.svid(_URI, life=-timedelta(minutes=1)).chain, _NOW, "has expired on"),
-        (root.intermediate(life=-timedelta(minutes=1)).svid(_URI).chain, _NOW, "has expired on"),
-        (Authority.root().intermediate().svid(_URI).chain, _NOW, "is signed by no trust anchor"),
+        (chain[:1], now, "is signed by no trust anchor (its issuer is 'O=issuer')"),
+        (chain, now + 2 * day, "has expired on"),
+        (chain, now - day, "is not valid before"),
+        (issuer.svid(_URI, life=-timedelta(minutes=1)).chain, now, "has expired on"),
+        (root.intermediate(life=-timedelta(minutes=1)).svid(_URI).chain, now, "has expired on"),
+        (Authority.root().intermediate().svid(_URI).chain, now, "is signed by no trust anchor"),
     ):
         with pytest.raises(CertificateError, match=re.escape(text)):
             verify_chain(broken, anchors, time)
@@ -121,4 +120,4 @@ def test_a_workload_cannot_sign_for_others() -> None:
     leaf = Authority(root.sign(key, "leaf", uris=(_URI,)), key, root)
     forged = leaf.svid("spiffe://public/ns/other/victim").chain
     with pytest.raises(CertificateError, match="signed by no trust anchor"):
-        verify_chain(forged, (root.certificate,), _NOW)
+        verify_chain(forged, (root.certificate,), datetime.now(UTC))
