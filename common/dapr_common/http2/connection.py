@@ -10,6 +10,7 @@ from dapr_common.http2 import session as h2
 
 PING_DATA = b"keepaliv"
 _TICK_SECONDS = 1.0
+_MOST_AT_ONCE = 64 << 10
 
 
 class Writer(Protocol):
@@ -76,12 +77,20 @@ class Http2Connection(asyncio.Protocol):
             self.abort()
             return
         if data and not self._transport.is_closing():
-            self._transport.write(data)
+            if len(data) <= _MOST_AT_ONCE:
+                self._transport.write(data)
+            else:
+                self._write_in_pieces(data)
             if self.blocked:
                 self._wake_writers()
         if not self._dispatching and (events := self.session.events()):
             # Streams end by what is sent as well: without this they would wait for the peer.
             self._dispatch_sent(events)
+
+    def _write_in_pieces(self, data: bytes) -> None:
+        """TLS keeps a buffer as large as the largest write, for as long as the connection lives."""
+        for start in range(0, len(data), _MOST_AT_ONCE):
+            self._transport.write(data[start : start + _MOST_AT_ONCE])
 
     def _dispatch_sent(self, events: list[Any]) -> None:
         self._dispatching = True

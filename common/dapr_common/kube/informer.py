@@ -16,7 +16,7 @@ from dapr_common.kube.kinds import KubeObject, Selection
 from dapr_common.observe.logs import get_logger
 
 _LOG = get_logger("dapr.kube")
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 T = TypeVar("T")
 Key = tuple[str, str]
