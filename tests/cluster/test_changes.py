@@ -42,7 +42,6 @@ def test_the_status_of_a_component_says_where_it_is_loaded(space: Space, until: 
     until(told, 30, "the status is written")
 
 
-@pytest.mark.xfail(strict=True, reason="the operator serves no validation yet")
 @pytest.mark.parametrize(
     ("broken", "named"),
     [

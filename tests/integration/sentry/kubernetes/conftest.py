@@ -12,7 +12,7 @@ from harness.kube_cluster import Cluster
 @pytest.fixture(scope="session")
 def kube() -> Iterator[ApiServer]:
     if missing := missing_programs():
-        pytest.skip(f"not here: {missing} (tests/cluster/build.py makes them)")
+        pytest.skip(f"not here: {missing} (`make cluster-tools` makes them)")
     with api_server() as server:
         yield server
 
