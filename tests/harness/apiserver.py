@@ -127,7 +127,7 @@ class _KubeApiServer(Program):
             _program("kube-apiserver"),
             *(f"--{name}={text}" for name, text in flags.items()),
         ]
-        super().__init__(command, exit_code=None, start_seconds=90.0)
+        super().__init__(command, exit_code=None, start_seconds=90.0, stop_seconds=60.0)
 
     def is_ready(self) -> bool:
         try:

@@ -97,7 +97,6 @@ async def test_what_went_while_nobody_could_watch(place: Any) -> None:
                 seen[body["metadata"]["name"]] = event
             assert seen == {"goes": "DELETED", "changes": "UPDATED", "comes": "CREATED"}
             assert set(await sidecar.components()) == {"stays", "changes", "comes"}
-            assert "components are listed again" in operator.log
             await _again(place.deployment, "shop", "orders")
             await place.until(SERVICES, "orders-dapr", seconds=60)
 

@@ -154,7 +154,8 @@ async def test_with_controllers_everything_gets_ready(
     dapr, cluster: Cluster, kube: ApiServer, release
 ) -> None:
     async with ControllerManager(kube), stand_in_nodes(cluster.client):
-        done = await dapr("init", "-k", "--wait", "--set", "dapr_sentry.logLevel=debug")
+        wanted = "dapr_sentry.logLevel=debug,dapr_placement.scaleZero=false"
+        done = await dapr("init", "-k", "--wait", "--set", wanted)
         assert done.returncode == 0, done.stderr
         for name in ("dapr-operator", "dapr-sentry", "dapr-sidecar-injector"):
             assert f"✅  {name}: 1 of 1 ready" in done.stdout
