@@ -34,7 +34,7 @@ _ANCHORS, _JWKS = "ca.crt", "jwks.json"  # the ConfigMap's keys, whatever the fi
 _LOG = get_logger("dapr.sentry.store")
 _SETTLE_SECONDS = 10.0
 _SETTLE_PAUSE_SECONDS = 1.0
-_LOOK_SECONDS = 60.0
+_LOOK_SECONDS, _AGAIN_SECONDS = 60.0, 2.0
 _WRITES = 5
 
 
@@ -124,15 +124,18 @@ class KubernetesStore(BundleStore):
         """
         changed, beside_changed = asyncio.Event(), asyncio.Event()
         following = self._follow(changed, beside_changed)
+        pause = self._look_seconds
         try:
             with watching(changed, _LOG) as follow:
                 while True:
                     if self._mounted is not None:
                         follow([str(self._mounted)])
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(changed.wait(), self._look_seconds)
+                        await asyncio.wait_for(changed.wait(), pause)
                     changed.clear()
-                    if beside_changed.is_set() or await self._is_other():
+                    is_other = await self._is_other()
+                    pause = self._look_seconds if is_other is not None else _AGAIN_SECONDS
+                    if beside_changed.is_set() or is_other:
                         beside_changed.clear()
                         yield
         finally:
@@ -157,8 +160,8 @@ class KubernetesStore(BundleStore):
 
     # --- the two objects --------------------------------------------------------------------
 
-    async def _is_other(self) -> bool:
-        """Whether a bundle is stored that was neither loaded nor saved here."""
+    async def _is_other(self) -> bool | None:
+        """Whether a bundle is stored that was neither loaded nor saved here; ``None``: unknown."""
         try:
             seen = await self._read()
             stored = self._bundle(seen.secret)
@@ -166,7 +169,7 @@ class KubernetesStore(BundleStore):
             _LOG.warning(
                 "the stored trust bundle cannot be compared with the one in use: %s", error
             )
-            return False
+            return None
         return stored is not None and _agree(seen, stored) and stored != self._used
 
     async def _read(self) -> _Seen:

@@ -131,7 +131,7 @@ async def test_a_running_sentry_takes_the_renewal_over_and_nobody_is_cut_off(
         done = await dapr("mtls", "renew-certificate", "-k", "--valid-until", "100")
         assert done.returncode == 0, done.stderr
         assert "A new root and issuer certificate are in your Kubernetes cluster" in done.stdout
-        await asyncio.to_thread(sentry.wait_line, "The issuer certificate has changed")
+        await asyncio.to_thread(sentry.wait_line, "The issuer certificate has changed", 80)
         after = await stored(cluster, system)
         assert after.anchors[1:] == before.anchors
         assert after.issuer.not_valid_after_utc > now() + timedelta(days=99)
