@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 from harness import programs
 
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 60
 
 # How long one example takes says more of the machine's other work than of the code.
 hypothesis.settings.register_profile("shared machine", deadline=None)
