@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from dapr_injector.annotation_kinds import is_boolean, is_truthy
+from dapr_common.words import is_truthy
+from dapr_injector.annotation_kinds import is_boolean
 from dapr_injector.annotation_reading import read, shown, warn_of_strangers
 from dapr_injector.annotations import ENABLED, PREFIX, Annotations
 from dapr_injector.callers import Callers

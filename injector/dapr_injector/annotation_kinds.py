@@ -12,9 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from dapr_common.durations import parse_go_duration
+from dapr_common.words import FALSE_WORDS, TRUE_WORDS, is_truthy
 
-_TRUE_WORDS = frozenset({"y", "yes", "true", "t", "on", "1"})
-_FALSE_WORDS = frozenset({"", "n", "no", "false", "f", "off", "0"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,10}")
 _QUANTITY = re.compile(
     r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?"
@@ -22,14 +21,9 @@ _QUANTITY = re.compile(
 _MOST_PORT = 65535
 
 
-def is_truthy(text: str) -> bool:
-    """Dapr's reading of a boolean word: any other word is false."""
-    return text.strip().lower() in _TRUE_WORDS
-
-
 def is_boolean(text: str) -> bool:
     """Whether a text means true or false to a reader, too."""
-    return text.strip().lower() in _TRUE_WORDS | _FALSE_WORDS
+    return text.strip().lower() in {"", *TRUE_WORDS, *FALSE_WORDS}
 
 
 def is_quantity(text: str) -> bool:

@@ -12,7 +12,7 @@ from dapr_common.flags import Flag, Parsed
 from dapr_common.kube.kinds import KubeObject
 from dapr_common.program import SERVICE_FLAGS, ServiceSettings, SettingsError, port
 from dapr_common.security.spiffe import SpiffeError, SpiffeId
-from dapr_injector.annotation_kinds import is_truthy
+from dapr_common.words import is_truthy
 from dapr_injector.callers import BUILT_IN, AccountPattern, PatternError, parse_patterns
 
 FLAGS: tuple[Flag, ...] = (

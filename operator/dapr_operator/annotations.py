@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dapr_common import words
+
 ENABLED = "dapr.io/enabled"
 APP_ID = "dapr.io/app-id"
 CONFIG = "dapr.io/config"
@@ -11,9 +13,7 @@ GRPC_PORT = "dapr.io/grpc-port"
 INTERNAL_GRPC_PORT = "dapr.io/internal-grpc-port"
 SERVICE_ANNOTATIONS = "dapr.io/sidecar-svc-annotations"
 
-_TRUE = frozenset({"y", "yes", "true", "t", "on", "1"})
-
 
 def is_truthy(text: str | None) -> bool:
     """Whether an annotation says yes; every other word, and none, is no."""
-    return text is not None and text.strip().lower() in _TRUE
+    return text is not None and words.is_truthy(text)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from dapr_common import flags
 from dapr_common.durations import parse_quantity
 from dapr_common.flags import FlagError, Parsed
+from dapr_common.words import is_truthy
 from dapr_sidecar.flag_table import FLAGS
 
 _PROTOCOLS = ("http", "https", "h2c", "grpc", "grpcs")
@@ -191,8 +192,7 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
         or _csv(environment.get("DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "")),
         api_token=environment.get("DAPR_API_TOKEN", ""),
         app_token=environment.get("APP_API_TOKEN", ""),
-        h2c=environment.get("DAPR_HTTP_DISABLE_H2C", "").strip().lower()
-        not in ("y", "yes", "true", "t", "on", "1"),
+        h2c=not is_truthy(environment.get("DAPR_HTTP_DISABLE_H2C", "")),
         notices=tuple(parsed.notices),
     )
 

@@ -16,18 +16,13 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from dapr_common.durations import parse_go_duration, parse_quantity
+from dapr_common.words import is_truthy
 
 S = TypeVar("S")
-_TRUE_WORDS = frozenset({"y", "yes", "true", "t", "on", "1"})
 
 
 class SettingsError(ValueError):
     """A manifest's metadata is wrong; the text names the field and what was expected."""
-
-
-def is_truthy(text: str) -> bool:
-    """Dapr's reading of a boolean word."""
-    return text.strip().lower() in _TRUE_WORDS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 
 from dapr_common.durations import parse_go_duration, parse_quantity
 from dapr_common.kube.validation.catalogue import Field
+from dapr_common.words import FALSE_WORDS, TRUE_WORDS
 
-_YES = frozenset({"y", "yes", "true", "t", "on", "1"})
-_NO = frozenset({"n", "no", "false", "f", "off", "0"})
 _TEMPLATE = re.compile(r"\{(uuid|podName|namespace|appID)\}")
 
 
@@ -50,7 +49,7 @@ def url_problem(text: str) -> str:
 
 
 def _boolean(text: str) -> str:
-    return "" if text.lower() in _YES | _NO else "expected true or false"
+    return "" if text.lower() in TRUE_WORDS | FALSE_WORDS else "expected true or false"
 
 
 def _integer(text: str) -> str:

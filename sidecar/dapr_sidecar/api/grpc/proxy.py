@@ -10,6 +10,7 @@ from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, Method
 from dapr_common.observe.tracing import current_span
 from dapr_common.security.spiffe import SpiffeId
+from dapr_common.words import is_truthy
 from dapr_sidecar.api.grpc.relay import Open, Upstream, guarded, opened, relayed
 from dapr_sidecar.blocks.access_control import AccessControl
 from dapr_sidecar.blocks.invocation.block import InvocationBlock
@@ -17,7 +18,6 @@ from dapr_sidecar.blocks.invocation.methods import normalise
 from dapr_sidecar.blocks.invocation.targets import split_app_id
 from dapr_sidecar.channel.base import AppUnhealthyError
 from dapr_sidecar.channel.grpc import AppGrpcChannel
-from dapr_sidecar.components.metadata import is_truthy
 from dapr_sidecar.messaging.headers import Metadata, trace_metadata
 from dapr_sidecar.resiliency.base import Runner
 

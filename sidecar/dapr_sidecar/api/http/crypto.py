@@ -12,10 +12,10 @@ from dapr_common.http.messages import (
     Request,
     Response,
 )
+from dapr_common.words import is_truthy
 from dapr_sidecar.api.http.routing import Route
 from dapr_sidecar.blocks.crypto.block import CryptoBlock, EncryptOptions, operation_failed
 from dapr_sidecar.blocks.crypto.errors import SchemeError
-from dapr_sidecar.components.metadata import is_truthy
 
 _BYTES: Header = (b"Content-Type", b"application/octet-stream")
 _SUBTLE = ("getkey", "encrypt", "decrypt", "wrapkey", "unwrapkey", "sign", "verify")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from dapr_common.words import is_truthy
 from dapr_sidecar.blocks.pubsub.envelope import complete, wrap
 from dapr_sidecar.blocks.pubsub.rawjson import load, object_members, quoted
 from dapr_sidecar.blocks.state.go_text import go_text
 from dapr_sidecar.blocks.state.items import SaveItem
-from dapr_sidecar.components.metadata import is_truthy
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import Json, StateValue
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dapr_common.kube import resources
+from dapr_common.words import is_truthy
 from dapr_sidecar.blocks.state.encryption import Encryption
-from dapr_sidecar.components.metadata import SettingsError, is_truthy
+from dapr_sidecar.components.metadata import SettingsError
 
 SEPARATOR = "||"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote
 
 from dapr_common.http.headers import canonical
+from dapr_common.words import is_truthy
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.bindings.base import (
     InvokeError,
@@ -20,7 +21,7 @@ from dapr_sidecar.components.bindings.base import (
     InvokeResponse,
     OutputBinding,
 )
-from dapr_sidecar.components.metadata import SettingsError, bytesize, is_truthy, setting
+from dapr_sidecar.components.metadata import SettingsError, bytesize, setting
 
 if TYPE_CHECKING:
     import aiohttp

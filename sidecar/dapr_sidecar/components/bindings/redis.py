@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from dapr_common.words import is_truthy
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.bindings.base import InvokeRequest, InvokeResponse, OutputBinding
-from dapr_sidecar.components.metadata import is_truthy
 from dapr_sidecar.components.redis.client import RedisClient
 from dapr_sidecar.components.redis.settings import RedisSettings
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from dapr_common.durations import parse_go_duration
 from dapr_common.observe.logs import get_logger
-from dapr_sidecar.components.metadata import is_truthy
+from dapr_common.words import is_truthy
 
 _LOG = get_logger("dapr.contrib")
 
