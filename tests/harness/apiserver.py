@@ -51,6 +51,8 @@ class ApiServer:
     admin: Path
     """A kubeconfig that may do everything."""
     process: Program
+    etcd: str
+    """Where its store is, ``http://address:port``."""
 
     def crash(self) -> None:
         """Kill it, and start it again where it was with what etcd has."""
@@ -84,15 +86,15 @@ def api_server() -> Iterator[ApiServer]:
         path = folder / "admin.kubeconfig"
         path.write_text(json.dumps(_kubeconfig(server.url, ca.cert_pem.bytes(), entries)))
         stack.enter_context(server)
-        yield ApiServer(server.url, ca.cert_pem.bytes(), folder, path, server)
+        yield ApiServer(server.url, ca.cert_pem.bytes(), folder, path, server, etcd.url)
 
 
 class _Etcd(Program):
     def __init__(self, folder: Path) -> None:
         self.port, peer = free_port(), free_port()
-        client, peers = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{peer}"
+        self.url, peers = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{peer}"
         command = [_program("etcd"), f"--data-dir={folder}", "--unsafe-no-fsync"]
-        command += [f"--listen-client-urls={client}", f"--advertise-client-urls={client}"]
+        command += [f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}"]
         command += [f"--listen-peer-urls={peers}", f"--initial-advertise-peer-urls={peers}"]
         command += [f"--initial-cluster=default={peers}", "--logger=zap", "--log-level=error"]
         super().__init__(command, exit_code=None)
