@@ -77,8 +77,11 @@ class Candidate:
         return self.annotations.inject_components
 
 
-def examine(body: bytes, callers: Callers) -> Answer | Candidate:
-    """Decide about everything that needs nothing of the cluster."""
+def examine(body: bytes, callers: Callers, control_plane: str) -> Answer | Candidate:
+    """Decide about everything that needs nothing of the cluster.
+
+    ``control_plane`` is the namespace whose pods may say that they are Dapr's own.
+    """
     try:
         review = Review.read(body)
     except ReviewError as error:
@@ -92,7 +95,7 @@ def examine(body: bytes, callers: Callers) -> Answer | Candidate:
     except InjectionError as error:
         return _rejected(review, "", str(error), [])
     if pod.annotations.get(ENABLED, "").lower() != "true":
-        return _not_wanted(review, pod)
+        return _not_wanted(review, pod, is_ours=review.namespace == control_plane)
     if not callers.allow(review.user):
         return _not_allowed(review, pod)
     if pod.has_sidecar:
@@ -154,12 +157,12 @@ def _app_id(pod: Pod) -> str:
     return pod.annotations.get(_APP_ID) or pod.name
 
 
-def _not_wanted(review: Review, pod: Pod) -> Answer:
+def _not_wanted(review: Review, pod: Pod, *, is_ours: bool) -> Answer:
     """Silent, unless the pod's creator seems to have wanted something else."""
     warnings: list[str] = []
     text = pod.annotations.get(ENABLED)
     if text is None:
-        warn_of_strangers(pod.annotations, warnings.append)
+        warn_of_strangers(pod.annotations, warnings.append, is_ours=is_ours)
     elif is_truthy(text) or not is_boolean(text):
         warnings.append(f'{ENABLED} is {shown(text)}, no sidecar is injected: expected "true"')
     return Answer(outcome=Outcome.NOT_WANTED, body=review.allow(warnings), warnings=tuple(warnings))

@@ -9,9 +9,10 @@ from typing import Any
 
 from dapr_injector.annotations import PREFIX, TABLE, Annotations
 
+_CONTROL_PLANE = "control-plane"
 _ELSEWHERE: Mapping[str, str] = {
     "component-container": "has no effect on a pod: it belongs to a Component",
-    "control-plane": "belongs to Dapr's own pods, sentry refuses others that have it",
+    _CONTROL_PLANE: "belongs to Dapr's own pods, sentry refuses others that have it",
 }
 _LONGEST_SHOWN = 60
 _MOST_STRANGERS = 10
@@ -40,10 +41,14 @@ def read(values: Mapping[str, str], warn: Warn) -> Annotations:
     return Annotations(**found)
 
 
-def warn_of_strangers(values: Mapping[str, str], warn: Warn) -> None:
-    """Say which annotations are none of Dapr's, or not for pods."""
+def warn_of_strangers(values: Mapping[str, str], warn: Warn, *, is_ours: bool = False) -> None:
+    """Say which annotations are none of Dapr's, or not for pods.
+
+    ``is_ours``: the pod is in the control plane's namespace, where one more may be.
+    """
     names = [key.removeprefix(PREFIX) for key in values if key.startswith(PREFIX)]
-    strangers = [name for name in names if name not in TABLE]
+    known = {*TABLE, _CONTROL_PLANE} if is_ours else TABLE.keys()
+    strangers = [name for name in names if name not in known]
     for name in strangers[:_MOST_STRANGERS]:
         warn(_describe(name))
     if (more := len(strangers) - _MOST_STRANGERS) > 0:

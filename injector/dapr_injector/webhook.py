@@ -57,7 +57,7 @@ class Webhook:
         return reviewed(answer.body)
 
     async def _answer(self, body: bytes) -> Answer:
-        found = examine(body, self._callers)
+        found = examine(body, self._callers, self._settings.identity.namespace)
         if isinstance(found, Answer):
             return found
         try:

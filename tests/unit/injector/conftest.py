@@ -72,7 +72,8 @@ def _admit(
 ) -> Admitted:
     settings = settings or _settings()
     before = copy.deepcopy(pod)
-    answer = examine(_make_body(pod, **changes), Callers(settings.allowed_accounts))
+    callers, namespace = Callers(settings.allowed_accounts), settings.identity.namespace
+    answer = examine(_make_body(pod, **changes), callers, namespace)
     if not isinstance(answer, Answer):
         answer = inject(answer, settings, Facts(**({"trust_anchors": "PEM"} | dict(facts or {}))))
     assert pod == before

@@ -13,6 +13,7 @@ from dapr_injector.callers import BUILT_IN, Callers
 
 Admit = Callable[..., Any]
 MakePod = Callable[..., Any]
+SYSTEM = "dapr-system"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ MakePod = Callable[..., Any]
     ],
 )
 def test_a_body_that_is_no_admission_review_is_rejected_in_one(body: bytes, message: str) -> None:
-    answer = examine(body, Callers(BUILT_IN))
+    answer = examine(body, Callers(BUILT_IN), SYSTEM)
     assert isinstance(answer, Answer)
     review = json.loads(answer.body)
 
@@ -62,7 +63,7 @@ def test_the_response_has_the_requests_version(
     version: str, make_body: Callable[..., bytes], make_pod: MakePod
 ) -> None:
     body = make_body(make_pod({"app-id": "A"}), version=version)
-    answer = examine(body, Callers(BUILT_IN))
+    answer = examine(body, Callers(BUILT_IN), SYSTEM)
     assert isinstance(answer, Answer)
 
     assert json.loads(answer.body)["apiVersion"] == f"admission.k8s.io/{version}"
@@ -136,6 +137,15 @@ def test_a_misspelt_enabled_is_noticed(admit: Admit, make_pod: MakePod) -> None:
     assert admit(pod).warnings == [
         "unknown annotation dapr.io/enable, did you mean dapr.io/enabled?"
     ]
+
+
+@pytest.mark.parametrize(("namespace", "is_told"), [(SYSTEM, False), ("default", True)])
+def test_dapr_s_own_pods_pass_in_silence(namespace: str, is_told: bool, admit: Admit) -> None:
+    metadata = {"annotations": {"dapr.io/control-plane": "operator"}}
+    admitted = admit({"metadata": metadata, "spec": {"containers": []}}, namespace=namespace)
+
+    assert admitted.answer.outcome is Outcome.NOT_WANTED
+    assert ["sentry refuses others" in one for one in admitted.warnings] == [True] * is_told
 
 
 @pytest.mark.parametrize("metadata", [{}, {"annotations": None}, {"annotations": {}}])
@@ -238,9 +248,9 @@ def test_values_that_may_be_secret_are_not_repeated(admit: Admit, make_pod: Make
 def test_components_are_asked_for_when_the_pod_wants_them(
     make_body: Callable[..., bytes], make_pod: MakePod
 ) -> None:
-    plain = examine(make_body(make_pod()), Callers(BUILT_IN))
+    plain = examine(make_body(make_pod()), Callers(BUILT_IN), SYSTEM)
     wanting = examine(
-        make_body(make_pod({"inject-pluggable-components": "true"})), Callers(BUILT_IN)
+        make_body(make_pod({"inject-pluggable-components": "true"})), Callers(BUILT_IN), SYSTEM
     )
     assert isinstance(plain, Candidate)
     assert isinstance(wanting, Candidate)
