@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -165,3 +165,7 @@ class TypeSettings:
     reentrancy: Reentrancy = field(default_factory=Reentrancy)
     reminder_partitions: int = 0
     """How many records of the store its reminders are spread over; 0 is one, unnumbered."""
+
+
+SettingsOf = Callable[[str], TypeSettings | None]
+"""The settings of a type the app hosts here; ``None`` for any other."""

@@ -1,0 +1,46 @@
+"""Which names actors, reminders and timers may have."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from dapr_sidecar.blocks.actors import errors
+from dapr_sidecar.blocks.actors.base import ActorRef
+
+RESERVED_PREFIX = "dapr.internal."
+_FORBIDDEN = re.compile(r"[#?/\\\x00-\x1f\x7f-\x9f]")
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse a name that would not survive in paths and keys. Raises ``DaprError``.
+
+    ``what`` says which one it is, in Dapr's words: ``actorType``, ``actorId``, ``name``.
+    """
+    if (problem := name_problem(name)) is not None:
+        raise errors.bad_request(f"invalid {what}: {problem}")
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with a name, if anything."""
+    if name in (".", ".."):
+        return f"name is a relative path component: {_quoted(name)}"
+    if _FORBIDDEN.search(name) is not None:
+        return f"name contains forbidden character: {_quoted(name)}"
+    return None
+
+
+def check_actor(ref: ActorRef) -> None:
+    """Refuse an actor whose type or id has forbidden characters. Raises ``DaprError``."""
+    check_name("actorType", ref.type)
+    check_name("actorId", ref.id)
+
+
+def check_not_reserved(actor_type: str) -> None:
+    """Keep API callers away from the runtime's own types. Raises ``DaprError``."""
+    if actor_type.startswith(RESERVED_PREFIX):
+        raise errors.type_reserved(actor_type)
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
