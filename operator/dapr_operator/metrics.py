@@ -22,6 +22,11 @@ class OperatorMetrics:
             "dapr_operator_watchdog_pods_deleted_total",
             text="pods deleted because they were left without a sidecar",
         ).at()
+        self.refused = registry.counter(
+            "dapr_operator_admission_refused_total",
+            ["kind", "reason"],
+            "resources the validating webhook refused, by the first thing wrong with them",
+        )
         self.leading = registry.gauge(
             "dapr_operator_leader", text="1 while this operator leads, else 0"
         ).at()

@@ -195,6 +195,7 @@ class Operator:
             settings.namespace,
             self._client,
             self._cache,
+            self._metrics,
             lambda: self._readiness.ready(_WEBHOOK),
         )
 

@@ -16,13 +16,14 @@ from dapr_common.kube.api_errors import KubeError
 from dapr_common.kube.client import KubeClient
 from dapr_common.kube.kinds import CRDS, VALIDATING_WEBHOOKS, KubeObject, Selection
 from dapr_common.kube.validation.resiliency import Known, policy_names
-from dapr_common.kube.validation.review import Review, ReviewError
+from dapr_common.kube.validation.review import Review, ReviewError, refused_for
 from dapr_common.kube.webhook_registration import Place, WebhookRegistration
 from dapr_common.kube.webhook_server import RefusedError, WebhookServer, read_review, reviewed
 from dapr_common.observe.logs import get_logger
 from dapr_common.security.tls import TlsContexts
 from dapr_operator.cache import Cache
 from dapr_operator.kinds import RESILIENCY, SUBSCRIPTION
+from dapr_operator.metrics import OperatorMetrics
 from dapr_operator.settings import WebhookSettings
 
 _LOG = get_logger("dapr.operator.webhooks")
@@ -54,6 +55,7 @@ class Webhooks:
         namespace: str,
         client: KubeClient,
         cache: Cache,
+        metrics: OperatorMetrics,
         ready: Callable[[], None],
     ) -> None:
         self.registrations = (
@@ -62,6 +64,7 @@ class Webhooks:
         )
         self._settings = settings
         self._client = client
+        self._metrics = metrics
         self._resiliencies = cache[RESILIENCY]
         # One large object after the other, so that sidecars and other callers are served meanwhile.
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="large-review")
@@ -97,7 +100,10 @@ class Webhooks:
             review = Review.read(body)
         except ReviewError as error:
             raise RefusedError(400, str(error)) from error
-        return reviewed(review.written(await self._response(review, len(body))))
+        response = await self._response(review, len(body))
+        if (refused := refused_for(response)) is not None:
+            self._metrics.refused.at(*refused).add()
+        return reviewed(review.written(response))
 
     async def _response(self, review: Review, size: int) -> KubeObject:
         about = review.resiliency

@@ -37,7 +37,7 @@ def test_a_refusal_names_object_and_fields(make_body: MakeBody, version: str) ->
     said = '"redisHots" is unknown to state.redis, did you mean "redisHost"?'
     field = "spec.metadata[0].name"
     assert status["message"] == f"Component it cannot be used by a sidecar: {field}: {said}"
-    cause = {"reason": "FieldValueInvalid", "field": field, "message": said}
+    cause = {"reason": "FieldValueNotSupported", "field": field, "message": said}
     assert status["details"]["causes"] == [cause]
 
 

@@ -14,9 +14,11 @@ from harness.fake_api_server import FakeApiServer, failure, fake_api_server, lis
 from harness.identities import Authority
 
 from dapr_common.kube.client import KubeClient
+from dapr_common.observe.metrics import Registry
 from dapr_common.security.tls import TlsContexts
 from dapr_common.security.x509 import write_certificates
 from dapr_operator.cache import Cache
+from dapr_operator.metrics import OperatorMetrics
 from dapr_operator.settings import WebhookSettings
 from dapr_operator.webhooks import Webhooks
 
@@ -45,7 +47,8 @@ def targets(timeout: str) -> dict[str, Any]:
 class Asked:
     """The webhooks over TLS, with a cache that knows nothing yet."""
 
-    def __init__(self, authority: Authority, port: int) -> None:
+    def __init__(self, authority: Authority, port: int, registry: Registry) -> None:
+        self.registry = registry
         pem = write_certificates([authority.certificate]).decode()
         self._tls = ssl.create_default_context(cadata=pem)
         self._tls.check_hostname = False
@@ -81,9 +84,11 @@ async def asking() -> AsyncIterator[tuple[Asked, FakeApiServer]]:
     contexts.install(authority.svid(OPERATOR))
     async with fake_api_server() as fake, KubeClient(fake.login) as client:
         settings = WebhookSettings(port=0, listen_address="127.0.0.1")
-        webhooks = Webhooks(settings, "dapr-system", client, Cache(client), lambda: None)
+        registry = Registry()
+        metrics = OperatorMetrics(registry)
+        webhooks = Webhooks(settings, "dapr-system", client, Cache(client), metrics, lambda: None)
         try:
-            yield Asked(authority, await webhooks.open(contexts)), fake
+            yield Asked(authority, await webhooks.open(contexts), registry), fake
         finally:
             await webhooks.close()
 
@@ -119,6 +124,25 @@ async def test_what_needs_no_other_object_asks_for_none(
     webhooks, fake = asked
     assert "spec.type" in await webhooks.refusal(resource("Component", {"type": "state.rediss"}))
     assert fake.asked == []
+
+
+async def test_refusals_are_counted_by_kind_and_reason(
+    asked: tuple[Asked, FakeApiServer],
+) -> None:
+    webhooks, fake = asked
+    fake.line.append(listing(7))
+    fine = resource("Component", {"type": "state.in-memory"})
+    twice = resource("Component", {"type": "state.rediss"})
+    missing = resource("Subscription", {"topic": "t", "route": "/t"})
+    for body in (fine, twice, twice, missing, targets("none")):
+        await webhooks.refusal(body)
+    lines = webhooks.registry.render().decode().splitlines()
+    name = "dapr_operator_admission_refused_total"
+    assert sorted(line for line in lines if line.startswith(name)) == [
+        name + '{kind="Component",reason="FieldValueNotSupported"} 2',
+        name + '{kind="Resiliency",reason="FieldValueNotFound"} 1',
+        name + '{kind="Subscription",reason="FieldValueRequired"} 1',
+    ]
 
 
 async def test_others_are_answered_while_a_large_object_is_judged(

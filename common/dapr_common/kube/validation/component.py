@@ -36,11 +36,13 @@ def check_type(spec: Node, name: str, type_name: str) -> str | None:
             name,
             f"{shown(type_name)}: there is no kind {shown(kind)}"
             f"{hints.did_you_mean(kind, known.known_kinds) or _list(known.known_kinds)}",
+            "FieldValueNotSupported",
         )
     elif wanted in known.types:
         return wanted
     elif near := hints.nearest(wanted, (one for one in known.types if one.startswith(f"{kind}."))):
-        spec.error(name, f'unknown type {shown(type_name)}, did you mean "{near}"?')
+        text = f'unknown type {shown(type_name)}, did you mean "{near}"?'
+        spec.error(name, text, "FieldValueNotSupported")
     else:
         spec.problems.warning(
             spec.at(name),
@@ -64,6 +66,7 @@ def _fields(spec: Node) -> tuple[Field, ...] | None:
         spec.error(
             "version",
             f"{found} has no version {shown(version)}: use {' or '.join(versions)}",
+            "FieldValueNotSupported",
         )
         return None
     return catalogue().fields(found, version)
@@ -79,7 +82,8 @@ def _by_name(entries: list[Node]) -> dict[str, Node]:
             if {**before.value, "name": ""} == {**entry.value, "name": ""}:
                 entry.problems.warning(entry.at("name"), f"{shown(name)} is there twice")
             else:
-                entry.error("name", f"{shown(name)} is there twice, with different values")
+                text = f"{shown(name)} is there twice, with different values"
+                entry.error("name", text, "FieldValueDuplicate")
         if name:
             found[name.lower()] = entry
     return found
@@ -94,7 +98,8 @@ def _check_metadata(spec: Node, fields: tuple[Field, ...], given: dict[str, Node
     for field in fields:
         present = any(_is_given(given.get(name.lower())) for name in field.names)
         if field.required and not present and field.names[0] not in misspelt:
-            spec.error("metadata", f"{field.names[0]} is required by {spec.text('type')}")
+            text = f"{field.names[0]} is required by {spec.text('type')}"
+            spec.error("metadata", text, "FieldValueRequired")
 
 
 def _check_names(spec: Node, fields: tuple[Field, ...], given: dict[str, Node]) -> set[str]:
@@ -113,7 +118,8 @@ def _check_names(spec: Node, fields: tuple[Field, ...], given: dict[str, Node]) 
             continue
         written, type_name = shown(entry.text("name")), spec.text("type")
         if near := entry.problems.hints.nearest(lower, unused):
-            entry.error("name", f'{written} is unknown to {type_name}, did you mean "{near}"?')
+            text = f'{written} is unknown to {type_name}, did you mean "{near}"?'
+            entry.error("name", text, "FieldValueNotSupported")
             misspelt |= {field.names[0] for field in fields if near in field.names}
         else:
             entry.problems.warning(

@@ -82,7 +82,7 @@ def _mtls(spec: Node) -> None:
     for validator in mtls.nodes("tokenValidators"):
         name = validator.choice("name", ("jwks",))
         if name in names:
-            validator.error("name", f"{shown(name)} is there twice")
+            validator.error("name", f"{shown(name)} is there twice", "FieldValueDuplicate")
         names.add(name)
 
 
@@ -111,7 +111,8 @@ def _operation(operation: Node) -> None:
         operation.choice("action", _ACTIONS)
     for verb, path in operation.texts("httpVerb"):
         if verb.upper() not in _VERBS:
-            operation.problems.error(path, f"{shown(verb)} is no HTTP verb")
+            text = f"{shown(verb)} is no HTTP verb"
+            operation.problems.error(path, text, "FieldValueNotSupported")
 
 
 def _pipelines(spec: Node) -> None:
@@ -137,7 +138,7 @@ def _secrets(spec: Node) -> None:
     for scope in spec.node("secrets").nodes("scopes"):
         store = scope.required("storeName")
         if store and store in seen:
-            scope.error("storeName", f"{shown(store)} is there twice")
+            scope.error("storeName", f"{shown(store)} is there twice", "FieldValueDuplicate")
         seen.add(store)
         scope.choice("defaultAccess", _ACTIONS)
         allowed = {name for name, _ in scope.texts("allowedSecrets")}
@@ -153,6 +154,7 @@ def _api(spec: Node) -> None:
                 rule.error(
                     "name",
                     f"there is no API {shown(api)}{rule.problems.hints.did_you_mean(api, _APIS)}",
+                    "FieldValueNotSupported",
                 )
             version = rule.required("version")
             if version and not _API_VERSION.fullmatch(version):

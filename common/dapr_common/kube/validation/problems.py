@@ -9,6 +9,15 @@ from typing import Any, Literal
 from dapr_common.kube.validation.near import Hints
 
 Severity = Literal["error", "warning"]
+Reason = Literal[
+    "FieldValueDuplicate",
+    "FieldValueForbidden",
+    "FieldValueInvalid",
+    "FieldValueNotFound",
+    "FieldValueNotSupported",
+    "FieldValueRequired",
+]
+"""What is wrong, in the API server's own words for causes."""
 _LONGEST_SHOWN = 60
 
 
@@ -19,6 +28,7 @@ class Problem:
     path: str
     message: str
     severity: Severity = "error"
+    reason: Reason = "FieldValueInvalid"
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
@@ -31,9 +41,9 @@ class Problems:
         self.found: list[Problem] = []
         self.hints = Hints()
 
-    def error(self, path: str, message: str) -> None:
+    def error(self, path: str, message: str, reason: Reason = "FieldValueInvalid") -> None:
         """The object cannot be used."""
-        self.found.append(Problem(path, message))
+        self.found.append(Problem(path, message, "error", reason))
 
     def warning(self, path: str, message: str) -> None:
         """The object can be used, but probably not as it is meant."""
@@ -87,7 +97,7 @@ class Node:
     def required(self, name: str) -> str:
         """A text that must be there."""
         if not (text := self.text(name).strip()):
-            self.error(name, "is required")
+            self.error(name, "is required", "FieldValueRequired")
         return text
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
@@ -95,12 +105,13 @@ class Node:
         text = self.text(name).strip()
         found = next((word for word in allowed if word.lower() == text.lower()), "")
         if text and not found:
-            self.error(name, f"{shown(text)}: expected {' or '.join(allowed)}")
+            expected = " or ".join(allowed)
+            self.error(name, f"{shown(text)}: expected {expected}", "FieldValueNotSupported")
         return found
 
-    def error(self, name: str, message: str) -> None:
+    def error(self, name: str, message: str, reason: Reason = "FieldValueInvalid") -> None:
         """Report a field."""
-        self.problems.error(self.at(name), message)
+        self.problems.error(self.at(name), message, reason)
 
     def _list(self, name: str) -> list[tuple[Any, str]]:
         value = self.value.get(name)

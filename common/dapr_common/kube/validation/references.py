@@ -27,4 +27,5 @@ def _check_variable(entry: Node) -> None:
     if not name or " " in name:
         entry.error("envRef", f"{shown(name)} is no name of an environment variable")
     elif name in _FORBIDDEN or name.startswith(_FORBIDDEN_PREFIX):
-        entry.error("envRef", f"{shown(name)} is a variable that components may not read")
+        text = f"{shown(name)} is a variable that components may not read"
+        entry.error("envRef", text, "FieldValueForbidden")

@@ -75,4 +75,5 @@ def _check_names(node: Node, names: Names | None, path: str, known: Known) -> No
             f"spec.{path}.{_WORDS[section]}",
             f"there is no policy {shown(name)} in spec.policies.{section}"
             f"{node.problems.hints.did_you_mean(name, known[section])}",
+            "FieldValueNotFound",
         )

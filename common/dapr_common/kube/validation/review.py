@@ -77,6 +77,14 @@ def answer(body: bytes) -> bytes:
     return review.written(review.response())
 
 
+def refused_for(response: KubeObject) -> tuple[str, str] | None:
+    """Kind and reason of a refusal, by the first of its causes; ``None`` when it is none."""
+    if response["allowed"]:
+        return None
+    details = response["status"]["details"]
+    return details["kind"], details["causes"][0]["reason"]
+
+
 def _decide(request: Mapping[str, Any], policies_elsewhere: Known | None) -> KubeObject:
     """What makes a response different from a plain yes."""
     found, before = request.get("object"), request.get("oldObject")
@@ -111,7 +119,7 @@ def _warnings(problems: Sequence[Problem]) -> KubeObject:
 def _refusal(body: KubeObject, errors: Sequence[Problem]) -> KubeObject:
     name, kind = _name(body), str(body.get("kind"))
     causes = [
-        {"reason": "FieldValueInvalid", "field": error.path, "message": error.message}
+        {"reason": error.reason, "field": error.path, "message": error.message}
         for error in errors[:_MOST_CAUSES]
     ]
     text = "; ".join(map(str, errors[:_MOST_CAUSES]))

@@ -48,7 +48,8 @@ def check_http_endpoint(body: Node) -> None:
         if tls.has(name):
             check_source(tls.node(name))
     if tls.has("certificate") != tls.has("privateKey"):
-        spec.error("clientTLS", "certificate and privateKey need each other")
+        text = "certificate and privateKey need each other"
+        spec.error("clientTLS", text, "FieldValueRequired")
     tls.choice("renegotiation", _RENEGOTIATION)
 
 
