@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any
 
 import hypothesis
 import pytest
 from harness import programs
+from harness.backends import Backends, running_backends
 
 LIMIT_SECONDS = 60
 
@@ -31,6 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             marker = item.get_closest_marker("slow")
             item.obj = _limited(item.obj, LIMIT_SECONDS * (4 if marker else 1))
+
+
+@pytest.fixture(scope="session")
+def backends() -> Iterator[Backends]:
+    """Servers and emulators, each started when a test first asks for it."""
+    yield from running_backends()
 
 
 def _limited(

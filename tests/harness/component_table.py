@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from harness.apiserver import ApiServer, api_server, missing_programs
+from harness.backends import Backend, Backends
 from harness.kube_cluster import Cluster
 from harness.redis_server import RedisServer, redis_server
 
@@ -39,6 +40,7 @@ class Services:
 
     def __init__(self) -> None:
         self._stack = ExitStack()
+        self._backends = self._stack.enter_context(Backends())
         self._redis: RedisServer | None = None
         self._kubernetes: ApiServer | None = None
 
@@ -53,6 +55,10 @@ class Services:
         if self._kubernetes is None:
             self._kubernetes = self._stack.enter_context(api_server())
         return self._kubernetes
+
+    def backend(self, name: str) -> Backend:
+        """A server or emulator of the kit; the test is skipped when it cannot be had."""
+        return self._backends.shared(name)
 
     def close(self) -> None:
         """End them all."""
@@ -72,6 +78,9 @@ class Maker:
         self.variables = {"dir": str(folder)}
         if needs == "redis-server":
             self.variables["redis"] = services.redis().address
+        if backend := entry.get("backend"):
+            server = services.backend(backend)
+            self.variables |= {"backend": server.address, "port": str(server.port), **server.facts}
         for name, content in entry.get("files", {}).items():
             (folder / name).write_text(content)
         self._made: list[Component] = []
