@@ -188,7 +188,11 @@ class Place:
         await self.cluster.client.delete(kind, name, self.apps)
 
     async def secret(self, name: str, **values: str) -> None:
-        body = {"metadata": {"name": name}, "stringData": values}
+        await self.secret_bytes(name, **{key: text.encode() for key, text in values.items()})
+
+    async def secret_bytes(self, name: str, **values: bytes) -> None:
+        data = {key: base64.b64encode(value).decode() for key, value in values.items()}
+        body = {"metadata": {"name": name}, "data": data}
         try:
             await self.cluster.client.create(SECRETS, body, self.apps)
         except AlreadyExistsError:

@@ -39,7 +39,7 @@ from dapr_sidecar.runtime.newest import Newest
 from dapr_sidecar.runtime.policies import PolicySet
 from dapr_sidecar.runtime.processor import ComponentProcessor
 from dapr_sidecar.runtime.readiness import SidecarReadiness
-from dapr_sidecar.runtime.resources import Resources
+from dapr_sidecar.runtime.resources import Resources, SourceError
 from dapr_sidecar.runtime.servers import Servers
 from dapr_sidecar.runtime.statuses import StatusBook
 from dapr_sidecar.runtime.subscription_statuses import take_down
@@ -134,10 +134,15 @@ class Sidecar:
     # --- start ------------------------------------------------------------------------------
 
     async def load(self, resources: Resources, *, strict: bool) -> None:
-        """Bring up what the sidecar starts with. Raises ``InitError`` when ``strict``."""
+        """Bring up what the sidecar starts with.
+
+        Raises ``InitError`` or ``SourceError`` when ``strict``.
+        """
         self.statuses.seen(resources)
+        if strict and resources.unreadable:
+            raise SourceError("; ".join(resources.unreadable.values()))
         _LOG.info("Loading components…")
-        await self.component_set.load(resources.components, strict=strict)
+        await self.component_set.load(resources.components, resources.unreadable, strict=strict)
         self._context.metrics.component_loaded(len(self.processor.manifests))
         if self.configuration.name:
             self.statuses.set("Configuration", self.configuration.name, "loaded")

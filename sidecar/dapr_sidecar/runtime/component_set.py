@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from dapr_common.grpc.backoff import Backoff
 from dapr_common.kube.resources import Component
@@ -18,6 +19,7 @@ from dapr_sidecar.runtime.statuses import StatusBook
 _LOG = get_logger("dapr.runtime.hotreload")
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 2.0, 60.0
 _KIND = "Component"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 Changed = Callable[[Component], Awaitable[None]]
 """Told of a component that came, changed or went, before the old one is closed."""
@@ -51,14 +53,24 @@ class ComponentSet:
         self._wishes: dict[str, _Wish] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._missing_since_start: set[str] = set()
+        self._unreadable: Mapping[str, str] = {}
         self.on_missing: Callable[[Mapping[str, str]], None] = lambda _: None
         """Told which required components never worked since the start, and why."""
 
-    async def load(self, wanted: Sequence[Component], *, strict: bool) -> None:
+    async def load(
+        self,
+        wanted: Sequence[Component],
+        unreadable: Mapping[str, str] = _NOTHING,
+        *,
+        strict: bool,
+    ) -> None:
         """The components of the start, secret stores first, one after the other.
 
-        Raises ``InitError`` when ``strict`` and one fails that does not ignore errors.
+        ``unreadable`` are required ones that are missing in ``wanted``, and why. Raises
+        ``InitError`` when ``strict`` and one fails that does not ignore errors.
         """
+        self._unreadable = unreadable
+        self._missing_since_start.update(unreadable)
         waiting = deque(sorted(self._allowed(wanted), key=_secret_stores_first))
         while waiting:
             manifest = waiting.popleft()
@@ -77,8 +89,11 @@ class ComponentSet:
                 _LOG.warning(text, wish.manifest.log_name, wish.waits_for)
         self._tell_missing()
 
-    def reconcile(self, wanted: Sequence[Component]) -> None:
+    def reconcile(
+        self, wanted: Sequence[Component], unreadable: Mapping[str, str] = _NOTHING
+    ) -> None:
         """Want these and no others. Those that go serve no more; the rest comes about."""
+        self._unreadable = unreadable
         named = {manifest.name: manifest for manifest in self._allowed(wanted)}
         for name in [name for name in self._wishes if name not in named]:
             self._remove(name)
@@ -92,6 +107,7 @@ class ComponentSet:
             elif wish.settled is wish.manifest or wish.task is not None:
                 continue
             self._wake(wish)
+        self._tell_missing()
 
     def _want(self, wish: _Wish, manifest: Component) -> None:
         wish.manifest = manifest
@@ -208,14 +224,21 @@ class ComponentSet:
     def _tell_missing(self) -> None:
         if not self._missing_since_start:
             return
-        failures = {
-            name: self._wishes[name].failure
-            for name in self._missing_since_start
-            if name in self._wishes and not self._wishes[name].manifest.ignore_errors
-        }
-        shown = {name: failure.cause for name, failure in failures.items() if failure is not None}
+        causes = {name: self._why_missing(name) for name in sorted(self._missing_since_start)}
+        shown = {name: cause for name, cause in causes.items() if cause}
         self._missing_since_start.intersection_update(shown)
         self.on_missing(shown)
+
+    def _why_missing(self, name: str) -> str:
+        """What is in the way of a required component; empty when nothing is."""
+        if name in self._unreadable:
+            return self._unreadable[name]
+        wish = self._wishes.get(name)
+        if wish is None or wish.manifest.ignore_errors or name in self._processor.manifests:
+            return ""
+        if wish.failure is not None:
+            return wish.failure.cause
+        return "" if wish.settled is wish.manifest else "it is being loaded"
 
 
 def _log_failure(error: InitError, *, live: bool) -> None:

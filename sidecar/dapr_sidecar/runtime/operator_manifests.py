@@ -24,6 +24,8 @@ class Received:
     version: str
     resource: Resource | None
     fault: str = ""
+    is_required: bool = True
+    """Whether a sidecar that lacks it is in trouble."""
 
 
 def receive(raw: bytes, kind: str, api_version: str) -> Received:
@@ -47,7 +49,13 @@ def receive(raw: bytes, kind: str, api_version: str) -> Received:
         _decode_secrets(whole)
         return Received(name, version, from_body(whole, "the operator"))
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        return Received(name, version, None, f"{kind} {name} cannot be read: {error}")
+        text = f"{kind} {name} cannot be read: {error}"
+        return Received(name, version, None, text, is_required=not _ignores_errors(body))
+
+
+def _ignores_errors(body: Mapping[str, Any]) -> bool:
+    spec = body.get("spec")
+    return isinstance(spec, Mapping) and spec.get("ignoreErrors") is True
 
 
 def _decode_secrets(body: dict[str, Any]) -> None:

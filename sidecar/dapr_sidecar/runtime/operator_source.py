@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -16,6 +17,7 @@ from dapr_common.observe.logs import get_logger
 from dapr_common.security.x509 import CertificateError
 from dapr_common.wire.dapr.proto.operator.v1 import operator_pb2 as pb
 from dapr_sidecar.runtime.operator_client import (
+    COMPONENTS,
     CONFIGURATIONS,
     LISTED,
     OperatorClient,
@@ -69,7 +71,7 @@ class OperatorSource:
         faults: dict[Key, str] = {}
         versions: dict[Key, str] = {}
         found = Resources(faults=faults, versions=versions)
-        own = self._tables["Component"]
+        own = self._tables[COMPONENTS.name]
         if self._builtin is not None and self._builtin.name not in own:
             found.components.append(self._builtin)
         for kind, table in self._tables.items():
@@ -78,6 +80,8 @@ class OperatorSource:
                 versions[key] = received.version
                 if received.fault:
                     faults[key] = received.fault
+                if received.resource is None and kind == COMPONENTS.name and received.is_required:
+                    found.unreadable[name] = received.fault
                 if received.resource is not None:
                     found.add(received.resource, self._app_id, self._client.namespace)
         found.configuration = next(iter(found.configurations), Configuration())
@@ -196,7 +200,7 @@ def _standing(received: Received, before: Received | None) -> Received:
     if before is None or before.fault != received.fault:
         _LOG.error("%s", received.fault)
     kept = None if before is None else before.resource
-    return Received(received.name, received.version, kept, received.fault)
+    return dataclasses.replace(received, resource=kept)
 
 
 async def _patiently(what: str, ask: Callable[[], Awaitable[None]]) -> None:

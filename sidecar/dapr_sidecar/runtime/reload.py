@@ -99,7 +99,7 @@ class HotReload:
         self._statuses.seen(found, unchanged(before, found))
         if found.configuration != before.configuration:
             await self._configure(found.configuration)
-        self._live.component_set.reconcile(found.components)
+        self._live.component_set.reconcile(found.components, found.unreadable)
         self._live.swap_resources(found)
 
     async def _configure(self, configuration: Configuration) -> None:

@@ -45,6 +45,8 @@ class Resources:
     """The active one, as it was written: neither checked nor completed."""
     faults: Mapping[Key, str] = field(default_factory=dict)
     """What could not be read, and why."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Required components of which there is nothing that could be loaded, and why."""
     versions: Mapping[Key, str] = field(default_factory=dict)
     """Kubernetes resource versions, where there are some."""
     _names: set[Key] = field(default_factory=set, repr=False)

@@ -46,7 +46,26 @@ async def test_a_manifest_that_is_mended_or_goes_makes_it_ready(place: Place) ->
         assert "component a (couldn't find state store state.nothing/v1)" in message
         await place.component("a")
         await place.delete(COMPONENTS, "b")
-        await ready(sidecar, 3.0)
+        await ready(sidecar)
+
+
+async def test_a_component_that_cannot_be_read_is_in_the_way_and_named(place: Place) -> None:
+    """A secret's bytes need not be a text; a component cannot do anything with others."""
+    await place.secret_bytes("raw", key=b"\xff\xfe")
+    reference = {"secretKeyRef": {"name": "raw", "key": "key"}}
+    await place.component("db", "state.sqlite", connectionString=reference)
+    await place.component("optional", "state.sqlite", ignore=True, connectionString=reference)
+    await place.component("mem")
+    async with await place.sidecar(ready="healthz/outbound") as sidecar:
+        status, message = await health(sidecar)
+        assert status == 500
+        assert "'connectionString': the secret's value is no text" in message
+        assert "component db (Component db cannot be read" in message
+        assert "optional" not in message
+        assert await components(sidecar) == {"mem": "state.in-memory"}
+        await place.component("db")
+        await ready(sidecar)
+        assert await components(sidecar) == {"db": "state.in-memory", "mem": "state.in-memory"}
 
 
 async def test_ignored_errors_and_missing_secrets_are_not_in_the_way(place: Place) -> None:
