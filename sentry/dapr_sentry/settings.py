@@ -57,6 +57,8 @@ class Settings:
     oidc: OidcSettings | None
     kubeconfig: str
     """Empty: found as ``kubectl`` does."""
+    watch_namespace: str
+    """Pods of this one only get certificates; empty is all. For roles that reach no further."""
     service: ServiceSettings
 
 
@@ -82,6 +84,7 @@ def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
         jwt=_jwt(parsed),
         oidc=_oidc(parsed),
         kubeconfig=parsed.text("kubeconfig"),
+        watch_namespace=environment.get("WATCH_NAMESPACE", ""),
         service=ServiceSettings.read(parsed),
     )
 

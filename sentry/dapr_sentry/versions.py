@@ -104,7 +104,9 @@ class Versions:
 
     def _select(self, configuration: Configuration) -> Selection:
         settings, client = self._settings, self._surroundings.client
-        return select(configuration.token_validators, settings.identity, client)
+        return select(
+            configuration.token_validators, settings.identity, client, settings.watch_namespace
+        )
 
     def _built(
         self, stored: StoredBundle, configuration: Configuration, selection: Selection

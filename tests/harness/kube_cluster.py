@@ -53,8 +53,10 @@ _CONFIGURATIONS_CRD = {
     },
 }
 # What the chart allows sentry.
-_SENTRY_CLUSTER_RULES = [
+_TOKEN_REVIEWS = [
     {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+]
+_CALLERS = [
     {
         "apiGroups": ["dapr.io"],
         "resources": ["configurations"],
@@ -164,11 +166,11 @@ class Cluster:
         }
         await self.client.create(CONFIGURATIONS, body, namespace)
 
-    async def control_plane(self) -> str:
+    async def control_plane(self, *, namespaced: bool = False) -> str:
         """A namespace as the chart makes it for sentry: account, permissions, an empty bundle."""
         namespace = await self.namespace("dapr-system")
         await self.account(namespace, "dapr-sentry")
-        await self._allow(namespace)
+        await self._allow(namespace, namespaced)
         for kind in (SECRETS, CONFIG_MAPS):
             await self.client.create(kind, {"metadata": {"name": "dapr-trust-bundle"}}, namespace)
         return namespace
@@ -183,16 +185,18 @@ class Cluster:
             config_map.get("data") or {},
         )
 
-    async def _allow(self, namespace: str) -> None:
+    async def _allow(self, namespace: str, namespaced: bool) -> None:
+        cluster = _TOKEN_REVIEWS if namespaced else [*_TOKEN_REVIEWS, *_CALLERS]
+        own = [*_SENTRY_RULES, *_CALLERS] if namespaced else _SENTRY_RULES
         subjects = [{"kind": "ServiceAccount", "name": "dapr-sentry", "namespace": namespace}]
         named = {"metadata": {"name": namespace}}
         group = "rbac.authorization.k8s.io"
-        await self.client.create(CLUSTER_ROLES, {**named, "rules": _SENTRY_CLUSTER_RULES})
+        await self.client.create(CLUSTER_ROLES, {**named, "rules": cluster})
         role = {"apiGroup": group, "kind": "ClusterRole", "name": namespace}
         await self.client.create(
             CLUSTER_ROLE_BINDINGS, {**named, "roleRef": role, "subjects": subjects}
         )
-        await self.client.create(ROLES, {**named, "rules": _SENTRY_RULES}, namespace)
+        await self.client.create(ROLES, {**named, "rules": own}, namespace)
         role = {"apiGroup": group, "kind": "Role", "name": namespace}
         await self.client.create(
             ROLE_BINDINGS, {**named, "roleRef": role, "subjects": subjects}, namespace

@@ -52,14 +52,20 @@ class KubernetesValidator(Validator):
     kind = SignCertificateRequest.KUBERNETES
     target = "sentry-kubernetes-validator"
 
-    def __init__(self, client: KubeClient, *, trust_domain: str, namespace: str) -> None:
+    def __init__(
+        self, client: KubeClient, *, trust_domain: str, namespace: str, watch_namespace: str = ""
+    ) -> None:
+        """``namespace`` is the control plane's; pods of ``watch_namespace`` count, empty is all."""
         self._client = client
         self._trust_domain = trust_domain
         self._namespace = namespace
+        self._watch_namespace = watch_namespace
         own_id = SpiffeId.make(trust_domain, namespace, "dapr-sentry")
         self._audiences = [_LEGACY_AUDIENCE, str(own_id)]
-        self._pods = Informer(client, Selection(PODS), read_pod)
-        self._configurations = Informer(client, Selection(CONFIGURATIONS), read_trust_domain)
+        self._pods = Informer(client, Selection(PODS, watch_namespace), read_pod)
+        self._configurations = Informer(
+            client, Selection(CONFIGURATIONS, watch_namespace), read_trust_domain
+        )
         self._following: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -121,6 +127,11 @@ class KubernetesValidator(Validator):
         The watch may be behind a pod that has just started, so the API server is asked for what
         is not there yet.
         """
+        if self._watch_namespace not in ("", token.namespace):
+            raise ValidationError(
+                f"pods of namespace {token.namespace} get no certificate here: this sentry is for "
+                f"namespace {self._watch_namespace} (global.rbac.namespaced of the chart)"
+            )
         found = self._pods.get(token.pod, token.namespace)
         if found is not None and token.pod_uid in ("", found.uid):
             return found

@@ -42,11 +42,14 @@ class Selection:
 
 
 def select(
-    configured: tuple[TokenValidator, ...], sentry: SpiffeId, client: KubeClient | None
+    configured: tuple[TokenValidator, ...],
+    sentry: SpiffeId,
+    client: KubeClient | None,
+    watch_namespace: str = "",
 ) -> Selection:
     """With a cluster's client its pods are validated; on a plain machine nobody is, by default.
 
-    Raises ``ValidatorError``.
+    ``watch_namespace`` is the only one whose pods count; empty is all. Raises ``ValidatorError``.
     """
     found = [_configured(one, sentry) for one in configured]
     default: Validator | None = None
@@ -54,7 +57,10 @@ def select(
         from dapr_sentry.validators.kubernetes import KubernetesValidator
 
         default = KubernetesValidator(
-            client, trust_domain=sentry.trust_domain, namespace=sentry.namespace
+            client,
+            trust_domain=sentry.trust_domain,
+            namespace=sentry.namespace,
+            watch_namespace=watch_namespace,
         )
     elif not configured:
         from dapr_sentry.validators.insecure import InsecureValidator

@@ -107,7 +107,10 @@ def test_oidc() -> None:
 
 def test_kubernetes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getuid", lambda: 65532)
-    assert read("--mode=kubernetes", NAMESPACE="dapr-system").kubernetes
+    everywhere = read("--mode=kubernetes", NAMESPACE="dapr-system")
+    assert (everywhere.kubernetes, everywhere.watch_namespace) == (True, "")
+    there = read("--mode=kubernetes", NAMESPACE="dapr-system", WATCH_NAMESPACE="dapr-system")
+    assert there.watch_namespace == "dapr-system"
     with pytest.raises(SettingsError, match="NAMESPACE is not set"):
         read("--mode=kubernetes")
     monkeypatch.setattr("os.getuid", lambda: 0)

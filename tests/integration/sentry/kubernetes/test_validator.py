@@ -207,6 +207,34 @@ async def test_an_account_of_the_cluster_that_is_no_service_account(
             await weak.validate(request)
 
 
+async def test_one_namespace_is_looked_at_where_roles_reach_no_further(cluster: Cluster) -> None:
+    """As the chart has it with ``global.rbac.namespaced``."""
+    namespace = await cluster.control_plane(namespaced=True)
+    apps = await cluster.namespace("apps")
+    for where in (namespace, apps):
+        await cluster.account(where, "app")
+    token = await cluster.token(namespace, "dapr-sentry", [])
+    login = kubeconfig_login(cluster.server.kubeconfig(namespace, token=token))
+    async with KubeClient(login) as client:
+        validator = KubernetesValidator(
+            client, trust_domain=TRUST_DOMAIN, namespace=namespace, watch_namespace=namespace
+        )
+        await asyncio.wait_for(validator.open(), 20)
+        place = Place(cluster, validator, namespace, namespace)
+        spec = {"accessControl": {"trustDomain": "shop.example"}}
+        await cluster.configuration(namespace, "mine", spec)
+        token = await place.token(app_id="orders", config="mine")
+        assert await place.validate(token, "orders") == "shop.example"
+        token = await place.token(namespace=namespace, pod="operator-1", control_plane="operator")
+        assert await place.validate(token, "dapr-operator") == TRUST_DOMAIN
+        token = await place.token(namespace=apps, app_id="orders")
+        assert await place.refused(token, "orders", apps) == (
+            f"pods of namespace {apps} get no certificate here: this sentry is for namespace "
+            f"{namespace} (global.rbac.namespaced of the chart)"
+        )
+        await validator.close()
+
+
 # --- the control plane ------------------------------------------------------------------------
 
 
