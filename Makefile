@@ -8,7 +8,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := -p dapr_common -p dapr_sidecar -p dapr_cli -p dapr_sentry -p dapr_injector -p dapr_operator
+PACKAGES := -p dapr_common -p dapr_sidecar -p dapr_cli -p dapr_sentry -p dapr_injector -p dapr_operator \
+	-p dapr_placement
 INPUTS := pyproject.toml constraints.txt tools/environment.py
 
 help: ## this list
@@ -75,7 +76,7 @@ cluster-down: $(VENV)/.everything ## end that cluster
 test-cluster: cluster-tools images cluster ## end to end: the chart with our images on that cluster
 	@$(BIN)/python -m tools.images tests/cluster/redis
 	@PYTHONPATH=tests $(BIN)/python -m cluster load
-	@TEST_CLUSTER=1 $(BIN)/python -m pytest $(or $(TESTS),tests/cluster)
+	@TEST_CLUSTER=1 $(BIN)/python -m pytest -o faulthandler_timeout=900 $(or $(TESTS),tests/cluster)
 
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) .venv-conformance .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from dapr_common import RUNTIME_VERSION
 from dapr_common.aio.run import run
 from dapr_common.flags import Flag, FlagError, Parsed, parse, usage
+from dapr_common.http.messages import Handler
 from dapr_common.observe import logs
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.metrics import Registry
@@ -99,11 +100,15 @@ def refuse_root(program: str, environment: Mapping[str, str]) -> None:
 
 @asynccontextmanager
 async def observed(
-    service: ServiceSettings, registry: Registry, readiness: Readiness, logger: logging.Logger
+    service: ServiceSettings,
+    registry: Registry,
+    readiness: Readiness,
+    logger: logging.Logger,
+    pages: Mapping[bytes, Handler] | None = None,
 ) -> AsyncIterator[None]:
     """Serve metrics, when they are wanted, and health; ``readiness`` has a target for each.
 
-    Raises ``BindError``.
+    ``pages`` are served beside health. Raises ``BindError``.
     """
     async with AsyncExitStack() as stack:
         if service.metrics_enabled:
@@ -113,7 +118,7 @@ async def observed(
             await metrics.open(service.metrics_listen_address, service.metrics_port)
             readiness.ready(_METRICS)
         readiness.add(_HEALTH)
-        health = HealthServer(readiness, logger)
+        health = HealthServer(readiness, logger, pages)
         stack.push_async_callback(health.close)
         await health.open(service.healthz_listen_address, service.healthz_port)
         readiness.ready(_HEALTH)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dapr_common.aio.listeners import bind_all
 from dapr_common.grpc.context import Method
 from dapr_common.grpc.server import GrpcServer
+from dapr_common.security.identify import identify
 from dapr_common.security.tls import TlsContexts
-from dapr_operator.authorization import identify
 
 _MOST_REQUEST_BYTES = 4 << 20
 _MOST_HEADER_BYTES = 16 << 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from dapr_common.aio.listeners import bind_all
 from dapr_common.http.messages import Handler, Request, Response
@@ -16,9 +17,18 @@ _MAX_HEADER_BYTES = 64 << 10
 
 
 class HealthServer:
-    """Answers ``/healthz``: 200 when every target is ready, else 503; what is missing is logged."""
+    """Answers ``/healthz``: 200 when every target is ready, else 503; what is missing is logged.
 
-    def __init__(self, readiness: Readiness, logger: logging.Logger) -> None:
+    ``pages`` are served beside it, by their path.
+    """
+
+    def __init__(
+        self,
+        readiness: Readiness,
+        logger: logging.Logger,
+        pages: Mapping[bytes, Handler] | None = None,
+    ) -> None:
+        self._pages = dict(pages or {})
         self._readiness = readiness
         self._log = logger
         self._said: list[str] = []
@@ -34,6 +44,8 @@ class HealthServer:
         await self._server.close(0)
 
     async def _answer(self, request: Request) -> Response:
+        if (page := self._pages.get(request.path)) is not None:
+            return await page(request)
         if request.path != b"/healthz":
             return Response(404)
         missing = self._readiness.missing()

@@ -1,0 +1,1 @@
+"""Placement: tells sidecars which of them host actors of which type, so that all agree."""

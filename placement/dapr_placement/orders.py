@@ -1,0 +1,39 @@
+"""Orders as they go over the wire: encoded once, sent to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dapr_common.wire.dapr.proto.placement.v1 import placement_pb2 as pb
+from dapr_placement.dissemination import Operation
+
+
+class OrderBook:
+    """The encoded orders of one version of one namespace."""
+
+    def __init__(self, replication_factor: int) -> None:
+        self._replication_factor = replication_factor
+        self._version = -1
+        self._encoded: dict[Operation, bytes] = {}
+
+    def encoded(self, operation: Operation, version: int, hosts: Mapping[str, pb.Host]) -> bytes:
+        """A ``PlacementOrder``; within one version the hosts are the same."""
+        if version != self._version:
+            self._version = version
+            self._encoded = {}
+        if (found := self._encoded.get(operation)) is None:
+            order = pb.PlacementOrder(operation=operation, version=version)
+            if operation == "update":
+                _fill(order.tables, version, hosts, self._replication_factor)
+            found = self._encoded[operation] = order.SerializeToString(deterministic=True)
+        return found
+
+
+def _fill(
+    tables: pb.PlacementTables, version: int, hosts: Mapping[str, pb.Host], replication_factor: int
+) -> None:
+    tables.version = str(version)
+    tables.replication_factor = replication_factor
+    for name, host in hosts.items():
+        for entity in host.entities:
+            tables.entries[entity].load_map[name].CopyFrom(host)
