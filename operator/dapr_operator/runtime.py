@@ -24,7 +24,7 @@ from dapr_operator.api import OperatorApi
 from dapr_operator.cache import Cache
 from dapr_operator.control_plane import control_plane
 from dapr_operator.kinds import DaprKind
-from dapr_operator.leadership import Lease, lease_owners
+from dapr_operator.leadership import operators_lease
 from dapr_operator.leading import Leader
 from dapr_operator.metrics import OperatorMetrics
 from dapr_operator.pods import Pods
@@ -165,8 +165,9 @@ class Operator:
             self._reports.follow(self._address)
             await leader.run()
             return
-        owners = await lease_owners(self._client, settings.namespace)
-        lease = Lease(self._client, settings.namespace, self._address, self._reports.follow, owners)
+        lease = await operators_lease(
+            self._client, settings.namespace, self._address, self._reports.follow
+        )
         await lease.run(leader.run)
 
     @property

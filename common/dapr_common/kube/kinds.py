@@ -73,6 +73,7 @@ TOKEN_REVIEWS = Kind("authentication.k8s.io", "v1", "tokenreviews", namespaced=F
 COMPONENTS = Kind("dapr.io", "v1alpha1", "components")
 SERVICE_ACCOUNTS = Kind("", "v1", "serviceaccounts")
 EVENTS = Kind("", "v1", "events")
+LEASES = Kind("coordination.k8s.io", "v1", "leases")
 CRDS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
 MUTATING_WEBHOOKS = Kind(
     "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", namespaced=False

@@ -16,10 +16,10 @@ from harness.operator_process import Operator, OperatorClient, install_all_crds
 from harness.sentry import Sentry
 
 from dapr_common.kube.api_errors import AlreadyExistsError, NotFoundError
-from dapr_common.kube.kinds import EVENTS, SECRETS, Kind, KubeObject, Selection
+from dapr_common.kube.kinds import EVENTS, LEASES, SECRETS, Kind, KubeObject, Selection
 from dapr_common.security.authority import Life, new_bundle
 from dapr_common.security.svid import Svid
-from dapr_operator.kinds import COMPONENT, DEPLOYMENTS, LEASES
+from dapr_operator.kinds import COMPONENT, DEPLOYMENTS
 
 SYSTEM = "dapr-system"
 

@@ -10,7 +10,7 @@ import grpc
 import orjson
 import pytest
 from google.protobuf.empty_pb2 import Empty
-from harness.identities import Authority
+from harness.authorities import Authority
 from harness.operator_process import Operator, OperatorClient
 
 from dapr_common.errors import GrpcCode

@@ -13,9 +13,9 @@ import pytest
 from harness.operator_process import OperatorClient
 
 from dapr_common.grpc.errors import RpcError
-from dapr_common.kube.kinds import KubeObject
+from dapr_common.kube.kinds import LEASES, KubeObject
 from dapr_common.wire.daprpy.operator.v1.status_pb2 import ResourceStatus
-from dapr_operator.kinds import COMPONENT, LEASES, SERVICES
+from dapr_operator.kinds import COMPONENT, SERVICES
 
 SYSTEM = "dapr-system"
 LEADS = "This operator leads"

@@ -1,0 +1,1 @@
+"""Leases kept in systems that people run beside Dapr outside Kubernetes."""
