@@ -1,4 +1,4 @@
-"""Certificate authorities as users bring them, and what verifiers of all kinds say of chains."""
+"""Certificate authorities as users bring them, whom they sign, and what verifiers say of chains."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import ssl
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 from dapr_common.security.authority import CaBundle, Life, Signer, ca_certificate
@@ -25,7 +27,7 @@ from dapr_common.security.x509 import (
 )
 from dapr_sentry.ca import CertificateAuthority
 
-YEAR = timedelta(days=365)
+_DAY, YEAR = timedelta(days=1), timedelta(days=365)
 APP = SpiffeId("public", "shop", "orders")
 Certificates = Sequence[x509.Certificate]
 
@@ -103,6 +105,80 @@ def workload(bundle: CaBundle, kind: KeyKind = "ecdsa", identity: SpiffeId = APP
     key = new_private_key(kind)
     issued = authority(bundle).issue(identity, key.public_key(), now())
     return Svid(identity, (issued.leaf, *bundle.intermediates), key, bundle.anchors)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """One CA certificate with its key; ``issuer`` is what signed it, ``None`` for a root.
+
+    It signs whatever it is given, also what no sentry would.
+    """
+
+    certificate: x509.Certificate
+    key: PrivateKey
+    issuer: Authority | None = None
+
+    @classmethod
+    def root(
+        cls, called: str = "root", *, kind: KeyKind = "ecdsa", life: timedelta = _DAY
+    ) -> Authority:
+        return cls(*root(kind, called=called, life=_recent(life)))
+
+    def intermediate(
+        self, called: str = "issuer", *, kind: KeyKind = "ecdsa", life: timedelta = _DAY
+    ) -> Authority:
+        made = below(self.certificate, self.key, kind, called=called, life=_recent(life))
+        return Authority(*made, self)
+
+    def certify(
+        self,
+        key: CertificatePublicKeyTypes,
+        called: str = "",
+        *,
+        uris: Sequence[str] = (),
+        life: timedelta = _DAY,
+        ca: bool = False,
+    ) -> x509.Certificate:
+        """A certificate of a key, with these names and no other."""
+        moments = _recent(life)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name(called) if called else x509.Name([]))
+            .issuer_name(self.certificate.subject)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(moments.not_before)
+            .not_valid_after(moments.not_after)
+        )
+        if ca:
+            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        if uris:
+            names = [x509.UniformResourceIdentifier(uri) for uri in uris]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), True)
+        return builder.sign(self.key, signing_hash(self.key))
+
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """This certificate and those above, without the root."""
+        return () if self.issuer is None else (self.certificate, *self.issuer.chain())
+
+    def svid(
+        self,
+        uri: str = "spiffe://public/ns/default/app",
+        *,
+        kind: KeyKind = "ecdsa",
+        life: timedelta = _DAY,
+        anchors: tuple[x509.Certificate, ...] = (),
+    ) -> Svid:
+        key = new_private_key(kind)
+        leaf = self.certify(key.public_key(), uris=(uri,), life=life)
+        return Svid(SpiffeId.parse(uri), (leaf, *self.chain()), key, anchors or (self.top(),))
+
+    def top(self) -> x509.Certificate:
+        return self.certificate if self.issuer is None else self.issuer.top()
+
+
+def _recent(life: timedelta) -> Life:
+    return Life.of(now(), life, timedelta(hours=1))
 
 
 # --- verifiers ----------------------------------------------------------------------------------

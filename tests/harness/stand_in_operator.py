@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from harness.identities import Authority
+from harness.authorities import Authority
 
 from dapr_common.grpc.context import Context
 from dapr_common.grpc.errors import RpcError

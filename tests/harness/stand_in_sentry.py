@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from cryptography import x509
-from harness.identities import Authority
+from harness.authorities import Authority
 
 from dapr_common.grpc.context import Context
 from dapr_common.grpc.errors import RpcError

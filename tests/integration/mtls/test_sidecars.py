@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from harness.authorities import Authority
 from harness.http_call import call
 from harness.identified import identified
-from harness.identities import Authority
 from harness.programs import free_port
 from harness.raw_app import RawApp, RawRequest
 from harness.sentry import Sentry

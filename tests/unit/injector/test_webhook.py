@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from harness.identities import Authority
+from harness.authorities import Authority
 
 from dapr_common.kube.api_errors import UnreachableError
 from dapr_common.kube.events import Subject

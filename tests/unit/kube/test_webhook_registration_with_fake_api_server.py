@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from harness.authorities import Authority
 from harness.fake_api_server import FakeApiServer, answer, events, failure, fake_api_server
-from harness.identities import Authority
 
 from dapr_common.http.messages import Request, Response
 from dapr_common.kube.client import KubeClient

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from harness.identities import Authority
+from harness.authorities import Authority
 from harness.stand_in_sentry import SENTRY, Events, Said, StandInSentry
 
 from dapr_common.kube.webhook_trust import Callers, WebhookTrust

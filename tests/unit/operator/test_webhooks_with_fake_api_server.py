@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from harness.authorities import Authority
 from harness.fake_api_server import FakeApiServer, failure, fake_api_server, listing
-from harness.identities import Authority
 
 from dapr_common.kube.client import KubeClient
 from dapr_common.observe.metrics import Registry

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from harness.identities import Authority
+from harness.authorities import Authority
 from harness.stand_in_sentry import SENTRY, Events, Said, StandInSentry
 
 from dapr_common.security.control_plane import ControlPlaneIdentity, identity_request

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from harness.identities import Authority
+from harness.authorities import Authority
 from harness.stand_in_sentry import APP, HOUR, SENTRY, Events, Said, StandInSentry
 
 from dapr_common.errors import GrpcCode

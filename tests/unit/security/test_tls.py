@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from harness.identities import Authority
+from harness.authorities import Authority
 
 from dapr_common.grpc.client import GrpcChannel
 from dapr_common.grpc.context import Context
@@ -113,7 +113,7 @@ async def test_a_workload_whose_certificate_has_ended_is_refused() -> None:
 async def test_a_certificate_without_an_identity_is_refused() -> None:
     root = Authority.root()
     key = new_private_key("ecdsa")
-    leaf = root.sign(key, "somebody", uris=("https://example.com",))
+    leaf = root.certify(key.public_key(), "somebody", uris=("https://example.com",))
     nobody = contexts(Svid(SpiffeId.parse(_ME), (leaf,), key, (root.certificate,)))
     async with serving(contexts(root.svid(_YOU)).mutual_server) as target:
         with pytest.raises(RpcError):
