@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from dapr_common.security.authority import Names
+
 
 class StoreError(Exception):
     """The store cannot be read or written: which one, what is wrong, what to do."""
@@ -17,12 +19,9 @@ class BundleConflictError(StoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class FileNames:
-    """What the five files are called; they may be absolute paths."""
+class FileNames(Names):
+    """What all five files are called; they may be absolute paths."""
 
-    ca_crt: str = "ca.crt"
-    issuer_crt: str = "issuer.crt"
-    issuer_key: str = "issuer.key"
     jwt_key: str = "jwt.key"
     jwks: str = "jwks.json"
 

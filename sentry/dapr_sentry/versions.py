@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dapr_common.observe.logs import get_logger
-from dapr_common.security.authority import Life, Names, load_bundle, new_bundle
+from dapr_common.security.authority import Life, load_bundle, new_bundle
 from dapr_sentry.bundle_store import BundleConflictError, StoredBundle, StoreError
 from dapr_sentry.ca import CertificateAuthority
 from dapr_sentry.configuration import Configuration
@@ -122,13 +122,12 @@ class Versions:
     def _authority(
         self, stored: StoredBundle, configuration: Configuration
     ) -> CertificateAuthority:
-        files = self._settings.files
         bundle = load_bundle(
             ca_crt=stored.ca_crt,
             issuer_crt=stored.issuer_crt,
             issuer_key=stored.issuer_key,
             now=datetime.now(UTC),
-            names=Names(files.ca_crt, files.issuer_crt, files.issuer_key),
+            names=self._settings.files,
         )
         return CertificateAuthority(
             bundle,

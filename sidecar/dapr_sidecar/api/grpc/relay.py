@@ -46,13 +46,31 @@ def _refused(error: Exception) -> RpcError:
     return RpcError(GrpcCode.DEADLINE_EXCEEDED if timed_out else GrpcCode.UNKNOWN, str(error))
 
 
-async def relayed(
+def relayed(
     messages: AsyncIterator[bytes], context: Context, upstream: Upstream
 ) -> AsyncGenerator[bytes, None]:
     """Both directions at once, with the back-pressure of either end."""
     sent = _Input(messages, kept=False)
+
+    async def begin() -> Upstream:
+        await sent.go_to(upstream.call)  # which sends in a task of its own: nothing fails here
+        return upstream
+
+    return _both_ways(sent, context, begin)
+
+
+def guarded(
+    messages: AsyncIterator[bytes], context: Context, source: Open, runner: Runner
+) -> AsyncGenerator[bytes, None]:
+    """A call under policies, which count until an answer begins."""
+    sent = _Input(messages, kept=runner.retries)
+    return _both_ways(sent, context, lambda: _answered(sent, source, runner))
+
+
+async def _both_ways(sent: _Input, context: Context, begin: Open) -> AsyncGenerator[bytes, None]:
+    upstream: Upstream | None = None
     try:
-        await sent.go_to(upstream.call)
+        upstream = await begin()
         async for message in _answers(context, upstream):
             yield message
     except RpcError as error:
@@ -60,7 +78,8 @@ async def relayed(
             raise
         raise sent.error from error
     finally:
-        upstream.close()
+        if upstream is not None:
+            upstream.close()
         await sent.stop()
 
 
@@ -147,26 +166,6 @@ class _Input:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-
-
-async def guarded(
-    messages: AsyncIterator[bytes], context: Context, source: Open, runner: Runner
-) -> AsyncGenerator[bytes, None]:
-    """A call under policies, which count until an answer begins."""
-    sent = _Input(messages, kept=runner.retries)
-    upstream: Upstream | None = None
-    try:
-        upstream = await _answered(sent, source, runner)
-        async for message in _answers(context, upstream):
-            yield message
-    except RpcError as error:
-        if sent.error is None:
-            raise
-        raise sent.error from error
-    finally:
-        if upstream is not None:
-            upstream.close()
-        await sent.stop()
 
 
 async def _answered(sent: _Input, source: Open, runner: Runner) -> Upstream:
