@@ -1,0 +1,269 @@
+"""A reminder, as users ask for it and as stores keep it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from dapr_common.durations import format_go_duration, parse_go_duration
+from dapr_sidecar.blocks.actors.base import SEPARATOR, ActorRef
+from dapr_sidecar.blocks.actors.times import (
+    Period,
+    TimeFormatError,
+    expiry,
+    format_moment,
+    parse_moment,
+    parse_period,
+)
+from dapr_sidecar.components.state import encoding
+from dapr_sidecar.components.state.base import Json
+
+
+@dataclass(frozen=True, slots=True)
+class FailurePolicy:
+    """What becomes of a run that failed: up to ``retries`` more (``None``: without end).
+
+    ``interval`` is in seconds.
+    """
+
+    interval: float = 1.0
+    retries: int | None = 3
+
+
+DEFAULT_POLICY = FailurePolicy()
+DROP = FailurePolicy(retries=0)
+
+
+@dataclass(frozen=True, slots=True)
+class ReminderRequest:
+    """A reminder as the user wants it; ``data`` is raw JSON."""
+
+    ref: ActorRef
+    name: str
+    due_time: str = ""
+    period: str = ""
+    ttl: str = ""
+    data: bytes | None = None
+    overwrite: bool = True
+    failure_policy: FailurePolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """A reminder as it is kept. Times are the user's texts; moments are seconds since the epoch."""
+
+    ref: ActorRef
+    name: str
+    due: float
+    """Of the first run."""
+    due_time: str = ""
+    period: str = ""
+    data: bytes | None = None
+    expires: float | None = None
+    failure_policy: FailurePolicy | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from the others of its type."""
+        return self.ref.id, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class ReminderView:
+    """A reminder as it is shown to users; ``ttl`` is a time of RFC 3339."""
+
+    ref: ActorRef
+    name: str
+    due_time: str = ""
+    period: str = ""
+    ttl: str = ""
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """How far a reminder got: the tick that ran last, and the runs that are left."""
+
+    last: float
+    left: int | None = None
+
+
+def plan(request: ReminderRequest, now: float) -> Reminder:
+    """What a request that comes at ``now`` means. Raises ``ValueError`` with Dapr's text."""
+    named = f"{request.ref}{SEPARATOR}{request.name}"
+    try:
+        period = parse_period(request.period)
+    except TimeFormatError as error:
+        raise ValueError(f"invalid reminder period: parse error: {error}") from error
+    if period.repeats == 0:
+        raise ValueError(f"reminder {named} has zero repetitions")
+    due = _first_run(request, period, now)
+    try:
+        expires = expiry(request.ttl, due)
+    except TimeFormatError as error:
+        raise ValueError(f"error parsing reminder TTL: {error}") from error
+    if expires is not None and (expires < now or expires < due):
+        raise ValueError(
+            f"reminder {named} has already expired: dueTime: {request.due_time} TTL: {request.ttl}"
+        )
+    return Reminder(
+        request.ref,
+        request.name,
+        _as_stored(due),
+        request.due_time,
+        request.period,
+        request.data,
+        None if expires is None else _as_stored(expires),
+        request.failure_policy,
+    )
+
+
+def _as_stored(moment: float) -> float:
+    """What is read again equals what was written."""
+    return parse_moment(format_moment(moment), 0)
+
+
+def _first_run(request: ReminderRequest, period: Period, now: float) -> float:
+    if request.due_time:
+        try:
+            return parse_moment(request.due_time, now)
+        except TimeFormatError as error:
+            raise ValueError(f"error parsing reminder due time: {error}") from error
+    if not period.recurs:
+        raise ValueError("job failed validation: job must have either a due time or a schedule")
+    return period.after(now)
+
+
+def view(reminder: Reminder) -> ReminderView:
+    """How users see a reminder."""
+    return ReminderView(
+        reminder.ref,
+        reminder.name,
+        reminder.due_time,
+        reminder.period,
+        "" if reminder.expires is None else format_moment(reminder.expires),
+        reminder.data,
+    )
+
+
+# --- as stores keep it ----------------------------------------------------------------------
+
+
+def to_entry(reminder: Reminder) -> dict[str, Any]:
+    """The JSON object of a reminder in its record; empty members are left out."""
+    entry: dict[str, Any] = {
+        "registeredTime": format_moment(reminder.due),
+        "expirationTime": None if reminder.expires is None else format_moment(reminder.expires),
+        "actorID": reminder.ref.id,
+        "actorType": reminder.ref.type,
+        "name": reminder.name,
+        "data": None if reminder.data is None else orjson.Fragment(reminder.data),
+        "period": reminder.period,
+        "dueTime": reminder.due_time,
+        # Not one of Dapr's members; it reads past it.
+        "failurePolicy": _policy_entry(reminder.failure_policy),
+    }
+    return {name: value for name, value in entry.items() if value not in (None, "")}
+
+
+def from_entry(entry: Mapping[str, Any]) -> Reminder:
+    """Read the JSON object of a reminder. Raises ``ValueError`` when it is none."""
+    data = entry.get("data")
+    try:
+        due_time = str(entry.get("dueTime") or "")
+        registered = str(entry.get("registeredTime") or "")
+        expires = str(entry.get("expirationTime") or "")
+        return Reminder(
+            ActorRef(entry["actorType"], entry["actorID"]),
+            entry["name"],
+            parse_moment(registered, 0) if registered else 0.0,
+            due_time,
+            str(entry.get("period") or ""),
+            None if data is None else raw_json(data),
+            parse_moment(expires, 0) if expires and not expires.startswith("0001-") else None,
+            policy_of(entry.get("failurePolicy")),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"a reminder in the store cannot be read: {error!r}") from error
+
+
+def to_track(track: Track) -> bytes:
+    """The record of a track."""
+    entry: dict[str, Any] = {"lastFiredTime": format_moment(track.last)}
+    if track.left is not None:
+        entry["repetitionLeft"] = track.left
+    return orjson.dumps(entry)
+
+
+def from_track(data: bytes) -> Track | None:
+    """Read the record of a track; ``None`` when there is nothing in it to use."""
+    try:
+        entry = orjson.loads(data)
+        last = parse_moment(entry["lastFiredTime"], 0)
+        left = entry.get("repetitionLeft")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Track(last, left if isinstance(left, int) else None)
+
+
+def policy_of(entry: object) -> FailurePolicy | None:
+    """A failure policy as JSON has it (``{"constant": {"interval": "1s", "maxRetries": 3}}``).
+
+    Raises ``ValueError``.
+    """
+    if entry is None:
+        return None
+    if not isinstance(entry, Mapping):
+        raise ValueError("failure_policy must be an object")
+    if "drop" in entry:
+        return DROP
+    constant = entry.get("constant")
+    if constant is None:
+        return None
+    if not isinstance(constant, Mapping):
+        raise ValueError("failure_policy.constant must be an object")
+    interval = constant.get("interval")
+    retries = constant.get("maxRetries", constant.get("max_retries"))
+    if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int)):
+        raise ValueError("failure_policy.constant.maxRetries must be a whole number")
+    seconds = 0.0 if interval is None else parse_go_duration(str(interval)).total_seconds()
+    return FailurePolicy(max(seconds, 0.0), retries)
+
+
+def _policy_entry(policy: FailurePolicy | None) -> dict[str, Any] | None:
+    if policy is None:
+        return None
+    if policy == DROP:
+        return {"drop": {}}
+    constant: dict[str, Any] = {
+        "interval": format_go_duration(timedelta(seconds=policy.interval)),
+    }
+    if policy.retries is not None:
+        constant["maxRetries"] = policy.retries
+    return {"constant": constant}
+
+
+def raw_json(data: object) -> bytes:
+    """A value as compact JSON; integers keep every digit."""
+    try:
+        return orjson.dumps(data)
+    except TypeError:  # an integer past 64 bits
+        return encoding.plain(Json(data))
+
+
+# --- when it runs ---------------------------------------------------------------------------
+
+
+def first_tick(reminder: Reminder, period: Period, track: Track | None) -> tuple[float, int | None]:
+    """The tick a reminder stands at when it is read, and the runs that are left.
+
+    A track that is older than the reminder is one of a predecessor's.
+    """
+    if track is None or track.last < math.floor(reminder.due):
+        return reminder.due, period.repeats
+    return period.after(track.last), track.left if period.repeats is not None else None

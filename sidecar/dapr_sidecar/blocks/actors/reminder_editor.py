@@ -1,0 +1,285 @@
+"""Changes to one type's reminders: those that come together are stored together."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dapr_common.observe.logs import get_logger
+from dapr_sidecar.blocks.actors.reminder_edits import (
+    AlreadyExistsError,
+    Batch,
+    Change,
+    Edit,
+    Put,
+    Remove,
+    first_part,
+    records_of,
+)
+from dapr_sidecar.blocks.actors.reminder_layout import (
+    Entry,
+    Layout,
+    Record,
+    encode_entries,
+    track_key,
+)
+from dapr_sidecar.blocks.actors.reminder_records import Content, ReminderRecords
+from dapr_sidecar.components.state.base import EtagError
+
+_LOG = get_logger("dapr.runtime.actors.reminders")
+_MOST_WAITING = 10_000
+_MOST_AT_ONCE = 2_000
+_DEADLINE_SECONDS = 30.0
+_PAUSE_FACTOR, _LONGEST_PAUSE = 3.0, 1.0
+_CONFLICT_SECONDS, _LONGEST_CONFLICT_SECONDS = 0.005, 0.5
+_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 30.0
+
+
+class TooManyChangesError(Exception):
+    """More changes wait for the store than are held."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{_MOST_WAITING} changes to reminders of this type wait for the store")
+
+
+class NotStoredError(Exception):
+    """A change did not get through in time."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"not stored within {_DEADLINE_SECONDS:g} s: other writers were always faster"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A record that was written: its content's digest before and after, and what is in it."""
+
+    record: Record
+    before: bytes
+    after: bytes
+    entries: Sequence[Entry]
+
+
+OnWritten = Callable[[Layout, Sequence[Change], Sequence[Written]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    edit: Edit
+    answer: asyncio.Future[None]
+    deadline: float
+
+
+class ReminderEditor:
+    """Stores changes one batch after the other; whatever comes meanwhile is the next batch.
+
+    ``lock`` is held while a batch is read and written: who holds it sees records and what
+    ``on_written`` was told as one.
+    """
+
+    def __init__(self, records: ReminderRecords, on_written: OnWritten) -> None:
+        self.lock = asyncio.Lock()
+        self._records = records
+        self._on_written = on_written
+        self._asked: deque[_Waiting] = deque()
+        self._later: dict[tuple[str, str], Remove] = {}
+        self._wake = asyncio.Event()
+        self._hurry = False
+        self._pause = 0.0
+        self._conflicts = self._failures = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def edit(self, edit: Edit) -> None:
+        """Return once a change is stored.
+
+        Raises ``AlreadyExistsError``, ``TooManyChangesError``, ``NotStoredError`` or what the
+        store raises.
+        """
+        if len(self._asked) >= _MOST_WAITING:
+            raise TooManyChangesError
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(edit, loop.create_future(), loop.time() + _DEADLINE_SECONDS)
+        if isinstance(edit, Put):
+            self._later.pop(edit.reminder.key, None)
+        self._asked.append(waiting)
+        self._start()
+        await waiting.answer
+
+    def remove_later(self, edit: Remove) -> None:
+        """Delete a reminder that is done with, when it is convenient; tried until it succeeds."""
+        self._later[edit.ref.id, edit.name] = edit
+        self._start()
+
+    def is_leaving(self, key: tuple[str, str], due: float) -> bool:
+        """Whether this very reminder is done with, and only still in the store."""
+        found = self._later.get(key)
+        return found is not None and found.due == due
+
+    async def flush(self, seconds: float) -> None:
+        """Wait, so long at the most, until everything is stored."""
+        task = self._task
+        if task is not None:
+            self._hurry = True
+            self._wake.set()
+            await asyncio.wait([task], timeout=seconds)
+
+    async def close(self, seconds: float) -> None:
+        """Store what waits, within so long, and then nothing more."""
+        await self.flush(seconds)
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        for waiting in self._asked:
+            waiting.answer.cancel()
+        self._asked.clear()
+
+    # --- the worker -------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._asked:
+            self._wake.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(), name="reminder-editor")
+
+    async def _work(self) -> None:
+        try:
+            while self._asked or self._later:
+                await self._rest()
+                await self._one_batch()
+        finally:
+            self._task, self._hurry = None, False
+
+    async def _rest(self) -> None:
+        """Leave the loop to others for a while, unless somebody waits."""
+        self._wake.clear()
+        if not self._asked and not self._hurry:
+            try:
+                async with asyncio.timeout(self._pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _one_batch(self) -> None:
+        asked, later = self._take()
+        started = time.monotonic()
+        try:
+            async with self.lock:
+                refused = await self._store(asked, later)
+        except EtagError:
+            self._conflicts += 1
+            self._asked.extendleft(reversed(_in_time(asked)))
+            longest = min(
+                _CONFLICT_SECONDS * 2 ** min(self._conflicts, 16), _LONGEST_CONFLICT_SECONDS
+            )
+            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - not a secret
+        except Exception as error:  # noqa: BLE001 - told to who asked
+            await self._failed(asked, later, error)
+        else:
+            self._conflicts = self._failures = 0
+            for edit in later:
+                if self._later.get((edit.ref.id, edit.name)) is edit:
+                    del self._later[edit.ref.id, edit.name]
+            for waiting in asked:
+                _answer(waiting, refused.get(id(waiting)))
+        self._pause = min((time.monotonic() - started) * _PAUSE_FACTOR, _LONGEST_PAUSE)
+
+    def _take(self) -> tuple[list[_Waiting], list[Remove]]:
+        asked = [self._asked.popleft() for _ in range(min(len(self._asked), _MOST_AT_ONCE))]
+        later = list(self._later.values())[: _MOST_AT_ONCE - len(asked)]
+        return [w for w in asked if not w.answer.done()], later
+
+    async def _store(
+        self, asked: list[_Waiting], later: list[Remove]
+    ) -> dict[int, AlreadyExistsError]:
+        """Returns who was refused. What did not fit is taken off the lists and waits again."""
+        if not asked and not later:
+            return {}
+        head = await self._records.ensure_head()
+        edits: list[Edit] = [*later, *(waiting.edit for waiting in asked)]
+        fits = first_part(head.layout, edits, self._records.max_records)
+        self._asked.extendleft(reversed(asked[max(fits - len(later), 0) :]))
+        del asked[max(fits - len(later), 0) :], later[fits:], edits[fits:]
+        contents = await self._records.ensure(records_of(head.layout, edits))
+        batch = Batch(head.layout)
+        for content in contents:
+            batch.load(content.record, content.entries())
+        for edit in later:
+            batch.apply(edit)
+        refused = _apply(batch, asked)
+        changed = batch.changed()
+        if changed:
+            before = {content.record: content for content in contents}
+            new = [
+                Content(record, encode_entries(entries), before[record].etag)
+                for record, entries in changed
+            ]
+            await self._records.write(head, new)
+            written = [
+                Written(content.record, before[content.record].digest, content.digest, entries)
+                for content, (_, entries) in zip(new, changed, strict=True)
+            ]
+            self._on_written(head.layout, batch.changes, written)
+            await self._records.delete_tracks(_old_tracks(batch.changes))
+        return refused
+
+    async def _failed(
+        self, asked: list[_Waiting], later: Sequence[Remove], error: Exception
+    ) -> None:
+        for waiting in asked:
+            _answer(waiting, error)
+        if later and not asked:
+            self._failures += 1
+            seconds = min(_RETRY_SECONDS * 2 ** min(self._failures, 16), _LONGEST_RETRY_SECONDS)
+            _LOG.warning(
+                "%d finished reminders could not be deleted, next attempt in %g s: %s",
+                len(later),
+                seconds,
+                error,
+            )
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+
+def _apply(batch: Batch, asked: Sequence[_Waiting]) -> dict[int, AlreadyExistsError]:
+    refused: dict[int, AlreadyExistsError] = {}
+    for waiting in asked:
+        try:
+            batch.apply(waiting.edit)
+        except AlreadyExistsError as error:
+            refused[id(waiting)] = error
+    return refused
+
+
+def _in_time(asked: Sequence[_Waiting]) -> list[_Waiting]:
+    """Who may wait for another attempt; the others are told."""
+    now = asyncio.get_running_loop().time()
+    kept = []
+    for waiting in asked:
+        if waiting.deadline > now:
+            kept.append(waiting)
+        else:
+            _answer(waiting, NotStoredError())
+    return kept
+
+
+def _answer(waiting: _Waiting, error: Exception | None) -> None:
+    if waiting.answer.done():
+        return
+    if error is None:
+        waiting.answer.set_result(None)
+    else:
+        waiting.answer.set_exception(error)
+
+
+def _old_tracks(changes: Sequence[Change]) -> list[str]:
+    return [track_key(change.ref, change.name) for change in changes if change.had_track]
