@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dapr_common.grpc.server import Method
+from dapr_sidecar.api.grpc import actor_notices
+from dapr_sidecar.api.grpc import actor_state as grpc_actor_state
+from dapr_sidecar.api.http import actor_state as http_actor_state
 from dapr_sidecar.api.http.routing import Route
-from dapr_sidecar.blocks.actors.base import ActiveActors, ActorRouter, Ownership, SettingsOf
+from dapr_sidecar.blocks.actors.base import (
+    ActiveActors,
+    ActorRouter,
+    Owner,
+    Ownership,
+    SettingsOf,
+)
+from dapr_sidecar.blocks.actors.reminder_owner import ReminderOwner
+from dapr_sidecar.blocks.actors.reminder_store import StoredReminders
+from dapr_sidecar.blocks.actors.reminders import Reminders
+from dapr_sidecar.blocks.actors.state import ActorState
+from dapr_sidecar.blocks.actors.stored import ActorStore
+from dapr_sidecar.blocks.actors.timers import Timers
 from dapr_sidecar.context import SidecarContext
+from dapr_sidecar.messaging.peers import Peers
+from dapr_sidecar.messaging.reminder_notices import ReminderNotices
 from dapr_sidecar.options import Options
 
 
@@ -22,6 +40,7 @@ class ActorSurroundings:
     ownership: Ownership
     active: ActiveActors
     settings: SettingsOf
+    peers: Peers
 
 
 class ActorStateParts:
@@ -32,21 +51,53 @@ class ActorStateParts:
     """
 
     def __init__(self, around: ActorSurroundings) -> None:
-        self._around = around
+        context, ownership = around.context, around.ownership
+        self._namespace = context.identity.invocation_namespace
+        store = ActorStore(context)
+        self._state = ActorState(context, store, ownership, around.active)
+        self._timers = Timers(context, around.router, ownership)
+        self._owner = ReminderOwner(
+            context,
+            store,
+            around.router,
+            ownership,
+            around.settings,
+            _Notices(ReminderNotices(around.peers, self._namespace)),
+        )
+        self._reminders = Reminders(StoredReminders(store, self._owner), ownership)
+        ownership.listen(self._owner)
+        ownership.listen(self._state)
 
     def routes(self) -> list[Route]:
         """The HTTP API's routes."""
-        return []
+        return http_actor_state.routes(self._state, self._timers, self._reminders)
 
     def methods(self) -> list[Method]:
         """The gRPC API's methods."""
-        return []
+        return grpc_actor_state.methods(self._state, self._timers, self._reminders)
+
+    def internal_methods(self) -> list[Method]:
+        """What other sidecars may call."""
+        return actor_notices.methods(self._owner.changed, self._namespace)
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin what runs until the sidecar stops."""
+        tasks.create_task(self._owner.look(), name="actor-reminders-look")
 
     async def store_changed(self) -> None:
         """The actor state store came, was replaced or went."""
+        await self._owner.store_changed()
 
     async def close(self) -> None:
         """Fire nothing more; return once nothing runs."""
+        await asyncio.gather(self._timers.close(), self._owner.close())
+
+
+class _Notices:
+    """Implements ``Notices`` over the connections to other sidecars."""
+
+    def __init__(self, notices: ReminderNotices) -> None:
+        self._notices = notices
+
+    async def changed(self, owner: Owner, actor_type: str, keys: Sequence[tuple[str, str]]) -> None:
+        await self._notices.changed(owner.address, owner.app_id, actor_type, keys)
