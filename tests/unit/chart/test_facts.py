@@ -17,7 +17,6 @@ OTHER_VALUES = {
     "global.registry": "nothing is published",
     "global.tag": "our own version",
     "dapr_operator.watchInterval": "missed injections are healed by default",
-    "dapr_placement.scaleZero": "there is no such program yet",
     "dapr_sidecar_injector.ignoreEntrypointTolerations": "plain JSON, Dapr's cannot be read",
 }
 # There is no scheduler; kinds are not rendered by `helm template`; placement's role has rules.
@@ -132,9 +131,7 @@ def test_workloads_are_the_same(facts: dict[str, Any], render: Render) -> None:
     for name, workload in workloads(render()).items():
         kind = "StatefulSet" if name == "dapr-placement-server" else "Deployment"
         fact = facts_of(facts)[f"{kind}/{name}"]
-        replicas = 0 if "dapr_placement.scaleZero" in OTHER_VALUES and kind == "StatefulSet" else 1
-        assert workload["spec"]["replicas"] == replicas
-        assert fact["replicas"] == 1
+        assert workload["spec"]["replicas"] == fact["replicas"] == 1
         assert workload["spec"]["selector"] == fact["selector"]
         template = workload["spec"]["template"]
         assert without_own_label(template["metadata"]["labels"]) == without_own_label(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -20,22 +19,11 @@ PROGRAMS = {
     "dapr-injector": ("dapr_injector.settings", "dapr_injector.settings"),
     "dapr-placement": ("dapr_placement.flag_table", "dapr_placement.settings"),
 }
-FACTS = ROOT.parent / "shared" / "reference" / "flags.json"
 
 
 def flags_of(command: str) -> Sequence[Flag]:
-    if command == "dapr-placement" and not (ROOT / "placement" / "dapr_placement").exists():
-        return placement_facts()
     found: Sequence[Flag] = import_module(PROGRAMS[command][0]).FLAGS
     return found
-
-
-def placement_facts() -> Sequence[Flag]:
-    """Of a program that is not there yet: Dapr's."""
-    if not FACTS.exists():
-        pytest.skip(f"not here: dapr_placement, {FACTS}")
-    flags = json.loads(FACTS.read_text(encoding="utf-8"))["programs"]["placement"]["flags"]
-    return [Flag(each["name"], each["type"], each["default"], "") for each in flags]
 
 
 def environment(container: dict[str, Any]) -> dict[str, str]:
@@ -62,9 +50,8 @@ def test_every_flag_and_variable_is_taken(
         arguments = [each.replace("$(PLACEMENT_ID)", "pod-0") for each in container["args"]]
         parsed = parse(flags_of(command), arguments)
         assert not parsed.notices
-        if command != "dapr-placement":
-            settings = settings_of(command, parsed, environment(container))
-            assert not getattr(settings, "notices", ())
+        settings = settings_of(command, parsed, environment(container))
+        assert not getattr(settings, "notices", ())
 
 
 def test_every_command_is_a_console_script(render: Render) -> None:
@@ -73,7 +60,7 @@ def test_every_command_is_a_console_script(render: Render) -> None:
         pod_of(workload)["containers"][0]["command"][0] for workload in workloads(render()).values()
     }
     assert commands == set(PROGRAMS)
-    for command in commands - {"dapr-placement"}:
+    for command in commands:
         assert f"\n{command} = " in scripts
 
 
