@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any, cast
 
@@ -47,6 +48,13 @@ async def write(store: StateStore, key: str, value: bytes = b"v", **more: Any) -
     etag = (await read(store, key)).etag
     assert etag
     return etag
+
+
+def written(maker: Maker, data: bytes | None) -> bytes | None:
+    """JSON without the spaces that some databases put into it."""
+    if data is None or not maker.promises("respaced-json"):
+        return data
+    return json.dumps(json.loads(data), separators=(",", ":"), ensure_ascii=False).encode()
 
 
 async def test_what_it_says_it_can_do(maker: Maker, store: StateStore) -> None:
@@ -96,9 +104,9 @@ async def test_bytes_come_back_as_they_were(store: StateStore, key: str, value: 
         (12345678901234567890, b"12345678901234567890"),
     ],
 )
-async def test_json(store: StateStore, key: str, value: object, text: bytes) -> None:
+async def test_json(maker: Maker, store: StateStore, key: str, value: object, text: bytes) -> None:
     await store.set(SetRequest(key, Json(value)))
-    assert (await read(store, key)).data == text
+    assert written(maker, (await read(store, key)).data) == text
 
 
 @pytest.mark.parametrize(
@@ -157,7 +165,7 @@ async def test_an_etag_of_another_form(maker: Maker, store: StateStore, key: str
     await write(store, key, b"1")
     with pytest.raises(EtagError) as caught:
         await store.set(SetRequest(key, b"2", etag="no such"))
-    assert caught.value.invalid == (maker.entry["etag"] == "counter")
+    assert caught.value.invalid == (maker.entry["etag"] != "uuid")
     assert (await read(store, key)).data == b"1"
 
 
@@ -176,8 +184,8 @@ async def test_an_etag_for_an_absent_key(maker: Maker, store: StateStore, key: s
 
 async def test_first_write(maker: Maker, store: StateStore, key: str) -> None:
     etag = await write(store, key, b"1", concurrency="first-write")
-    # Redis keeps the mark of a first write: a later one without an etag is no etag error there.
-    kind = Exception if maker.entry["etag"] == "counter" else EtagError
+    # Some tell of a first write without an etag that came second as of any other failure.
+    kind = Exception if maker.promises("bare-first-write") else EtagError
     with pytest.raises(kind):
         await store.set(SetRequest(key, b"2", concurrency="first-write"))
     assert (await read(store, key)).data == b"1"
@@ -297,7 +305,7 @@ async def transactional(maker: Maker, store: StateStore) -> Any:
     return store
 
 
-async def test_a_transaction(transactional: Any, key: str) -> None:
+async def test_a_transaction(maker: Maker, transactional: Any, key: str) -> None:
     store = transactional
     await write(store, key + "old")
     await store.transact(
@@ -311,7 +319,7 @@ async def test_a_transaction(transactional: Any, key: str) -> None:
         {},
     )
     found = [(await read(store, key + name)).data for name in ("1", "2", "old")]
-    assert found == [b'{"n":1}', b"second", None]
+    assert [written(maker, found[0]), *found[1:]] == [b'{"n":1}', b"second", None]
 
 
 async def test_a_transaction_of_one(transactional: Any, key: str) -> None:

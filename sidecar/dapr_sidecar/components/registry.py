@@ -15,6 +15,8 @@ _ROOT = "dapr_sidecar.components."
 # One line per type and version; "" and "v0" mean v1 for types that have a v1 only.
 TYPES: dict[str, str] = {
     "state.in-memory/v1": "state.memory:InMemoryStateStore",
+    "state.postgresql/v1": "state.postgresql_v1:PostgresV1StateStore",
+    "state.postgresql/v2": "state.postgresql_v2:PostgresV2StateStore",
     "state.redis/v1": "state.redis:RedisStateStore",
     "state.sqlite/v1": "state.sqlite:SqliteStateStore",
     "pubsub.in-memory/v1": "pubsub.memory:InMemoryPubSub",
@@ -50,6 +52,19 @@ TYPES: dict[str, str] = {
 }
 
 # Words of Dapr's messages: "couldn't find state store state.nope/v1".
+# Other names of the same components.
+ALIASES: dict[str, str] = {
+    "state.cockroachdb/v2": "state.postgresql/v2",
+    "state.postgres/v1": "state.postgresql/v1",
+    "state.postgres/v2": "state.postgresql/v2",
+    "state.sqlite3/v1": "state.sqlite/v1",
+    "state.yugabyte/v2": "state.postgresql/v2",
+    "state.yugabytedb/v2": "state.postgresql/v2",
+}
+
+# Libraries that only some components need → the extra that brings them.
+EXTRAS: dict[str, str] = {"asyncpg": "postgresql"}
+
 KIND_WORDS: dict[str, str] = {
     "state": "state store",
     "pubsub": "message bus",
@@ -73,10 +88,8 @@ def component_class(type_name: str, version: str) -> type[Component]:
     if category not in KIND_WORDS:
         raise UnknownComponentError(f"incorrect type {type_name}")
     wanted = version.lower() or "v1"
-    key = f"{type_name.lower()}/{wanted}"
-    if wanted == "v0" and key not in TYPES:
-        key = f"{type_name.lower()}/v1"
-    if (location := TYPES.get(key)) is None:
+    key = f"{type_name.lower()}/{'v1' if wanted == 'v0' else wanted}"
+    if (location := TYPES.get(ALIASES.get(key, key))) is None:
         raise UnknownComponentError(f"couldn't find {KIND_WORDS[category]} {type_name}/{wanted}")
     module, _, name = location.partition(":")
     try:
@@ -85,4 +98,9 @@ def component_class(type_name: str, version: str) -> type[Component]:
         raise UnknownComponentError(
             f"{type_name}/{wanted} needs the Python package '{error.name}', which is not installed"
         ) from error
+            + (f": pip install 'dapr-runtime[{extra}]'" if (extra := _extra(error)) else "")
     return found
+
+
+def _extra(error: ModuleNotFoundError) -> str:
+    return EXTRAS.get((error.name or "").partition(".")[0], "")

@@ -1,0 +1,184 @@
+"""A state store's server is killed, stalls, or was never there.
+
+Every call ends within its deadline, what was written is there afterwards, and nothing piles up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from harness.backends import Backend
+from harness.block_api import make
+from harness.proxy import Proxy, proxy
+
+from dapr_sidecar.components.base import Component
+from dapr_sidecar.components.registry import component_class
+from dapr_sidecar.components.state.base import GetRequest, SetRequest
+
+SECONDS = 1.0  # the deadline in these manifests
+SLACK = 4.0  # other work of the machine
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class System:
+    type: str
+    version: str
+    backend: str
+    metadata: dict[str, str]
+    facts: dict[str, str] = field(default_factory=dict)
+    keeps_data: bool = True  # what was written outlives the server's end
+
+    def store(self, port: int, **more: str) -> Any:
+        kind: type[Component] = component_class(self.type, self.version)
+        texts = {name: text.replace("{port}", str(port)) for name, text in self.metadata.items()}
+        return make(kind, **{**texts, **more})
+
+
+POSTGRES = {
+    "connectionString": "host=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=disable",
+    "timeout": f"{SECONDS}s",
+}
+SYSTEMS = [
+    System("state.postgresql", "v1", "postgres", POSTGRES),
+    System("state.postgresql", "v2", "postgres", POSTGRES),
+]
+
+
+@pytest.fixture(scope="module", params=SYSTEMS, ids=lambda s: f"{s.type}-{s.version}")
+def system(request: pytest.FixtureRequest) -> System:
+    found: System = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(system: System) -> Iterator[Backend]:
+    with Backend(system.backend) as found:
+        yield found
+
+
+@pytest.fixture
+async def line(server: Backend) -> AsyncIterator[Proxy]:
+    async with proxy(server.port) as found:
+        yield found
+
+
+@pytest.fixture
+async def store(system: System, line: Proxy) -> AsyncIterator[Any]:
+    found = system.store(line.port)
+    await found.open()
+    yield found
+    started = time.monotonic()
+    await found.close()
+    assert time.monotonic() - started < SLACK
+
+
+async def fails_in_time(call: Any) -> Exception:
+    started = time.monotonic()
+    with pytest.raises(Exception) as caught:
+        await call
+    assert time.monotonic() - started < SECONDS + SLACK
+    assert not isinstance(caught.value, TimeoutError), "a bare timeout tells nobody what to mend"
+    return caught.value
+
+
+async def works_again(store: Any, key: str = "k") -> bytes | None:
+    """The value, once the store can serve again; that must be soon."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                data: bytes | None = (await store.get(GetRequest(key))).data
+            except Exception:  # noqa: BLE001 - not yet
+                await asyncio.sleep(0.05)
+            else:
+                return data
+
+
+async def test_killed_and_started_again(
+    system: System, server: Backend, line: Proxy, store: Any
+) -> None:
+    await store.set(SetRequest("k", b"before"))
+    server.kill()
+    for _ in range(3):
+        await fails_in_time(store.set(SetRequest("k", b"while away")))
+    with pytest.raises(Exception, match=f"127\\.0\\.0\\.1:{line.port}"):
+        await store.ping()
+    server.restart()
+    found = await works_again(store)
+    assert found == (b"before" if system.keeps_data else None)
+    await store.set(SetRequest("k", b"after"))
+    assert (await store.get(GetRequest("k"))).data == b"after"
+
+
+async def test_a_line_that_forwards_nothing(line: Proxy, store: Any) -> None:
+    await store.set(SetRequest("k", b"before"))
+    line.hold()
+    error = await fails_in_time(store.get(GetRequest("k")))
+    assert str(line.port) in str(error)
+    connections = line.accepted
+    for _ in range(3):
+        await asyncio.gather(
+            *(fails_in_time(store.set(SetRequest("k", b"%d" % n))) for n in range(20))
+        )
+    assert line.accepted - connections <= 70, "connections pile up"
+    assert len(line._writers) <= 40, "connections that were given up stay open"
+    line.release()
+    assert await works_again(store) is not None
+    await store.set(SetRequest("k", b"after"))
+    assert (await store.get(GetRequest("k"))).data == b"after"
+
+
+async def test_a_cut_line(line: Proxy, store: Any) -> None:
+    await store.set(SetRequest("k", b"1"))
+    line.hold()
+    waiting = [asyncio.ensure_future(store.get(GetRequest("k"))) for _ in range(10)]
+    await asyncio.sleep(0.1)
+    line.cut()
+    line.release()
+    async with asyncio.timeout(SECONDS + SLACK):
+        await asyncio.gather(*waiting, return_exceptions=True)
+    assert await works_again(store) == b"1"
+
+
+async def test_cancelled_callers_leave_no_answer_for_the_next(line: Proxy, store: Any) -> None:
+    await store.bulk_set([SetRequest(f"k{n}", b"%d" % n) for n in range(20)])
+    for _ in range(5):
+        line.hold()
+        waiting = [asyncio.ensure_future(store.get(GetRequest(f"k{n}"))) for n in range(20)]
+        await asyncio.sleep(0.02)
+        for one in waiting[::2]:
+            one.cancel()
+        line.release()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        for n, result in enumerate(results):
+            if not isinstance(result, BaseException):
+                assert result.data == b"%d" % n  # type: ignore[attr-defined]
+    found = await asyncio.gather(*(store.get(GetRequest(f"k{n}")) for n in range(20)))
+    assert [one.data for one in found] == [b"%d" % n for n in range(20)]
+
+
+async def test_nobody_listens(system: System) -> None:
+    with socket.socket() as claim:
+        claim.bind(("127.0.0.1", 0))
+        port = int(claim.getsockname()[1])
+        store = system.store(port)
+        error = await fails_in_time(store.open())
+        assert f"127.0.0.1:{port}" in str(error)
+        await store.close()
+
+
+async def test_nobody_answers(system: System) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(100)
+        port = int(silent.getsockname()[1])
+        store = system.store(port)
+        error = await fails_in_time(store.open())
+        assert f"127.0.0.1:{port}" in str(error)
+        await store.close()
