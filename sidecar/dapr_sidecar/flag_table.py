@@ -14,7 +14,7 @@ FLAGS: tuple[Flag, ...] = (
         "actors-disseminate-timeout",
         "duration",
         timedelta(seconds=30),
-        "longest time of one actor-table dissemination on this side" + _YET,
+        "longest time of one dissemination of actor tables on this side",
     ),
     Flag("actors-service", "string", "", "type:address of the actors service", hidden=True),
     Flag(
@@ -125,7 +125,7 @@ FLAGS: tuple[Flag, ...] = (
         "placement-host-address",
         "string",
         "",
-        "placement servers, host:port, comma separated" + _YET,
+        "placement servers, host:port, comma separated; none: no actors",
     ),
     Flag("profile-port", "string", "7777", "port of the profiling server" + _NO_EFFECT),
     Flag("read-buffer-size", "string", "4Ki", "largest request header block, a quantity"),

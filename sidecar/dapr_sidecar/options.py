@@ -88,6 +88,7 @@ class Options:
     sentry_local_identity: str
     jwt_audiences: tuple[str, ...]
     placement_addresses: tuple[str, ...]
+    disseminate_timeout: float
     scheduler_addresses: tuple[str, ...]
     api_token: str
     app_token: str
@@ -188,6 +189,7 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
         sentry_local_identity=environment.get("SENTRY_LOCAL_IDENTITY", ""),
         jwt_audiences=tuple(parsed.texts("sentry-request-jwt-audiences")),
         placement_addresses=_csv(parsed.text("placement-host-address")),
+        disseminate_timeout=parsed.duration("actors-disseminate-timeout").total_seconds(),
         scheduler_addresses=tuple(parsed.texts("scheduler-host-address"))
         or _csv(environment.get("DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "")),
         api_token=environment.get("DAPR_API_TOKEN", ""),

@@ -59,7 +59,8 @@ class GrpcChannel:
     ``target`` is ``host:port`` or ``unix:/path``. ``verify_peer`` may raise to refuse the peer's
     certificate; ``ssl`` gets ALPN ``h2`` set. Deadlines are the caller's ``timeout`` (seconds).
     While the target cannot be reached, calls fail at once with the last reason until the next
-    attempt is due. Pings go out after ``ping_interval`` without traffic, calls or not. ``after``
+    attempt is due. Pings go out after ``ping_interval`` without traffic, calls or not;
+    ``ping_always`` sends them whatever the traffic, for callers who ask ``heard_since``. ``after``
     gets the outcome of each call (method, code, milliseconds, request bytes, response bytes).
     """
 
@@ -76,6 +77,7 @@ class GrpcChannel:
         max_streams_per_connection: int = 100,
         ping_interval: float | None = None,
         ping_timeout: float = 5.0,
+        ping_always: bool = False,
         idle_timeout: float | None = None,
         connect_timeout: float = 20.0,
         backoff: Backoff | None = None,
@@ -88,6 +90,7 @@ class GrpcChannel:
         self.max_header_list_bytes = max_header_list_bytes
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
+        self.ping_always = ping_always
         self.idle_timeout = idle_timeout
         self.engine = engine
         self.closed = False

@@ -66,6 +66,8 @@ class ClientConnection(Http2Connection):
         self._transport = transport
         self.flush()
         channel = self.channel
+        if channel.ping_always:
+            self._ping(self.loop.time())
         if channel.ping_interval is not None or channel.idle_timeout is not None:
             interval = tick_interval(
                 channel.ping_interval, channel.ping_timeout, channel.idle_timeout
@@ -142,7 +144,9 @@ class ClientConnection(Http2Connection):
         elif kind is h2.GoAwayReceived:
             self._going_away(event)
         elif kind is h2.PingAcknowledged:
-            self._ping_sent = None
+            self._heard_answer()
+        elif kind is h2.PingReceived:
+            self._heard_ping()
         elif kind is h2.ConnectionClosed:
             self._end(f"error reading from server: {_shown(event)}")
             self._transport.close()
@@ -221,6 +225,9 @@ class ClientConnection(Http2Connection):
         if not self.streams:
             self._close()
 
+    def _quiet_since(self, channel: GrpcChannel) -> float:
+        return self._pinged_at if channel.ping_always else self.last_activity
+
     def _tick(self, interval: float) -> None:
         now = self.loop.time()
         channel = self.channel
@@ -235,7 +242,7 @@ class ClientConnection(Http2Connection):
         elif (
             channel.ping_interval is not None
             and self._ping_sent is None
-            and now - self.last_activity > channel.ping_interval
+            and now - self._quiet_since(channel) > channel.ping_interval
         ):
             self._ping(now)
 

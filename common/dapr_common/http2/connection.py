@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import Any, Protocol
 
 from dapr_common.http2 import session as h2
@@ -28,11 +29,15 @@ class Http2Connection(asyncio.Protocol):
         self.session = session
         self.blocked: set[Writer] = set()
         self.last_activity = loop.time()
+        self.heard_since = float("-inf")
+        """When that was sent which the peer certainly heard last, by pings; ``time.monotonic``."""
         self._transport: Any = None
         self._flushing = False
         self._dispatching = False
         self._paused = False
         self._ping_sent: float | None = None
+        self._pinged_at = float("-inf")
+        self._ping_left = self._peer_pinged = float("-inf")
 
     # --- receiving --------------------------------------------------------------------------
 
@@ -137,10 +142,22 @@ class Http2Connection(asyncio.Protocol):
         return self._ping_sent is not None and now - self._ping_sent > timeout
 
     def _ping(self, now: float) -> None:
-        self._ping_sent = now
+        self._ping_sent = self._pinged_at = now
+        self._ping_left = time.monotonic()
         with contextlib.suppress(h2.SessionError):
             self.session.ping(PING_DATA)
         self.flush()
+
+    def _heard_answer(self) -> None:
+        """The peer answered the ping."""
+        if self._ping_sent is not None:
+            self._ping_sent = None
+            self.heard_since = max(self.heard_since, self._ping_left)
+
+    def _heard_ping(self) -> None:
+        """The peer pings, which it does again only once its last ping was answered."""
+        self.heard_since = max(self.heard_since, self._peer_pinged)
+        self._peer_pinged = time.monotonic()
 
 
 def tick_interval(*intervals: float | None) -> float:

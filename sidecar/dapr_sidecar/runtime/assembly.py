@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dapr_common.kube.resources import (
@@ -27,6 +28,7 @@ from dapr_sidecar.options import Options
 from dapr_sidecar.resiliency.policy import LoadedPolicies
 from dapr_sidecar.resiliency.runner import Surroundings
 from dapr_sidecar.runtime import app_side
+from dapr_sidecar.runtime.actors import ActorParts
 from dapr_sidecar.runtime.apis import Apis
 from dapr_sidecar.runtime.app_config import read_app_config
 from dapr_sidecar.runtime.building_blocks import BuildingBlocks
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 _LOG = get_logger("dapr.runtime")
 _WITHOUT_END = 3600.0
+_PLACEMENT = "internal-placement-service"
 _KUBERNETES_STORE = "kubernetes"
 
 
@@ -94,6 +97,13 @@ class Sidecar:
         self._blocks = BuildingBlocks(self._context, options)
         among_peers = security if options.enable_mtls else None
         self._invocation = InvocationParts(self._context, options, telemetry.now.grpc, among_peers)
+        self._actors = self._blocks.actors = ActorParts(
+            self._context, options, self._invocation.block, among_peers
+        )
+        self._invocation.serve_internally(self._actors.internal_methods())
+        if self._actors.enabled:
+            self.readiness.unready(_PLACEMENT)
+            self._actors.connected = partial(self.readiness.ready, _PLACEMENT)
         self._context.metrics = telemetry.now.metrics
         self._secrets = SecretResolver(self._context)
         self._values = ValueResolver(options.app_id, options.namespace, environment)
@@ -116,6 +126,7 @@ class Sidecar:
             self._blocks.subscriptions.listing,
             enabled_features(self.configuration),
             self._policies.names,
+            self._actors.status,
         )
         self._servers = Servers(options)
         self._apis = Apis(
@@ -172,6 +183,7 @@ class Sidecar:
             announce()
 
         await self._blocks.outbox.start()
+        await self._actors.run(tasks)
         self._outbound.ready("outbound")
         if self._app is None:
             initialised()
@@ -181,7 +193,7 @@ class Sidecar:
     async def _meet_app(self) -> None:
         """What is asked of the app once, when it is first healthy."""
         if isinstance(self._channel, HttpChannel) and not self.options.disable_init_config:
-            await read_app_config(self._channel, self.options.app_id)
+            self._actors.meet_app(await read_app_config(self._channel, self.options.app_id))
 
     # --- changes ----------------------------------------------------------------------------
 
@@ -261,6 +273,7 @@ class Sidecar:
         for changes in (self._endpoint_changes, self._subscription_changes):
             await _finish("changes", changes.close())
         await _finish("deliveries", self.stop_feeding())
+        await _finish("actors", self._actors.close())
         await _finish("name resolution", self._invocation.withdraw())
         self._servers.stop_listening()
         await _finish("servers", self._servers.close(grace if grace is not None else _WITHOUT_END))

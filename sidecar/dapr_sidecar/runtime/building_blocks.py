@@ -21,6 +21,7 @@ from dapr_sidecar.api.http import pubsub as http_pubsub
 from dapr_sidecar.api.http import secrets as http_secrets
 from dapr_sidecar.api.http import state as http_state
 from dapr_sidecar.api.http.routing import Route
+from dapr_sidecar.blocks.actors.store import ActorStorePreparer
 from dapr_sidecar.blocks.bindings.input import InputBindingSet
 from dapr_sidecar.blocks.bindings.output import BindingsBlock
 from dapr_sidecar.blocks.configuration import ConfigurationBlock
@@ -34,6 +35,7 @@ from dapr_sidecar.blocks.state.outbox import TransactionalOutbox
 from dapr_sidecar.blocks.state.outbox_delivery import OutboxDelivery
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.options import Options
+from dapr_sidecar.runtime.actors import ActorParts
 from dapr_sidecar.runtime.app import Feeder
 from dapr_sidecar.runtime.opening import Preparer
 
@@ -57,10 +59,13 @@ class BuildingBlocks:
         self.configuration = ConfigurationBlock(context)
         self.crypto = CryptoBlock(context)
         self.lock = LockBlock(context)
+        self.actors: ActorParts | None = None
+        """Set as soon as there are connections to other sidecars for it to use."""
 
     def preparers(self) -> dict[str, Preparer]:
         """Who derives something from a component of a category when it is loaded."""
-        return {"state": self.state, "pubsub": self.pubsub, "lock": self.lock}
+        state = ActorStorePreparer(self.state, self.state.context.components)
+        return {"state": state, "pubsub": self.pubsub, "lock": self.lock}
 
     def routes(self) -> list[Route]:
         """The HTTP API's routes."""
@@ -72,6 +77,7 @@ class BuildingBlocks:
             *http_configuration.routes(self.configuration),
             *http_crypto.routes(self.crypto),
             *http_lock.routes(self.lock),
+            *(self.actors.routes() if self.actors is not None else ()),
         ]
 
     def methods(self) -> list[Method]:
@@ -84,16 +90,20 @@ class BuildingBlocks:
             *grpc_configuration.methods(self.configuration),
             *grpc_crypto.methods(self.crypto),
             *grpc_lock.methods(self.lock),
+            *(self.actors.methods() if self.actors is not None else ()),
         ]
 
     def feeders(self) -> list[Feeder]:
         """What delivers to the app while it is healthy, in the order it is started."""
-        return [self.subscriptions, self.inputs]
+        feeders: list[Feeder] = [self.subscriptions, self.inputs]
+        return feeders if self.actors is None else [*feeders, self.actors]
 
     async def component_changed(self, manifest: Component) -> None:
         """A component came, changed or went."""
         if manifest.category in ("pubsub", "state"):
             await self.outbox.component_changed(manifest)
+        if self.actors is not None:
+            await self.actors.component_changed(manifest)
         if manifest.category == "pubsub":
             await self.subscriptions.component_changed(manifest.name)
         elif manifest.category == "bindings":

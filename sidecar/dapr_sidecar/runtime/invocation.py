@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ class InvocationParts:
             context, security=security, max_message_bytes=options.max_body_bytes
         )
         self.http = InvocationApi(self.block)
+        self._more: list[Method] = []
         entrances = self.prepare(context.configuration, telemetry, context.metrics)
         self.proxy = entrances.proxy
         self.internal = entrances.internal
@@ -74,7 +75,15 @@ class InvocationParts:
                 read_buffer_bytes=options.read_buffer_bytes,
             ),
         )
+        for method in self._more:
+            internal.server.add(method)
         return Entrances(proxy.method(), internal)
+
+    def serve_internally(self, methods: Sequence[Method]) -> None:
+        """Serve these to other sidecars, too."""
+        self._more.extend(methods)
+        for method in methods:
+            self.internal.server.add(method)
 
     def apply(self, entrances: Entrances) -> None:
         """Let calls in by these from now on; the server goes on listening."""

@@ -14,7 +14,7 @@ from dapr_common.security.tls import TlsContexts, peer_id
 from dapr_common.security.x509 import CertificateError, read_certificates
 from dapr_sidecar.options import Options
 
-_SENTRY, _OPERATOR = "dapr-sentry", "dapr-operator"
+_SENTRY, _OPERATOR, _PLACEMENT = "dapr-sentry", "dapr-operator", "dapr-placement"
 
 
 class SidecarSecurity:
@@ -33,6 +33,7 @@ class SidecarSecurity:
         except CertificateError as error:
             raise SecuritySettingsError(f"DAPR_TRUST_ANCHORS cannot be used: {error}") from error
         self._operator = control_plane_id(options, _OPERATOR)
+        self._placement = control_plane_id(options, _PLACEMENT)
         self.source = IdentitySource(
             _request(options, environment), trusted, self.contexts, self.events
         )
@@ -49,12 +50,11 @@ class SidecarSecurity:
 
     def verify_operator(self, peer: ssl.SSLObject) -> None:
         """Raise ``CertificateError`` unless the peer is this control plane's operator."""
-        found = peer_id(peer)
-        if found != self._operator:
-            raise CertificateError(
-                f'unexpected SPIFFE ID "{found}", expected "{self._operator}": check the control '
-                "plane's trust domain and namespace"
-            )
+        _verify(peer, self._operator)
+
+    def verify_placement(self, peer: ssl.SSLObject) -> None:
+        """The same for its placement."""
+        _verify(peer, self._placement)
 
     def identify(self, peer: ssl.SSLObject) -> SpiffeId:
         """Who connects. Raises ``CertificateError``."""
@@ -102,6 +102,15 @@ def _request(options: Options, environment: Mapping[str, str]) -> IdentityReques
         token_file=proof.token_file,
         audiences=options.jwt_audiences,
     )
+
+
+def _verify(peer: ssl.SSLObject, expected: SpiffeId) -> None:
+    found = peer_id(peer)
+    if found != expected:
+        raise CertificateError(
+            f'unexpected SPIFFE ID "{found}", expected "{expected}": check the control '
+            "plane's trust domain and namespace"
+        )
 
 
 def control_plane_id(options: Options, name: str) -> SpiffeId:

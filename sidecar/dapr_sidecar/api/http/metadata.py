@@ -98,7 +98,7 @@ def render_metadata(metadata: SidecarMetadata) -> dict[str, Any]:
         "id": metadata.id,
         "runtimeVersion": RUNTIME_VERSION,
         "enabledFeatures": list(metadata.enabled_features),
-        "actors": [{"type": t, "count": c} for t, c in metadata.actors.active],
+        "actors": _counts(metadata.actors),
         "components": [
             _present(
                 {
@@ -159,8 +159,12 @@ def _connection(connection: AppConnection) -> dict[str, Any]:
     return _present(body)
 
 
+def _counts(actors: ActorStatus) -> list[dict[str, Any]]:
+    return [_present({"type": t, "count": c}) for t, c in actors.active]
+
+
 def _actors(actors: ActorStatus) -> dict[str, Any]:
     body: dict[str, Any] = {"runtimeStatus": actors.status}
     if actors.active:
-        body["activeActors"] = [{"type": t, "count": c} for t, c in actors.active]
+        body["activeActors"] = _counts(actors)
     return {**body, "hostReady": actors.host_ready, "placement": actors.placement}

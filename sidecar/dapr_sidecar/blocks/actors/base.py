@@ -134,6 +134,13 @@ class Ownership(Protocol):
         """
         ...
 
+    def holds(self, ref: ActorRef) -> bool:
+        """Whether a turn that runs here may still write.
+
+        As ``is_mine``, and also while its type is drained before the actor may move.
+        """
+        ...
+
     async def wait_settled(self, actor_type: str) -> None:
         """Return when the type is not moving, at once in the usual case."""
         ...
@@ -144,7 +151,9 @@ class Ownership(Protocol):
 class ActiveActors(Protocol):
     """The instances that live on this sidecar."""
 
-    def is_active(self, ref: ActorRef) -> bool: ...
+    def is_active(self, ref: ActorRef) -> bool:
+        """Whether it was called since its activation; true until its deactivation is over."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

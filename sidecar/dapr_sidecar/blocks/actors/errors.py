@@ -60,6 +60,27 @@ def invoke_failed(cause: object) -> DaprError:
     return DaprError("ERR_ACTOR_INVOKE_METHOD", f"error invoke actor method: {cause}")
 
 
+class MethodNotFoundError(DaprError):
+    """The app has no such method; never tried again."""
+
+    def __init__(self, ref: ActorRef, method: str) -> None:
+        text = f"actor method not found: actors/{ref.type}/{ref.id}/method/{method}"
+        super().__init__("ERR_ACTOR_INVOKE_METHOD", f"error invoke actor method: {text}")
+
+
+class NotHereError(Exception):
+    """The actor is not where it was looked for; worth another look after a while."""
+
+
+def lookup_failed(ref: ActorRef) -> NotHereError:
+    """No sidecar hosts the type, for now."""
+    cause = no_address(ref)
+    return NotHereError(
+        "failed to lookup actor: api error: "
+        f"code = {cause.grpc_code.go_name} desc = {cause.message}"
+    )
+
+
 def stack_depth() -> DaprError:
     """A reentrant call went deeper than its type allows."""
     return DaprError(

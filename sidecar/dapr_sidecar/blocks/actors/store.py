@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from dapr_common.kube import resources
 from dapr_common.words import is_truthy
 from dapr_sidecar.components.state.base import Feature, StateStore
 from dapr_sidecar.loaded import Loaded, LoadedComponents
 
 _MARK = "actorstatestore"
 _NEEDED = frozenset({Feature.ETAG, Feature.TRANSACTIONAL})
+
+
+class Preparer(Protocol):
+    """Derives something from a component when it is loaded."""
+
+    def prepare(self, manifest: resources.Component, properties: dict[str, str]) -> object: ...
 
 
 class SecondActorStoreError(Exception):
@@ -39,6 +48,14 @@ def check_only_one(name: str, properties: dict[str, str], components: LoadedComp
         )
 
 
-def fit_for_actors(store: StateStore) -> bool:
-    """Whether a store can keep actors' state: etags and transactions."""
-    return store.features >= _NEEDED
+class ActorStorePreparer:
+    """Refuses a second actor state store before the state block looks at a component."""
+
+    def __init__(self, following: Preparer, components: LoadedComponents) -> None:
+        self._following = following
+        self._components = components
+
+    def prepare(self, manifest: resources.Component, properties: dict[str, str]) -> object:
+        """What the state block prepares. Raises ``SecondActorStoreError``."""
+        check_only_one(manifest.name, properties, self._components)
+        return self._following.prepare(manifest, properties)

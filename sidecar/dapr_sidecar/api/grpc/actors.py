@@ -1,0 +1,99 @@
+"""gRPC methods of actor calls, and the stream over which an app hosts actors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from dapr_common.errors import GrpcCode
+from dapr_common.grpc.errors import RpcError
+from dapr_common.grpc.server import Context, Method
+from dapr_common.wire.dapr.proto.runtime.v1 import actors_pb2 as pb
+from dapr_sidecar.blocks.actors import headers
+from dapr_sidecar.blocks.actors.app_stream import StreamActorApp
+from dapr_sidecar.blocks.actors.base import ActorCall, ActorRef, TypeSettings
+from dapr_sidecar.blocks.actors.block import ActorBlock
+from dapr_sidecar.blocks.actors.hosting import Hosting
+from dapr_sidecar.messaging.headers import pairs_from_metadata
+
+_SERVICE = "/dapr.proto.runtime.v1.Dapr/"
+Initial = pb.SubscribeActorEventsRequestInitialAlpha1
+ReadInitial = Callable[[Initial], Mapping[str, TypeSettings]]
+
+
+def methods(block: ActorBlock) -> list[Method]:
+    """``InvokeActor``."""
+
+    async def invoke(request: pb.InvokeActorRequest, context: Context) -> pb.InvokeActorResponse:
+        ref = ActorRef(request.actor_type, request.actor_id)
+        call = ActorCall(
+            ref,
+            request.method,
+            request.data,
+            headers=_pairs(request.metadata),
+            from_grpc=True,
+        )
+        call.content_type = headers.first(call.headers, b"content-type") or ""
+        answer = await block.invoke(call)
+        return pb.InvokeActorResponse(data=answer.body)
+
+    return [
+        Method(
+            _SERVICE + "InvokeActor",
+            "unary_unary",
+            pb.InvokeActorRequest,
+            pb.InvokeActorResponse,
+            invoke,
+        )
+    ]
+
+
+def _pairs(metadata: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return pairs_from_metadata([(name.lower(), value) for name, value in metadata.items()])
+
+
+def hosting_methods(hosting: Hosting, read_initial: ReadInitial, *, http_app: bool) -> list[Method]:
+    """``SubscribeActorEventsAlpha1``; refused when the app is one that is called over HTTP."""
+
+    async def host(
+        requests: AsyncIterator[pb.SubscribeActorEventsRequestAlpha1], context: Context
+    ) -> None:
+        if http_app:
+            raise RpcError(
+                GrpcCode.FAILED_PRECONDITION,
+                "actor callback streaming requires a gRPC app channel",
+            )
+        settings = read_initial(await _initial(requests))
+        app = StreamActorApp(context.send)
+        await context.send(
+            pb.SubscribeActorEventsResponseAlpha1(
+                initial_response=pb.SubscribeActorEventsResponseInitialAlpha1()
+            )
+        )
+        registration = hosting.register(app, settings)
+        try:
+            async for request in requests:
+                app.take(request)
+        finally:
+            app.close()
+            hosting.unregister(registration)
+
+    return [
+        Method(
+            _SERVICE + "SubscribeActorEventsAlpha1",
+            "stream_stream",
+            pb.SubscribeActorEventsRequestAlpha1,
+            pb.SubscribeActorEventsResponseAlpha1,
+            host,
+        )
+    ]
+
+
+async def _initial(requests: AsyncIterator[pb.SubscribeActorEventsRequestAlpha1]) -> Initial:
+    async for request in requests:
+        if request.HasField("initial_request"):
+            return request.initial_request
+        break
+    raise RpcError(
+        GrpcCode.INVALID_ARGUMENT,
+        "first message must be SubscribeActorEventsRequestInitialAlpha1",
+    )

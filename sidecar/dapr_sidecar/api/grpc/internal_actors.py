@@ -1,0 +1,95 @@
+"""The internal gRPC server's actor methods: calls from other sidecars to actors that live here."""
+
+from __future__ import annotations
+
+from google.protobuf import empty_pb2
+
+from dapr_common.errors import GrpcCode
+from dapr_common.grpc.errors import RpcError
+from dapr_common.grpc.server import Context, Method
+from dapr_common.security.spiffe import SpiffeId
+from dapr_common.wire.dapr.proto.internals.v1 import reminders_pb2
+from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
+from dapr_sidecar.blocks.actors.base import ActorCall, ActorRef, Callback
+from dapr_sidecar.blocks.actors.block import ActorBlock
+from dapr_sidecar.messaging import reading, wire
+from dapr_sidecar.messaging.call import Answer
+from dapr_sidecar.messaging.remote import SERVICE
+
+_GRPC = "application/grpc"
+
+
+def methods(block: ActorBlock) -> list[Method]:
+    """``CallActor`` and ``CallActorReminder``."""
+
+    async def call_actor(
+        request: internals.InternalInvokeRequest, context: Context
+    ) -> internals.InternalInvokeResponse:
+        caller = _caller(block, context)
+        answer = await block.invoke_for_peer(_call(request), caller)
+        told = Answer(answer.status, answer.headers, answer.content_type, answer.body)
+        return wire.internal_response(told, answer.body)
+
+    async def call_reminder(request: reminders_pb2.Reminder, context: Context) -> empty_pb2.Empty:
+        _caller(block, context)
+        await block.fire_for_peer(_callback(request))
+        return empty_pb2.Empty()
+
+    return [
+        Method(
+            SERVICE + "CallActor",
+            "unary_unary",
+            internals.InternalInvokeRequest,
+            internals.InternalInvokeResponse,
+            call_actor,
+        ),
+        Method(
+            SERVICE + "CallActorReminder",
+            "unary_unary",
+            reminders_pb2.Reminder,
+            empty_pb2.Empty,
+            call_reminder,
+        ),
+    ]
+
+
+def _call(request: internals.InternalInvokeRequest) -> ActorCall:
+    if not request.HasField("message") or not request.HasField("actor"):
+        raise RpcError(
+            GrpcCode.INVALID_ARGUMENT, "parsing InternalInvokeRequest error: no message or actor"
+        )
+    read = reading.invocation_of(request, "")
+    return ActorCall(
+        ActorRef(request.actor.actor_type, request.actor.actor_id),
+        read.method,
+        request.message.data.value,
+        read.content_type,
+        read.query,
+        read.metadata,
+        remote=True,
+    )
+
+
+def _callback(request: reminders_pb2.Reminder) -> Callback:
+    return Callback(
+        ActorRef(request.actor_type, request.actor_id),
+        request.name,
+        "timer" if request.is_timer else "reminder",
+        request.data.value if request.HasField("data") else None,
+        request.due_time,
+        request.period,
+    )
+
+
+def _caller(block: ActorBlock, context: Context) -> tuple[str, str] | None:
+    """Namespace and app id of the peer's certificate. Namespaces never mix."""
+    identity = context.identity
+    if not isinstance(identity, SpiffeId):
+        return None
+    own = block.context.identity.invocation_namespace
+    if identity.namespace != own:
+        raise RpcError(
+            GrpcCode.PERMISSION_DENIED,
+            f"actors of namespace '{own}' cannot be called from namespace '{identity.namespace}'",
+        )
+    return identity.namespace, identity.app_id

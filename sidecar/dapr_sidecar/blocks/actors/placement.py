@@ -1,0 +1,319 @@
+"""The stream to placement: reports what is hosted, obeys lock, update and unlock, comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import ssl
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+
+from dapr_common.grpc.client import Call, GrpcChannel
+from dapr_common.grpc.errors import RpcError
+from dapr_common.observe.logs import get_logger
+from dapr_common.wire.dapr.proto.placement.v1 import placement_pb2 as pb
+from dapr_sidecar.blocks.actors.ownership import PlacementView
+from dapr_sidecar.blocks.actors.rounds import RoundError
+from dapr_sidecar.context import SidecarContext
+
+_LOG = get_logger("dapr.runtime.actors.placement")
+_METHOD = "/dapr.proto.placement.v1.Placement/ReportDaprStatus"
+_API_LEVEL = 20
+_CONNECT_SECONDS = 5.0
+_PING_SECONDS, _PING_TIMEOUT = 1.0, 2.0
+_LOOK_SECONDS = 0.25
+_HALT_SECONDS = 5.0
+_REDIAL_SECONDS = (0.25, 0.75)
+_MAX_TABLE_BYTES = 256 << 20
+_MOST_REPORTS = 64
+_OPERATIONS = {
+    "lock": pb.HostOperation.LOCK,
+    "update": pb.HostOperation.UPDATE,
+    "unlock": pb.HostOperation.UNLOCK,
+}
+_PING_LEASE, _QUIET_LEASE = 3.0, 4.5
+"""How long a sign of life is good for, in seconds, with pings of our own and without.
+
+Placement gives up on a sidecar after 5 s of silence: its ping after 2 s has no answer for 3 s.
+"""
+_TOO_MANY_PINGS = "too_many_pings"
+
+
+class PlacementSecurity(Protocol):
+    """Mutual TLS towards placement."""
+
+    def client_context(self) -> ssl.SSLContext:
+        """The context of new connections, with the newest certificate."""
+        ...
+
+    def verify_placement(self, peer: ssl.SSLObject) -> None:
+        """Raise when the peer is not this control plane's placement."""
+        ...
+
+
+class _StreamEndError(Exception):
+    """The conversation is over; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementSettings:
+    """Who reports, and to whom. ``resolve``: the first address names several servers in DNS."""
+
+    name: str
+    addresses: tuple[str, ...]
+    resolve: bool = False
+
+
+NextAddress = Callable[[], Awaitable[str]]
+
+
+class PlacementClient:
+    """Runs until cancelled. ``report`` may be called at any time."""
+
+    def __init__(
+        self,
+        context: SidecarContext,
+        view: PlacementView,
+        settings: PlacementSettings,
+        next_address: NextAddress,
+        security: PlacementSecurity | None,
+        *,
+        connected: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._context = context
+        self._view = view
+        self._settings = settings
+        self._next_address = next_address
+        self._security = security
+        self._connected = connected
+        self._changed = asyncio.Event()
+        self._reports: deque[frozenset[str]] = deque(maxlen=_MOST_REPORTS)
+        self._halting: asyncio.Task[None] | None = None
+        self._pings = True
+        self._sent = self._answered = float("-inf")
+        """When the last report left, and when the last one did that was answered by an order."""
+        self._failure = ""
+        view.named(settings.name)
+
+    def report(self) -> None:
+        """What is hosted here has changed. Each change is told, one that is undone as well."""
+        self._reports.append(self._view.hosted)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keep a stream to placement."""
+        try:
+            while True:
+                await self._attempt(await self._next_address())
+                await asyncio.sleep(random.uniform(*_REDIAL_SECONDS))  # noqa: S311 - a pause
+        finally:
+            self._lost()
+            await self._halted()
+
+    async def _attempt(self, address: str) -> None:
+        channel = self._channel(address)
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                call = await channel.open(_METHOD)
+            await self._converse(call)
+        except (RpcError, RoundError, _StreamEndError, DecodeError, OSError, TimeoutError) as error:
+            self._explain(address, error)
+        finally:
+            await channel.close()
+            self._lost()
+
+    def _channel(self, address: str) -> GrpcChannel:
+        security = self._security
+        return GrpcChannel(
+            address,
+            ssl=None if security is None else security.client_context(),
+            verify_peer=None if security is None else security.verify_placement,
+            max_receive_bytes=_MAX_TABLE_BYTES,
+            connect_timeout=_CONNECT_SECONDS,
+            ping_interval=_PING_SECONDS if self._pings else None,
+            ping_timeout=_PING_TIMEOUT,
+            ping_always=self._pings,
+        )
+
+    def _explain(self, address: str, error: Exception) -> None:
+        if _TOO_MANY_PINGS in str(error):
+            # Then its own pings, which come every other second, have to do.
+            self._pings = False
+        text = f"{address}: {error or type(error).__name__}"
+        level = _LOG.debug if text == self._failure else _LOG.warning
+        level("the stream to placement ended, trying the next address: %s", text)
+        self._failure = text
+
+    # --- one stream -------------------------------------------------------------------------
+
+    async def _converse(self, call: Call) -> None:
+        """Until the stream ends, which is always told by an exception."""
+        view = self._view
+        ended = asyncio.Event()
+        call.when_ended(lambda *_: ended.set())
+        self._reports.clear()
+        await self._report(call, view.hosted)
+        view.connect(lambda: self._heard_since(call), _PING_LEASE if self._pings else _QUIET_LEASE)
+        _LOG.info("connected to placement at %s", call.connection.channel.target)
+        self._connected()
+        parts: list[Coroutine[None, None, None]] = [
+            self._obey_all(call),
+            self._report_changes(call),
+            self._watch(call),
+            self._end_of(call, ended),
+        ]
+        tasks = [asyncio.create_task(part, name="placement") for part in parts]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            call.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _heard_since(self, call: Call) -> float:
+        """When that was sent which placement heard last; long ago for a stream that ended."""
+        if call.done:
+            return float("-inf")
+        return max(call.connection.heard_since, self._answered)
+
+    async def _end_of(self, call: Call, ended: asyncio.Event) -> None:
+        """What ends the stream ends draining, too."""
+        await ended.wait()
+        raise call.error or _StreamEndError("placement closed it")
+
+    async def _watch(self, call: Call) -> None:
+        """Leave a stream on which nothing is heard, or whose round takes too long."""
+        view, began = self._view, time.monotonic()
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = time.monotonic()
+            if now - max(self._heard_since(call), began) > view.lease:
+                raise _StreamEndError("nothing was heard from it in time")
+            ends_by = view.rounds.ends_by
+            if ends_by is not None and now > ends_by:
+                raise _StreamEndError("the round took longer than --actors-disseminate-timeout")
+
+    async def _report_changes(self, call: Call) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            while self._reports:
+                await self._report(call, self._reports.popleft())
+
+    async def _report(self, call: Call, types: frozenset[str]) -> None:
+        own, metrics = self._context.identity, self._context.metrics.actors
+        host = pb.Host(
+            name=self._settings.name,
+            id=own.app_id,
+            namespace=own.invocation_namespace,
+            api_level=_API_LEVEL,
+            entities=sorted(types),
+            operation=pb.HostOperation.REPORT,
+        )
+        sent = time.monotonic()
+        try:
+            await call.send(host)
+        except RpcError:
+            metrics.status_report_failed("", "send", "status")
+            raise
+        metrics.status_reported("", "send")
+        self._sent = sent
+
+    async def _obey_all(self, call: Call) -> None:
+        async for raw in call:
+            self._answered = self._sent
+            order = pb.PlacementOrder.FromString(raw)
+            self._failure = ""
+            self._context.metrics.actors.table_operation("", order.operation)
+            await self._obey(call, order)
+
+    async def _obey(self, call: Call, order: pb.PlacementOrder) -> None:
+        view, version = self._view, order.version or _number(order.tables.version)
+        _LOG.debug("placement order %s, version %d", order.operation, version)
+        if order.operation == "lock":
+            view.lock(version)
+            await self._acknowledge(call, order.operation, version)
+        elif order.operation == "update":
+            await self._halted()
+            await view.leaving(view.update(order.tables, version))
+            view.drained()
+            await self._acknowledge(call, order.operation, version)
+        elif order.operation == "unlock":
+            settled = view.unlock(version)
+            if settled is not None:
+                await self._acknowledge(call, order.operation, version)
+                view.settled(settled)
+        else:
+            raise RoundError(f"unknown operation '{order.operation}'")
+
+    async def _acknowledge(self, call: Call, operation: str, version: int) -> None:
+        own = self._context.identity
+        await call.send(
+            pb.Host(
+                id=own.app_id,
+                namespace=own.invocation_namespace,
+                operation=_OPERATIONS[operation],
+                version=version,
+            )
+        )
+        self._view.rounds.acknowledged()
+
+    # --- loss -------------------------------------------------------------------------------
+
+    def _lost(self) -> None:
+        """Nothing is owned any more. Everybody lets go while the next stream is looked for."""
+        if not self._view.connected:
+            return
+        self._sent = self._answered = float("-inf")
+        types = self._view.lost()
+        self._halting = asyncio.create_task(self._view.leaving(types), name="halt-actors")
+
+    async def _halted(self) -> None:
+        """Wait until what the last stream gave was let go, for a bounded time."""
+        halting, self._halting = self._halting, None
+        if halting is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HALT_SECONDS):
+                await halting
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+class Addresses:
+    """The servers in turn: as they were given, or as DNS has the first of them at each attempt."""
+
+    def __init__(self, settings: PlacementSettings) -> None:
+        self._settings = settings
+        self._turn = -1
+
+    async def next(self) -> str:
+        """The server of the next attempt."""
+        self._turn += 1
+        addresses = self._settings.addresses
+        if self._settings.resolve:
+            addresses = await _resolved(addresses[0])
+        return addresses[self._turn % len(addresses)]
+
+
+async def _resolved(address: str) -> tuple[str, ...]:
+    """Every address of a name; the name itself when it cannot be resolved now."""
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)
+    except (OSError, TimeoutError):
+        return (address,)
+    texts = sorted({str(entry[4][0]) for entry in found})
+    return tuple(f"[{text}]:{port}" if ":" in text else f"{text}:{port}" for text in texts)

@@ -1,0 +1,103 @@
+"""Calls to actors on other sidecars: ``CallActor`` and ``CallActorReminder``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf import any_pb2, empty_pb2
+from google.protobuf.message import Message
+
+from dapr_common.errors import GrpcCode
+from dapr_common.grpc.errors import RpcError
+from dapr_common.observe.tracing import current_span
+from dapr_common.wire.dapr.proto.internals.v1 import reminders_pb2
+from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
+from dapr_sidecar.blocks.actors import errors, headers
+from dapr_sidecar.blocks.actors.base import ActorAnswer, ActorCall, Callback, Owner
+from dapr_sidecar.context import SidecarContext
+from dapr_sidecar.messaging import actor_wire, reading
+from dapr_sidecar.messaging.headers import trace_metadata
+from dapr_sidecar.messaging.peers import Peers
+from dapr_sidecar.messaging.remote import SERVICE
+
+MOVED = "remote actor moved"
+DISSEMINATING = ": placement is disseminating"
+_CALL, _REMINDER = SERVICE + "CallActor", SERVICE + "CallActorReminder"
+_INVOKE_ERROR = "error invoke actor method: "
+_NOT_FOUND = "actor method not found: "
+
+
+class RemoteActors:
+    """Makes one attempt at a time; whether there is another is the router's business."""
+
+    def __init__(self, context: SidecarContext, peers: Peers) -> None:
+        self._context = context
+        self._peers = peers
+
+    async def invoke(self, call: ActorCall, owner: Owner) -> ActorAnswer:
+        """Call a method. Raises ``NotHereError`` or ``DaprError``."""
+        raw = actor_wire.request(
+            call.ref.type,
+            call.ref.id,
+            call.method,
+            call.headers,
+            call.content_type,
+            call.query,
+            call.body,
+        )
+        response = await self._unary(_CALL, raw, internals.InternalInvokeResponse, call, owner)
+        answer = reading.answer_of(response)
+        body = answer.body if isinstance(answer.body, bytes) else b""
+        app_error = headers.first(answer.headers, headers.APP_ERROR) is not None
+        return ActorAnswer(
+            answer.status or 200, answer.headers, answer.content_type, body, app_error
+        )
+
+    async def fire(self, callback: Callback, owner: Owner) -> bool:
+        """Deliver a reminder or timer. Whether the app wants no more of it is not told back."""
+        reminder = reminders_pb2.Reminder(
+            actor_id=callback.ref.id,
+            actor_type=callback.ref.type,
+            name=callback.name,
+            period=callback.period,
+            due_time=callback.due_time,
+            is_timer=callback.kind == "timer",
+        )
+        if callback.data is not None:
+            reminder.data.CopyFrom(any_pb2.Any(value=callback.data))
+        await self._unary(_REMINDER, reminder.SerializeToString(), empty_pb2.Empty, callback, owner)
+        return False
+
+    async def _unary(
+        self,
+        method: str,
+        raw: bytes,
+        answer: type[Message],
+        call: ActorCall | Callback,
+        owner: Owner,
+    ) -> Any:
+        namespace = self._context.identity.invocation_namespace
+        channel = self._peers.channel(owner.address, namespace, owner.app_id)
+        span = current_span.get()
+        metadata = () if span is None else trace_metadata(span)
+        try:
+            result = await channel.unary(method, raw, answer, metadata=metadata)
+        except RpcError as error:
+            if error.code in (GrpcCode.UNAVAILABLE, GrpcCode.UNAUTHENTICATED):
+                await self._peers.drop(channel)
+            raise _told(error, call) from error
+        return result.message
+
+
+def _told(error: RpcError, call: ActorCall | Callback) -> Exception:
+    """What another sidecar's refusal means here."""
+    text = error.message.removeprefix(_INVOKE_ERROR)
+    if error.code is GrpcCode.UNAVAILABLE or text == MOVED or text.endswith(DISSEMINATING):
+        return errors.NotHereError(str(error))
+    if error.code is GrpcCode.RESOURCE_EXHAUSTED and text == errors.stack_depth().message:
+        return errors.stack_depth()
+    if isinstance(call, ActorCall) and text.startswith(_NOT_FOUND):
+        return errors.MethodNotFoundError(call.ref, call.method)
+    if text is not error.message and error.code is GrpcCode.INTERNAL:
+        return errors.invoke_failed(text)
+    return errors.invoke_failed(error)

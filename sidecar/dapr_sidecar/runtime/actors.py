@@ -1,0 +1,240 @@
+"""The actor runtime's parts, put together: ownership, host, router, APIs, placement stream."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dapr_common.aio.host import join_host_port
+from dapr_common.grpc.server import Context, Method
+from dapr_common.http.messages import Request, Response
+from dapr_common.kube.resources import Component
+from dapr_common.observe.logs import get_logger
+from dapr_sidecar.api.grpc import actors as grpc_actors
+from dapr_sidecar.api.grpc import internal_actors
+from dapr_sidecar.api.http import actors as http_actors
+from dapr_sidecar.api.http.routing import Route
+from dapr_sidecar.blocks.actors import errors
+from dapr_sidecar.blocks.actors.app_http import HttpActorApp
+from dapr_sidecar.blocks.actors.block import ActorBlock
+from dapr_sidecar.blocks.actors.hosting import Hosting
+from dapr_sidecar.blocks.actors.instances.host import ActorHost
+from dapr_sidecar.blocks.actors.ownership import PlacementView
+from dapr_sidecar.blocks.actors.placement import Addresses, PlacementClient, PlacementSettings
+from dapr_sidecar.blocks.actors.remote import RemoteActors
+from dapr_sidecar.blocks.actors.router import Router
+from dapr_sidecar.blocks.actors.settings import HostingError, read_config, read_initial
+from dapr_sidecar.blocks.actors.store import actor_store
+from dapr_sidecar.blocks.invocation.block import InvocationBlock
+from dapr_sidecar.blocks.metadata import ActorStatus
+from dapr_sidecar.context import SidecarContext
+from dapr_sidecar.options import Options
+from dapr_sidecar.runtime.actor_state import ActorStateParts, ActorSurroundings
+
+if TYPE_CHECKING:
+    from dapr_sidecar.runtime.security import SidecarSecurity
+
+_LOG = get_logger("dapr.runtime.actors")
+_LOOPBACKS = ("127.0.0.1", "localhost", "[::1]")
+_CLOSE_SECONDS = 5.0
+
+
+class ActorParts:
+    """Implements ``Feeder``: types are hosted while the app is healthy."""
+
+    def __init__(
+        self,
+        context: SidecarContext,
+        options: Options,
+        invocation: InvocationBlock,
+        security: SidecarSecurity | None,
+    ) -> None:
+        self._context = context
+        self._options = options
+        self._invocation = invocation
+        self._security = security
+        self._closed = False
+        self._started = False
+        self._changes: set[asyncio.Task[None]] = set()
+        self._client: PlacementClient | None = None
+        self._running: asyncio.Task[None] | None = None
+        self.enabled = bool(options.placement_addresses)
+        self.view = PlacementView(options.disseminate_timeout)
+        self.hosting = Hosting()
+        self.hosting.changed = self._hosting_changed
+        self.host = ActorHost(context, self.hosting, self.view)
+        self.view.listen(self.host.deactivation)
+        remote = RemoteActors(context, invocation.peers)
+        self.router = Router(context, self.view, self.host, remote)
+        self.block = ActorBlock(context, self.router, lambda: self._closed)
+        self.state = ActorStateParts(
+            ActorSurroundings(
+                context,
+                options,
+                self.router,
+                self.view,
+                self.host,
+                self.hosting.settings,
+                invocation.peers,
+            )
+        )
+        self.connected: Callable[[], None] = lambda: None
+        """Called once placement was reached."""
+
+    # --- what is served ---------------------------------------------------------------------
+
+    def routes(self) -> list[Route]:
+        """The HTTP API's routes; without placement each of them says so."""
+        routes = [*http_actors.routes(self.block), *self.state.routes()]
+        if self.enabled:
+            return routes
+        return [dataclasses.replace(route, handler=_refuse_http) for route in routes]
+
+    def methods(self) -> list[Method]:
+        """The gRPC API's methods; the same."""
+        limit = self._options.disseminate_timeout
+        channel = self._context.channel
+        methods = [
+            *grpc_actors.methods(self.block),
+            *self.state.methods(),
+            *grpc_actors.hosting_methods(
+                self.hosting,
+                partial(read_initial, round_limit=limit),
+                http_app=channel is not None and channel.kind == "http",
+            ),
+        ]
+        return methods if self.enabled else list(map(_refusing, methods))
+
+    def internal_methods(self) -> list[Method]:
+        """What other sidecars may call."""
+        methods = [*internal_actors.methods(self.block), *self.state.internal_methods()]
+        return methods if self.enabled else list(map(_refusing, methods))
+
+    def status(self) -> ActorStatus:
+        """For the metadata API."""
+        if not self.enabled:
+            return ActorStatus()
+        view = self.view
+        return ActorStatus(
+            "RUNNING" if self._started else "INITIALIZING",
+            view.ready,
+            "placement: connected" if view.connected else "placement: disconnected",
+            self.host.counts(),
+        )
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def run(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin to follow placement, once this sidecar can be reached by others."""
+        if not self.enabled:
+            return
+        self._started = True
+        self.hosting.set_store(actor_store(self._context.components) is not None)
+        settings = PlacementSettings(
+            name=self._name(),
+            addresses=self._options.placement_addresses,
+            resolve=self._options.mode == "kubernetes",
+        )
+        self._client = PlacementClient(
+            self._context,
+            self.view,
+            settings,
+            Addresses(settings).next,
+            self._security,
+            connected=self.connected,
+        )
+        self._running = tasks.create_task(self._follow(self._client), name="placement")
+        await self.state.start(tasks)
+
+    async def _follow(self, client: PlacementClient) -> None:
+        try:
+            await client.run()
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise
+
+    def meet_app(self, config: Mapping[str, Any]) -> None:
+        """The app was asked for its ``/dapr/config``."""
+        try:
+            settings = read_config(config, self._options.disseminate_timeout)
+        except HostingError as error:
+            _LOG.error("the app's actors are not hosted, its /dapr/config is wrong: %s", error)
+            return
+        if not settings or not self.enabled:
+            return
+        if actor_store(self._context.components) is None:
+            _LOG.warning(
+                "the app's actors are not hosted: no state store has actorStateStore set to true"
+            )
+        identity, invocation = self._context.identity, self._invocation
+        app = HttpActorApp(invocation.app, identity.app_id, invocation.most_kept)
+        self.hosting.register(app, settings)
+
+    async def start(self) -> None:
+        """The app is healthy."""
+        self.hosting.set_healthy(True)
+
+    async def stop(self) -> None:
+        """The app is not healthy, or nothing is to be delivered any more."""
+        self.hosting.set_healthy(False)
+        await self._settle()
+
+    async def component_changed(self, manifest: Component) -> None:
+        """A component came, changed or went."""
+        if manifest.category != "state" or not self._started:
+            return
+        self.hosting.set_store(actor_store(self._context.components) is not None)
+        await self._settle()
+        await self.state.store_changed()
+
+    async def close(self) -> None:
+        """Let go of all actors, then of placement."""
+        self._closed = True
+        self.hosting.close()
+        await self._settle(_CLOSE_SECONDS)
+        await self.state.close()
+        running = self._running
+        if running is not None:
+            running.cancel()
+            await asyncio.wait([running], timeout=_CLOSE_SECONDS)
+        await self.host.deactivation.close(_CLOSE_SECONDS)
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _name(self) -> str:
+        """Under which address placement's tables have this sidecar."""
+        listen, identity = self._options.internal_listen_address, self._context.identity
+        host = listen.strip("[]") if listen in _LOOPBACKS else identity.host_address
+        return join_host_port(host, identity.internal_port)
+
+    def _hosting_changed(self, before: frozenset[str], after: frozenset[str]) -> None:
+        gone = self.view.host(after)
+        if self._client is not None:
+            self._client.report()
+        if gone:
+            task = asyncio.create_task(self._withdraw(gone), name="withdraw-actors")
+            self._changes.add(task)
+            task.add_done_callback(self._changes.discard)
+
+    async def _withdraw(self, types: frozenset[str]) -> None:
+        await self.view.leaving(types)
+        self.view.withdrawn(types)
+
+    async def _settle(self, seconds: float | None = None) -> None:
+        """Wait until what was withdrawn has left."""
+        if self._changes:
+            await asyncio.wait(set(self._changes), timeout=seconds)
+
+
+async def _refuse_http(_request: Request, *_params: str) -> Response:
+    raise errors.no_placement()
+
+
+def _refusing(method: Method) -> Method:
+    async def refuse(_request: object, _context: Context) -> None:
+        raise errors.no_placement()
+
+    return dataclasses.replace(method, handler=refuse)
