@@ -78,11 +78,11 @@ def is_new(before: Mapping[str, Any], status: Status) -> bool:
 
 def _condition(found: Counted, missing: Sequence[str]) -> tuple[str, str, str]:
     """Status, reason and message of ``Ready``."""
+    if missing:  # the cause, also of what sidecars say
+        return "False", "SecretMissing", "; ".join(missing)
     if found.worst is not None:
         text = f"{found.failed} of {found.total} sidecars could not load it: "
         return "False", "LoadFailed", text + found.worst[1].message
-    if missing:
-        return "False", "SecretMissing", "; ".join(missing)
     if not found.total:
         return "Unknown", "NoSidecars", "no sidecar that should load it is connected"
     if found.loaded < found.total:

@@ -44,6 +44,7 @@ class PolicySet:
             self._context.policies = LoadedPolicies(
                 self._used, self._context.identity.app_id, around=self._around
             )
+            _LOG.info("Resiliency policies in use: %s", ", ".join(self.names()) or "none")
 
     def _usable(self, resource: Resiliency, before: Resiliency | None) -> Resiliency | None:
         try:

@@ -111,6 +111,14 @@ def test_missing_secrets() -> None:
     assert ready(found) == ("False", "SecretMissing")
 
 
+def test_a_missing_secret_is_named_before_what_follows_from_it() -> None:
+    missing = ("p: there is no secret 'x'",)
+    found = status([sidecar("a", State(FAILED, "refused"))], missing=missing)
+    assert ready(found) == ("False", "SecretMissing")
+    assert found["conditions"][0]["message"] == missing[0]
+    assert found["lastError"]["message"] == "refused"
+
+
 def test_the_time_is_that_of_the_change() -> None:
     first = status([sidecar("a", State(FAILED, "x"))])
     second = status([sidecar("a", State(FAILED, "x"))], first, now=LATER)
