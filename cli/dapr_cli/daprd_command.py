@@ -10,7 +10,7 @@ from typing import Any
 from dapr_cli.errors import CliError
 from dapr_cli.settings import RunSettings
 
-_PLACEMENT_PORT, _SCHEDULER_PORT = (6050, 6060) if sys.platform == "win32" else (50005, 50006)
+PLACEMENT_PORT, _SCHEDULER_PORT = (6050, 6060) if sys.platform == "win32" else (50005, 50006)
 _LOCAL = "127.0.0.1"
 _SENTRY = "localhost:50001"
 
@@ -43,7 +43,7 @@ def _arguments(s: RunSettings) -> list[Argument]:
         ("enable-profiling", s.enable_profiling),
         ("log-level", s.log_level),
         ("app-max-concurrency", s.app_max_concurrency),
-        ("placement-host-address", _with_port(s.placement_host_address, _PLACEMENT_PORT)),
+        ("placement-host-address", placement_address(s)),
         ("resources-path", s.resources),
         ("app-ssl", s.app_ssl),
         ("max-body-size", s.max_body_size),
@@ -65,6 +65,11 @@ def _arguments(s: RunSettings) -> list[Argument]:
         ("unix-domain-socket", s.unix_domain_socket),
         ("dapr-internal-grpc-port", s.internal_grpc_port),
     ]
+
+
+def placement_address(settings: RunSettings) -> str:
+    """What the sidecar is told of placement."""
+    return _with_port(settings.placement_host_address, PLACEMENT_PORT)
 
 
 def app_environment(settings: RunSettings) -> dict[str, str]:

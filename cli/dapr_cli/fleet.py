@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from dapr_cli import output
 from dapr_cli.child import Child, ending
 from dapr_cli.console import Console
 from dapr_cli.install import find_daprd, locate
+from dapr_cli.local_placement import local_placement
 from dapr_cli.pair import Pair
 from dapr_cli.run_file import RunFile
 from dapr_cli.settings import RunSettings
@@ -21,6 +23,14 @@ from dapr_cli.stop_signals import StopSignals
 async def run_all(file: RunFile, apps: Sequence[RunSettings], console: Console) -> int:
     """Run the apps, whose ports are decided; the exit code. Raises ``CliError``."""
     fleet = Fleet(file, console)
+    async with contextlib.AsyncExitStack() as stack:
+        for path in dict.fromkeys(app.runtime_path for app in apps):
+            its = [app for app in apps if app.runtime_path == path]
+            await stack.enter_async_context(local_placement(locate(path), its, console))
+        return await _until_stopped(fleet, apps, console)
+
+
+async def _until_stopped(fleet: Fleet, apps: Sequence[RunSettings], console: Console) -> int:
     with StopSignals() as signals:
         try:
             if await signals.unless_stopped(fleet.start(apps)):

@@ -29,6 +29,10 @@ class Install:
         return self.bin / "daprd"
 
     @property
+    def placement(self) -> Path:
+        return self.bin / "placement"
+
+    @property
     def config(self) -> Path:
         return self.root / "config.yaml"
 

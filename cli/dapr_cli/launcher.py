@@ -1,4 +1,4 @@
-"""The program ``bin/daprd``: starts the sidecar that was installed with this CLI.
+"""The programs in ``bin``: they start the sidecar and placement installed with this CLI.
 
 The kernel calls a script after its file, so the process is named ``daprd``, as tools expect.
 """
@@ -13,14 +13,16 @@ from pathlib import Path
 
 from dapr_cli.errors import CliError
 
-_MARK = "Starts the Dapr sidecar that was installed with the 'dapr' command."
+_WHAT = {"dapr_sidecar": "the Dapr sidecar", "dapr_placement": "the Dapr placement service"}
+_INSTALLED = "that was installed with the 'dapr' command."
 _LONGEST_SHEBANG = 127  # what every kernel reads of the first line
 
 
-def text(python: str = sys.executable) -> str:
+def text(python: str = sys.executable, package: str = "dapr_sidecar") -> str:
     """The launcher's content for a Python interpreter."""
     body = (
-        f'"""{_MARK}"""\nimport sys\n\nfrom dapr_sidecar.__main__ import main\n\nsys.exit(main())\n'
+        f'"""{_mark(package)}"""\nimport sys\n\n'
+        f"from {package}.__main__ import main\n\nsys.exit(main())\n"
     )
     if len(python) + 2 <= _LONGEST_SHEBANG and not any(c.isspace() for c in python):
         return f"#!{python}\n{body}"
@@ -28,16 +30,20 @@ def text(python: str = sys.executable) -> str:
     return f"#!/bin/sh\n'''exec' {shlex.quote(python)} \"$0\" \"$@\"\n' '''\n{body}"
 
 
-def write(file: Path) -> bool:
+def _mark(package: str) -> str:
+    return f"Starts {_WHAT[package]} {_INSTALLED}"
+
+
+def write(file: Path, package: str = "dapr_sidecar") -> bool:
     """Write the launcher unless it is there already; whether something changed.
 
-    Raises ``CliError`` when another program is in its place or there is no sidecar to start.
+    Raises ``CliError`` when another program is in its place or there is none to start.
     """
-    if find_spec("dapr_sidecar") is None:
-        raise CliError("this installation has no sidecar: the package dapr_sidecar is missing")
-    wanted = text()
+    if find_spec(package) is None:
+        raise CliError(f"this installation is not whole: the package {package} is missing")
+    wanted = text(package=package)
     if file.exists() or file.is_symlink():
-        if not is_ours(file):
+        if not is_ours(file, package):
             raise CliError(
                 f"{file} is another program", "'dapr uninstall' removes it; then init again."
             )
@@ -49,10 +55,10 @@ def write(file: Path) -> bool:
     return True
 
 
-def is_ours(file: Path) -> bool:
+def is_ours(file: Path, package: str = "dapr_sidecar") -> bool:
     """Whether the file is a launcher written here."""
     try:
         with file.open("rb") as content:
-            return _MARK.encode() in content.read(2000)
+            return _mark(package).encode() in content.read(2000)
     except OSError:
         return False

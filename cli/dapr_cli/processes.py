@@ -33,6 +33,21 @@ def daprd_processes() -> list[Process]:
     return sorted(found, key=lambda process: (process.started, process.pid))
 
 
+def pids_of(program: Path) -> list[int]:
+    """The processes that were started as this file, also by an interpreter."""
+    if not (_PROC / "self" / "stat").exists():
+        done = subprocess.run(  # noqa: S603 - constant words
+            _PS, capture_output=True, text=True, timeout=_PS_SECONDS, check=True
+        )
+        lines = (line.split(maxsplit=3) for line in done.stdout.splitlines())
+        return [int(line[0]) for line in lines if str(program) in line[-1].split()[:2]]
+    return [
+        int(entry.name)
+        for entry in _PROC.iterdir()
+        if entry.name.isdigit() and str(program) in _arguments(entry)[:2]
+    ]
+
+
 def is_daprd(name: str, arguments: Sequence[str]) -> bool:
     """Whether these are of a ``daprd``: the program itself, or Python running it.
 
@@ -93,14 +108,22 @@ def _read(entry: Path, boot: float) -> Process | None:
         name = (entry / "comm").read_text(errors="replace").rstrip("\n")
         if name != "daprd" and "python" not in name.lower():
             return None
-        raw = (entry / "cmdline").read_bytes()
     except OSError:
         return None  # ended meanwhile
-    arguments = tuple(raw.decode(errors="replace").rstrip("\0").split("\0")) if raw else ()
+    arguments = _arguments(entry)
     if not is_daprd(name, arguments) or (stat := _stat(entry)) is None:
         return None
     started = boot + int(stat[19]) / os.sysconf("SC_CLK_TCK")
     return Process(int(entry.name), int(stat[1]), arguments, _local(started))
+
+
+def _arguments(entry: Path) -> tuple[str, ...]:
+    """Nothing for a process that has ended."""
+    try:
+        raw = (entry / "cmdline").read_bytes()
+    except OSError:
+        return ()
+    return tuple(raw.decode(errors="replace").rstrip("\0").split("\0")) if raw else ()
 
 
 def _stat(entry: Path) -> list[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,8 @@ class _Reader:
                 values[name] = value
         for key in ("daprdLogDestination", "appLogDestination"):
             self._check_destination(values.get(_SHARED[key][0]), f"{where}: {key}")
+        if address := os.environ.get("DAPR_PLACEMENT_HOST_ADDRESS"):
+            values.setdefault("placement_host_address", address)
         runtime_path = self._runtime_path_of(entry, common, app_dir, where)
         install = locate(runtime_path)
         return RunSettings(

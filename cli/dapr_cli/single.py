@@ -5,6 +5,7 @@ from __future__ import annotations
 from dapr_cli.child import ending
 from dapr_cli.console import Console
 from dapr_cli.install import find_daprd, locate
+from dapr_cli.local_placement import local_placement
 from dapr_cli.output import Output
 from dapr_cli.pair import Pair
 from dapr_cli.settings import RunSettings
@@ -13,14 +14,20 @@ from dapr_cli.stop_signals import StopSignals
 
 async def run_one(settings: RunSettings, console: Console) -> int:
     """Run an app and its sidecar, both on this terminal; the exit code."""
+    install = locate(settings.runtime_path)
     pair = Pair(
         settings,
-        find_daprd(locate(settings.runtime_path)),
+        find_daprd(install),
         console,
         app_output=Output(),
         daprd_output=Output(),
     )
     announce(settings, console)
+    async with local_placement(install, [settings], console):
+        return await _until_ended(pair, console)
+
+
+async def _until_ended(pair: Pair, console: Console) -> int:
     with StopSignals() as signals:
         try:
             if await signals.unless_stopped(_start(pair, console)):

@@ -64,6 +64,12 @@ _OWN: tuple[Flag, ...] = (
         timedelta(seconds=3),
         "a ping must be answered within this time, 1s to 10s",
     ),
+    Flag(
+        "exit-when-idle",
+        "duration",
+        timedelta(0),
+        "end once no sidecar has been connected for so long; 0 is never",
+    ),
     Flag("metadata-enabled", "bool", False, "serve /placement/state beside /healthz"),
     Flag("tls-enabled", "bool", False, "serve by mutual TLS"),
     Flag("trust-domain", "string", "localhost", "trust domain of the control plane"),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+from datetime import timedelta
 
 from dapr_common.aio.run import FatalError
 from dapr_common.observe.health import Readiness
@@ -53,20 +54,34 @@ async def run(settings: Settings) -> None:
         stack.callback(readiness.unready, _SERVER)
         gc.collect()
         gc.freeze()
-        await _serve(service, leading, identity)
+        await _serve(service, leading, identity, settings.exit_when_idle)
 
 
 async def _serve(
-    service: PlacementService, leading: Leadership, identity: ControlPlaneIdentity | None
+    service: PlacementService,
+    leading: Leadership,
+    identity: ControlPlaneIdentity | None,
+    exit_when_idle: timedelta | None,
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
+        kept_up = [leading.run(lambda: _lead(service, leading))]
         if identity is not None:
-            tasks.create_task(identity.run(), name="identity")
-        tasks.create_task(leading.run(lambda: _lead(service, leading)), name="leadership")
+            kept_up.append(identity.run())
+        running = [tasks.create_task(each) for each in kept_up]
         try:
-            await asyncio.Event().wait()
+            await _until_idle(service, exit_when_idle)
         finally:
             service.close()  # with its own words, and before another server is let in
+            for task in running:
+                task.cancel()
+
+
+async def _until_idle(service: PlacementService, limit: timedelta | None) -> None:
+    if limit is None:
+        await asyncio.Event().wait()
+    else:
+        await service.idle(limit.total_seconds())
+        _LOG.info("No sidecar has been connected for %g s: ending", limit.total_seconds())
 
 
 async def _lead(service: PlacementService, leading: Leadership) -> None:

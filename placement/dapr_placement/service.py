@@ -43,6 +43,8 @@ class PlacementService:
         self._still_leads: StillLeads | None = None
         self._namespaces: dict[str, Namespace] = {}
         self._numbers = itertools.count(1)
+        self._open = 0
+        self._changed = asyncio.Event()
         self.method = Method(_PATH, "stream_stream", pb.Host, pb.PlacementOrder, self._report)
 
     # --- leading ----------------------------------------------------------------------------
@@ -89,6 +91,7 @@ class PlacementService:
         reader = asyncio.current_task()
         assert reader is not None
         stream = SidecarStream(next(self._numbers), reader)
+        self._count(1)
         sending = asyncio.ensure_future(stream.send_to(context))
         try:
             await self._read(stream, requests, context)
@@ -97,6 +100,7 @@ class PlacementService:
                 raise stream.ended from None
             raise
         finally:
+            self._count(-1)
             sending.cancel()
             with suppress(RpcError, asyncio.CancelledError):
                 await sending
@@ -135,6 +139,20 @@ class PlacementService:
         namespace.leave(stream)
         if namespace.is_empty and self._namespaces.get(namespace.name) is namespace:
             del self._namespaces[namespace.name]
+
+    def _count(self, more: int) -> None:
+        self._open += more
+        self._changed.set()
+
+    async def idle(self, seconds: float) -> None:
+        """Wait until no stream has been open for so long."""
+        while True:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(None if self._open else seconds):
+                    await self._changed.wait()
+            except TimeoutError:
+                return
 
     # --- what the state page shows ----------------------------------------------------------
 

@@ -55,6 +55,8 @@ class Settings:
     keepalive_time: timedelta
     keepalive_timeout: timedelta
     shows_state: bool
+    exit_when_idle: timedelta | None
+    """``None``: stay until told to stop."""
     tls: TlsSettings | None
     service: ServiceSettings
 
@@ -77,6 +79,7 @@ def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
         rules=_rules(parsed),
         keepalive_time=_keepalive(parsed, "keepalive-time"),
         keepalive_timeout=_keepalive(parsed, "keepalive-timeout"),
+        exit_when_idle=parsed.duration("exit-when-idle") or None,
         shows_state=_shows_state(parsed, environment),
         tls=_tls(parsed),
         service=ServiceSettings.read(parsed),

@@ -44,7 +44,13 @@ class Dapr:
         assert main(["init", "--runtime-path", str(self.home)]) == 0
 
     def env(self, **more: str) -> dict[str, str]:
-        return {"DAPR_RUNTIME_PATH": str(self.home), "DAPR_HOST_IP": "127.0.0.1", **more}
+        return {
+            "DAPR_RUNTIME_PATH": str(self.home),
+            "DAPR_HOST_IP": "127.0.0.1",
+            # Nobody is there, and none is started: it would be one for all tests of the machine.
+            "DAPR_PLACEMENT_HOST_ADDRESS": "127.0.0.1:9",
+            **more,
+        }
 
     def __call__(
         self, *arguments: str, stdin: str | None = None, env: dict[str, str] | None = None

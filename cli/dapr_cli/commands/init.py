@@ -1,4 +1,4 @@
-"""``dapr init``: directories, the launcher of ``daprd``, a configuration and components."""
+"""``dapr init``: directories, the launchers of programs, a configuration and components."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _container_flags(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command("init", cls=Verb)
-@click.option("-s", "--slim", is_flag=True, help="Only daprd and an empty configuration.")
+@click.option("-s", "--slim", is_flag=True, help="Only programs and an empty configuration.")
 @click.option("--redis", is_flag=True, help="Components on a Redis server, which must be running.")
 @click.option(
     "--redis-host",
@@ -69,8 +69,9 @@ def init_command(
 ) -> None:
     """Set Dapr up on this machine, with -k in Kubernetes.
 
-    On this machine: no Docker, no network, no root. Writes bin/daprd, config.yaml and the
-    components statestore, pubsub and secretstore. The embedded ones keep their data in
+    On this machine: no Docker, no network, no root. Writes bin/daprd and
+    bin/placement, which 'dapr run' starts when apps need it, config.yaml and the components
+    statestore, pubsub and secretstore. The embedded ones keep their data in
     .dapr/data. It may be run again at any time: files that you changed stay as they are.
 
     With -k: makes Dapr's kinds known to the cluster and installs the Helm chart that comes with
@@ -94,7 +95,9 @@ def _init_here(slim: bool, redis: bool, redis_host: str, runtime_version: str) -
         check_redis(redis_host)
     console.pending(f"Setting Dapr up in {install.root}")
     _directories(install)
-    _report(console, "bin/daprd", "written" if launcher.write(install.daprd) else "is up to date")
+    for file, package in ((install.daprd, "dapr_sidecar"), (install.placement, "dapr_placement")):
+        written = launcher.write(file, package)
+        _report(console, f"bin/{file.name}", "written" if written else "is up to date")
     zipkin = not slim and _listens(*manifests.ZIPKIN)
     _write(install.config, manifests.configuration(zipkin=zipkin), "", install, console)
     if zipkin:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dapr_cli import instances
+from dapr_cli import instances, local_placement
 from dapr_cli.console import Console
 from dapr_cli.errors import CliError
 from dapr_cli.session import Verb, kubernetes_option, session, warn_of_unused
@@ -79,6 +79,8 @@ def _uninstall_here(everything: bool) -> None:
     if running := instances.running():
         names = ", ".join(sorted({instance.app_id for instance in running}))
         console.warning(f"Sidecars are running and go on until they are stopped: {names}")
+    if local_placement.stop(install):
+        console.success("The local placement service is stopped")
     _remove(install.bin, console)
     if everything:
         _remove(install.root, console)

@@ -21,7 +21,7 @@ from dapr_common.security.authority import BundleError, CaBundle
 
 _DEVELOPMENT_RELEASES = ("dapr-dev-redis", "dapr-dev-zipkin")
 _LEASES = Kind("coordination.k8s.io", "v1", "leases")
-_LEASE = "operator.dapr.io"
+_LEFT_BEHIND = ("operator.dapr.io", "placement.dapr.io")
 
 Values = dict[str, Any]
 
@@ -88,8 +88,9 @@ async def uninstall(
     """Remove the control plane; with ``everything`` also the kinds and all their objects."""
     helm = Helm.find()
     await _remove_release(helm, "dapr", namespace, seconds, console)
-    with contextlib.suppress(NotFoundError, ForbiddenError):
-        await client.delete(_LEASES, _LEASE, namespace)  # nobody else removes what operators left
+    for lease in _LEFT_BEHIND:  # nobody else removes who led
+        with contextlib.suppress(NotFoundError, ForbiddenError):
+            await client.delete(_LEASES, lease, namespace)
     if not everything:
         console.info("Dapr's kinds and their objects stay in the cluster (see --all)")
         return

@@ -49,6 +49,7 @@ def test_embedded_is_the_default(dapr, home: Path) -> None:
     assert outcome.err == ""
     assert tree(root) == [
         "bin/daprd",
+        "bin/placement",
         *(f"components/{name}" for name in COMPONENTS),
         "config.yaml",
         "secrets.json",
@@ -80,6 +81,7 @@ def test_it_says_what_it_did(dapr, home: Path) -> None:
     assert dapr("init").out.splitlines() == [
         f"⌛  Setting Dapr up in {home / '.dapr'}",
         "✅  bin/daprd written",
+        "✅  bin/placement written",
         "✅  config.yaml written",
         "✅  components/statestore.yaml written (state.sqlite)",
         "✅  components/pubsub.yaml written (pubsub.sqlite)",
@@ -107,7 +109,7 @@ def test_again_changes_nothing_and_keeps_what_was_edited(dapr, home: Path) -> No
 def test_slim_writes_no_components(dapr, home: Path) -> None:
     outcome = dapr("init", "--slim")
     assert outcome.code == 0
-    assert tree(home / ".dapr") == ["bin/daprd", "config.yaml"]
+    assert tree(home / ".dapr") == ["bin/daprd", "bin/placement", "config.yaml"]
     assert (home / ".dapr" / "components").is_dir()
     assert "statestore" not in outcome.out
 
