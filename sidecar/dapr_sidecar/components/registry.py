@@ -22,6 +22,7 @@ TYPES: dict[str, str] = {
     "pubsub.in-memory/v1": "pubsub.memory:InMemoryPubSub",
     "pubsub.redis/v1": "pubsub.redis:RedisPubSub",
     "pubsub.sqlite/v1": "pubsub.sqlite:SqlitePubSub",
+    "pubsub.rabbitmq/v1": "pubsub.rabbitmq:RabbitMqPubSub",
     "bindings.cron/v1": "bindings.cron:CronBinding",
     "bindings.http/v1": "bindings.http:HttpBinding",
     "bindings.localstorage/v1": "bindings.localstorage:LocalStorageBinding",
@@ -63,7 +64,15 @@ ALIASES: dict[str, str] = {
 }
 
 # Libraries that only some components need → the extra that brings them.
-EXTRAS: dict[str, str] = {"asyncpg": "postgresql"}
+EXTRAS: dict[str, str] = {
+    "aiobotocore": "aws",
+    "aiokafka": "kafka",
+    "aiomqtt": "mqtt",
+    "aiormq": "rabbitmq",
+    "azure": "azure",
+    "google": "gcp",
+    "nats": "nats",
+    "asyncpg": "postgresql"}
 
 KIND_WORDS: dict[str, str] = {
     "state": "state store",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dapr_sidecar.components.pubsub.workers import Lane, Workers
+from dapr_sidecar.components.consuming.workers import Lane, Workers
 
 
 async def test_a_cancelled_lane_leaves_workers_for_the_others() -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 import orjson
 
 from dapr_sidecar.components.base import ComponentContext
+from dapr_sidecar.components.consuming.workers import Workers
 from dapr_sidecar.components.metadata import SettingsError, setting
 from dapr_sidecar.components.pubsub.base import (
     BulkHandler,
@@ -21,7 +22,6 @@ from dapr_sidecar.components.pubsub.base import (
 )
 from dapr_sidecar.components.pubsub.batching import Batcher
 from dapr_sidecar.components.pubsub.redis_consumer import Consumer, ConsumerLimits
-from dapr_sidecar.components.pubsub.workers import Workers
 from dapr_sidecar.components.redis.client import RedisClient
 from dapr_sidecar.components.redis.connection import Argument
 from dapr_sidecar.components.redis.settings import RedisSettings

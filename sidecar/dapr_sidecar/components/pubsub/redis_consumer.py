@@ -18,9 +18,9 @@ from typing import Any
 import orjson
 
 from dapr_common.observe.logs import get_logger
+from dapr_sidecar.components.consuming.workers import Lane, Workers
 from dapr_sidecar.components.pubsub.acks import AckBuffer
 from dapr_sidecar.components.pubsub.base import Message, MessageHandler
-from dapr_sidecar.components.pubsub.workers import Lane, Workers
 from dapr_sidecar.components.redis.client import RedisClient, close_quietly
 from dapr_sidecar.components.redis.connection import (
     RedisConnection,

@@ -20,6 +20,7 @@ import orjson
 
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.base import ComponentContext
+from dapr_sidecar.components.consuming.workers import Workers
 from dapr_sidecar.components.metadata import SettingsError, setting
 from dapr_sidecar.components.pubsub import sqlite_store as store
 from dapr_sidecar.components.pubsub.base import (
@@ -35,7 +36,6 @@ from dapr_sidecar.components.pubsub.base import (
 from dapr_sidecar.components.pubsub.batching import Batcher
 from dapr_sidecar.components.pubsub.sqlite_consumer import SqliteConsumer, SqliteLimits
 from dapr_sidecar.components.pubsub.wake import WakeBell
-from dapr_sidecar.components.pubsub.workers import Workers
 from dapr_sidecar.components.sqlite.connection import Database, DatabaseError
 
 _LOG = get_logger("dapr.contrib.pubsub.sqlite")

@@ -12,10 +12,10 @@ from functools import partial
 import orjson
 
 from dapr_common.observe.logs import get_logger
+from dapr_sidecar.components.consuming.workers import Lane, Workers
 from dapr_sidecar.components.pubsub import sqlite_store as store
 from dapr_sidecar.components.pubsub.acks import AckBuffer
 from dapr_sidecar.components.pubsub.base import Message, MessageHandler
-from dapr_sidecar.components.pubsub.workers import Lane, Workers
 from dapr_sidecar.components.sqlite.connection import Database, DatabaseError
 
 _LOG = get_logger("dapr.contrib.pubsub.sqlite")

@@ -92,9 +92,14 @@ class Lane(Generic[T]):
             self._count -= 1
             self._changed.set()
 
+    def drop(self) -> None:
+        """Forget what waits."""
+        self._count -= self._workers.forget(self)
+        self._changed.set()
+
     async def close(self) -> None:
         """Drop what waits, wait for what runs; when cancelled, cancel that too."""
-        self._count -= self._workers.forget(self)
+        self.drop()
         try:
             while self._count > 0:
                 self._changed.clear()

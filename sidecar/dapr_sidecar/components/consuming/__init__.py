@@ -1,0 +1,1 @@
+"""What all consumers of brokers share: bounded workers, sessions that are opened again."""

@@ -1,0 +1,1 @@
+"""RabbitMQ, for the message bus and the binding."""
