@@ -9,7 +9,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from dapr_sidecar.components.base import Component
 from dapr_sidecar.components.registry import component_class
 from dapr_sidecar.components.state.base import GetRequest, SetRequest
 
-SECONDS = 1.0  # the deadline in these manifests
+SECONDS = 1.0  # the deadline where a manifest can say it
 SLACK = 4.0  # other work of the machine
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ class System:
     version: str
     backend: str
     metadata: dict[str, str]
-    facts: dict[str, str] = field(default_factory=dict)
+    seconds: float = SECONDS  # the deadline of one operation
     keeps_data: bool = True  # what was written outlives the server's end
 
     def store(self, port: int, **more: str) -> Any:
@@ -46,6 +46,7 @@ POSTGRES = {
     "timeout": f"{SECONDS}s",
 }
 SYSTEMS = [
+    System("state.etcd", "v1", "etcd", {"endpoints": "127.0.0.1:{port}"}, seconds=5.0),
     System("state.postgresql", "v1", "postgres", POSTGRES),
     System("state.postgresql", "v2", "postgres", POSTGRES),
 ]
@@ -79,11 +80,11 @@ async def store(system: System, line: Proxy) -> AsyncIterator[Any]:
     assert time.monotonic() - started < SLACK
 
 
-async def fails_in_time(call: Any) -> Exception:
+async def fails_in_time(system: System, call: Any) -> Exception:
     started = time.monotonic()
     with pytest.raises(Exception) as caught:
         await call
-    assert time.monotonic() - started < SECONDS + SLACK
+    assert time.monotonic() - started < system.seconds + SLACK
     assert not isinstance(caught.value, TimeoutError), "a bare timeout tells nobody what to mend"
     return caught.value
 
@@ -106,7 +107,7 @@ async def test_killed_and_started_again(
     await store.set(SetRequest("k", b"before"))
     server.kill()
     for _ in range(3):
-        await fails_in_time(store.set(SetRequest("k", b"while away")))
+        await fails_in_time(system, store.set(SetRequest("k", b"while away")))
     with pytest.raises(Exception, match=f"127\\.0\\.0\\.1:{line.port}"):
         await store.ping()
     server.restart()
@@ -116,15 +117,15 @@ async def test_killed_and_started_again(
     assert (await store.get(GetRequest("k"))).data == b"after"
 
 
-async def test_a_line_that_forwards_nothing(line: Proxy, store: Any) -> None:
+async def test_a_line_that_forwards_nothing(system: System, line: Proxy, store: Any) -> None:
     await store.set(SetRequest("k", b"before"))
     line.hold()
-    error = await fails_in_time(store.get(GetRequest("k")))
+    error = await fails_in_time(system, store.get(GetRequest("k")))
     assert str(line.port) in str(error)
     connections = line.accepted
     for _ in range(3):
         await asyncio.gather(
-            *(fails_in_time(store.set(SetRequest("k", b"%d" % n))) for n in range(20))
+            *(fails_in_time(system, store.set(SetRequest("k", b"%d" % n))) for n in range(20))
         )
     assert line.accepted - connections <= 70, "connections pile up"
     assert len(line._writers) <= 40, "connections that were given up stay open"
@@ -134,14 +135,14 @@ async def test_a_line_that_forwards_nothing(line: Proxy, store: Any) -> None:
     assert (await store.get(GetRequest("k"))).data == b"after"
 
 
-async def test_a_cut_line(line: Proxy, store: Any) -> None:
+async def test_a_cut_line(system: System, line: Proxy, store: Any) -> None:
     await store.set(SetRequest("k", b"1"))
     line.hold()
     waiting = [asyncio.ensure_future(store.get(GetRequest("k"))) for _ in range(10)]
     await asyncio.sleep(0.1)
     line.cut()
     line.release()
-    async with asyncio.timeout(SECONDS + SLACK):
+    async with asyncio.timeout(system.seconds + SLACK):
         await asyncio.gather(*waiting, return_exceptions=True)
     assert await works_again(store) == b"1"
 
@@ -168,7 +169,7 @@ async def test_nobody_listens(system: System) -> None:
         claim.bind(("127.0.0.1", 0))
         port = int(claim.getsockname()[1])
         store = system.store(port)
-        error = await fails_in_time(store.open())
+        error = await fails_in_time(system, store.open())
         assert f"127.0.0.1:{port}" in str(error)
         await store.close()
 
@@ -179,6 +180,6 @@ async def test_nobody_answers(system: System) -> None:
         silent.listen(100)
         port = int(silent.getsockname()[1])
         store = system.store(port)
-        error = await fails_in_time(store.open())
+        error = await fails_in_time(system, store.open())
         assert f"127.0.0.1:{port}" in str(error)
         await store.close()

@@ -175,6 +175,13 @@ class Backends:
             self._running[name] = self._stack.enter_context(Backend(name))
         return self._running[name]
 
+    def program(self, name: str) -> str:
+        """The path of a server that a test starts in a way of its own, or the test is skipped."""
+        require(name)
+        if not (found := _program(name)):
+            pytest.skip(f"{name} is not installed")
+        return found
+
     def __enter__(self) -> Self:
         return self
 

@@ -14,6 +14,8 @@ _ROOT = "dapr_sidecar.components."
 
 # One line per type and version; "" and "v0" mean v1 for types that have a v1 only.
 TYPES: dict[str, str] = {
+    "state.etcd/v1": "state.etcd_v1:EtcdV1StateStore",
+    "state.etcd/v2": "state.etcd_v2:EtcdV2StateStore",
     "state.in-memory/v1": "state.memory:InMemoryStateStore",
     "state.postgresql/v1": "state.postgresql_v1:PostgresV1StateStore",
     "state.postgresql/v2": "state.postgresql_v2:PostgresV2StateStore",
@@ -52,7 +54,6 @@ TYPES: dict[str, str] = {
     "middleware.http.routeralias/v1": "middleware.routeralias:RouterAliasMiddleware",
 }
 
-# Words of Dapr's messages: "couldn't find state store state.nope/v1".
 # Other names of the same components.
 ALIASES: dict[str, str] = {
     "state.cockroachdb/v2": "state.postgresql/v2",
@@ -72,8 +73,10 @@ EXTRAS: dict[str, str] = {
     "azure": "azure",
     "google": "gcp",
     "nats": "nats",
-    "asyncpg": "postgresql"}
+    "asyncpg": "postgresql",
+}
 
+# Words of Dapr's messages: "couldn't find state store state.nope/v1".
 KIND_WORDS: dict[str, str] = {
     "state": "state store",
     "pubsub": "message bus",
@@ -106,8 +109,8 @@ def component_class(type_name: str, version: str) -> type[Component]:
     except ModuleNotFoundError as error:
         raise UnknownComponentError(
             f"{type_name}/{wanted} needs the Python package '{error.name}', which is not installed"
-        ) from error
             + (f": pip install 'dapr-runtime[{extra}]'" if (extra := _extra(error)) else "")
+        ) from error
     return found
 
 

@@ -1,0 +1,1 @@
+"""A client of etcd over the gRPC layer of this repository."""
