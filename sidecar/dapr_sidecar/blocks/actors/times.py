@@ -19,8 +19,8 @@ _TIME_UNITS = {"H": 3600, "M": 60, "S": 1}
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
-_YEARS = 9999 * 366 * 86400
-"""No span is longer: moments must stay such that the calendar has a name for them."""
+_FIRST, _LAST = -62135596800.0, 253402300799.0
+"""The years 1 to 9999: the calendar has no name for other moments."""
 
 
 class TimeFormatError(ValueError):
@@ -50,7 +50,8 @@ class Period:
             return math.inf
         if self.months:
             moment = _add_months(moment, self.months)
-        return moment + self.seconds
+        following = moment + self.seconds
+        return following if following <= _LAST else math.inf
 
     def newest(self, tick: float, now: float) -> float:
         """The last tick that is not after ``now``, counted from one that was due at ``tick``.
@@ -93,10 +94,14 @@ def parse_period(text: str) -> Period:
 def parse_moment(text: str, base: float) -> float:
     """Read a time of RFC 3339, or a duration counted from ``base``. Raises ``TimeFormatError``."""
     if (matched := _RFC3339.fullmatch(text)) is not None:
-        return _rfc3339(matched, text)
-    if text[:1] in ("P", "R"):
-        return _after_iso(text, base)
-    return base + _go_seconds(text, "unsupported time/duration format")
+        moment = _rfc3339(matched, text)
+    elif text[:1] in ("P", "R"):
+        moment = _after_iso(text, base)
+    else:
+        moment = base + _go_seconds(text, "unsupported time/duration format")
+    if not _FIRST <= moment <= _LAST:
+        raise TimeFormatError(f"unsupported time/duration format: {text}")
+    return moment
 
 
 def format_moment(moment: float) -> str:
@@ -144,7 +149,7 @@ def _iso_span(span: str, text: str) -> tuple[int, float]:
             seconds += number * _unit(_DATE_UNITS, unit, text)
     for unit, number in _terms(times, text).items():
         seconds += number * _unit(_TIME_UNITS, unit, text)
-    if seconds + months * 31 * 86400 > _YEARS:
+    if seconds + months * 31 * 86400 > _LAST - _FIRST:
         raise TimeFormatError(f"unsupported duration format: {text}")
     return months, float(seconds)
 
