@@ -6,4 +6,14 @@ from collections.abc import Awaitable, Callable
 
 from harness.component_table import Maker
 
-PREPARATIONS: dict[str, Callable[[Maker], Awaitable[None]]] = {}
+
+async def _jetstream(maker: Maker) -> None:
+    """A stream; the component finds streams and makes none."""
+    import nats
+
+    client = await nats.connect(f"nats://{maker.variables['backend']}")
+    await client.jetstream().add_stream(name="orders", subjects=["orders.>"])
+    await client.close()
+
+
+PREPARATIONS: dict[str, Callable[[Maker], Awaitable[None]]] = {"pubsub.jetstream": _jetstream}

@@ -25,6 +25,7 @@ TYPES: dict[str, str] = {
     "pubsub.redis/v1": "pubsub.redis:RedisPubSub",
     "pubsub.sqlite/v1": "pubsub.sqlite:SqlitePubSub",
     "pubsub.rabbitmq/v1": "pubsub.rabbitmq:RabbitMqPubSub",
+    "pubsub.jetstream/v1": "pubsub.jetstream:JetStreamPubSub",
     "bindings.cron/v1": "bindings.cron:CronBinding",
     "bindings.http/v1": "bindings.http:HttpBinding",
     "bindings.localstorage/v1": "bindings.localstorage:LocalStorageBinding",
