@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dapr_common.go_expressions import compile_expression
 from dapr_common.observe.metrics import Rewrite
 from dapr_sidecar.telemetry.base import MetricsError
 
 _GROUP = re.compile(r"\$(?:\{(\w+)\}|(\w+)|(\$))", re.ASCII)
-_NAMED = re.compile(r"\(\?<(?![=!])")
 
 
 def rewriter(rules: Sequence[Mapping[str, Any]]) -> Rewrite | None:
@@ -40,7 +40,7 @@ def rewriter(rules: Sequence[Mapping[str, Any]]) -> Rewrite | None:
 
 def _compiled(metric: str, expression: str, replacement: str) -> tuple[re.Pattern[str], str]:
     try:
-        pattern = re.compile(_NAMED.sub("(?P<", expression))
+        pattern = compile_expression(expression)
     except re.error as error:
         raise MetricsError(
             f'metrics.rules: {metric}: invalid regular expression "{expression}": {error}'

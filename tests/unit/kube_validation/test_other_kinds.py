@@ -38,6 +38,14 @@ CONFIGURATION = [
         'spec.metric.http.pathMatching[0]: "orders": expected a leading slash',
     ),
     ("metrics: {rules: [{labels: []}]}", "spec.metrics.rules[0].name: is required"),
+    (
+        "metric: {rules: [{name: m, labels: [{name: l, regex: {'/orders/x': '/orders/('}}]}]}",
+        'spec.metric.rules[0].labels[0].regex./orders/x: "/orders/(" is no regular expression: ',
+    ),
+    (
+        "tracing: {otel: {endpointAddress: 'c:1', timeout: soon}}",
+        'spec.tracing.otel.timeout: invalid duration "soon"',
+    ),
     ("mtls: {workloadCertTTL: 1 day}", 'spec.mtls.workloadCertTTL: invalid duration "1 day"'),
     ("mtls: {workloadCertTTL: 0s}", 'spec.mtls.workloadCertTTL: "0s" must be more than 0'),
     ("mtls: {allowedClockSkew: x}", 'spec.mtls.allowedClockSkew: invalid duration "x"'),

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 
+from dapr_common.go_expressions import compile_expression
 from dapr_common.kube.validation.component import check_type
 from dapr_common.kube.validation.problems import Node, shown
 from dapr_common.kube.validation.references import check_source
@@ -52,7 +53,8 @@ def _tracing(spec: Node) -> None:
     if (endpoint := otel.required("endpointAddress")) and any(map(str.isspace, endpoint)):
         otel.error("endpointAddress", f"{shown(endpoint)}: expected host:port")
     otel.choice("protocol", _PROTOCOLS)
-    _duration(otel, "timeout")
+    if not otel.text("timeout").strip().isdecimal():  # those are milliseconds
+        _duration(otel, "timeout")
     for header in otel.nodes("headers"):
         header.required("name")
         check_source(header)
@@ -71,6 +73,15 @@ def _metrics(spec: Node) -> None:
             rule.required("name")
             for label in rule.nodes("labels"):
                 label.required("name")
+                for _, expression, path in label.entries("regex"):
+                    _expression(label, str(expression), path)
+
+
+def _expression(node: Node, text: str, path: str) -> None:
+    try:
+        compile_expression(text)
+    except re.error as error:
+        node.problems.error(path, f"{shown(text)} is no regular expression: {error}")
 
 
 def _mtls(spec: Node) -> None:
