@@ -104,18 +104,25 @@ def status_rows(pods: Iterable[KubeObject], now: datetime) -> list[dict[str, obj
 
 def _status(service: str, pods: Sequence[KubeObject], now: datetime) -> dict[str, object]:
     pod = pods[0]
-    statuses = (pod.get("status") or {}).get("containerStatuses") or [{}]
+    own = pod["spec"]["containers"][0]
+    status = _of_container(pod, own.get("name"))
     since = created(pod)
     return {
         "NAME": service,
         "NAMESPACE": pod["metadata"]["namespace"],
-        "HEALTHY": str(bool(statuses[0].get("ready"))),
-        "STATUS": _state(pod, statuses[0]),
+        "HEALTHY": str(bool(status.get("ready"))),
+        "STATUS": _state(pod, status),
         "REPLICAS": len(pods),
-        "VERSION": image_tag(pod["spec"]["containers"][0].get("image") or ""),
+        "VERSION": image_tag(own.get("image") or ""),
         "AGE": render.age((now - since).total_seconds()),
         "CREATED": render.created(since),
     }
+
+
+def _of_container(pod: KubeObject, name: str | None) -> dict[str, Any]:
+    """The kubelet has them in the order of their names: the first need not be Dapr's."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return next((dict(one) for one in statuses if one.get("name") == name), {})
 
 
 def _state(pod: KubeObject, container: dict[str, Any]) -> str:

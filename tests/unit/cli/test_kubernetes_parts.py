@@ -50,22 +50,37 @@ def test_image_tags(image: str, tag: str) -> None:
     assert image_tag(image) == tag
 
 
+def status_of(**more: Any) -> dict[str, Any]:
+    return {"name": "dapr-sentry", **more}
+
+
 @pytest.mark.parametrize(
     ("status", "healthy", "state"),
     [
         ({"phase": "Pending"}, "False", "Pending"),
-        ({"containerStatuses": [{"ready": True, "state": {"running": {}}}]}, "True", "Running"),
-        ({"containerStatuses": [{"state": {"terminated": {}}}]}, "False", "Terminated"),
+        ({"containerStatuses": [status_of(ready=True, state={"running": {}})]}, "True", "Running"),
+        ({"containerStatuses": [status_of(state={"terminated": {}})]}, "False", "Terminated"),
         (
-            {"containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]},
+            {"containerStatuses": [status_of(state={"waiting": {"reason": "CrashLoopBackOff"}})]},
             "False",
             "Waiting (CrashLoopBackOff)",
+        ),
+        (
+            {
+                "containerStatuses": [
+                    {"name": "added", "ready": True, "state": {"running": {}}},
+                    {"name": "dapr-sentry", "state": {"waiting": {"reason": "ErrImagePull"}}},
+                ]
+            },
+            "False",
+            "Waiting (ErrImagePull)",
         ),
     ],
 )
 def test_states_of_the_control_plane(status: dict[str, Any], healthy: str, state: str) -> None:
     metadata = {**METADATA, "labels": {"app": "dapr-sentry"}}
-    pod = {"metadata": metadata, "spec": {"containers": [{"image": "s:1"}]}, "status": status}
+    containers = [{"name": "dapr-sentry", "image": "s:1"}, {"name": "added", "image": "a:1"}]
+    pod = {"metadata": metadata, "spec": {"containers": containers}, "status": status}
     (row,) = status_rows([pod], NOW)
     assert (row["HEALTHY"], row["STATUS"], row["AGE"]) == (healthy, state, "24h")
     assert row["CREATED"] == "2026-01-01 00:00.00"
