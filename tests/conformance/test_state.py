@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from harness.component_table import Maker
+from harness.state_preparations import prepare
 
 from dapr_sidecar.components.state.base import (
     BulkError,
@@ -29,6 +30,7 @@ KIND = "state"
 
 @pytest.fixture
 async def store(maker: Maker) -> StateStore:
+    await prepare(maker)
     return cast(StateStore, await maker.component())
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.backends import Backend
 from harness.block_api import make
+from harness.dynamodb_calls import create_table
 from harness.proxy import Proxy, proxy
 
 from dapr_sidecar.components.base import Component
@@ -34,6 +36,7 @@ class System:
     metadata: dict[str, str]
     seconds: float = SECONDS  # the deadline of one operation
     keeps_data: bool = True  # what was written outlives the server's end
+    prepare: Callable[[str], None] = lambda address: None
 
     def store(self, port: int, **more: str) -> Any:
         kind: type[Component] = component_class(self.type, self.version)
@@ -45,7 +48,23 @@ POSTGRES = {
     "connectionString": "host=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=disable",
     "timeout": f"{SECONDS}s",
 }
+DYNAMODB = {
+    "endpoint": "http://127.0.0.1:{port}",
+    "region": "eu-west-1",
+    "accessKey": "a",
+    "secretKey": "b",
+    "table": "faults",
+}
 SYSTEMS = [
+    System(
+        "state.aws.dynamodb",
+        "v1",
+        "dynamodb",
+        DYNAMODB,
+        seconds=5.0,
+        keeps_data=False,
+        prepare=lambda address: create_table(address, "faults"),
+    ),
     System("state.etcd", "v1", "etcd", {"endpoints": "127.0.0.1:{port}"}, seconds=5.0),
     System("state.postgresql", "v1", "postgres", POSTGRES),
     System("state.postgresql", "v2", "postgres", POSTGRES),
@@ -61,6 +80,7 @@ def system(request: pytest.FixtureRequest) -> System:
 @pytest.fixture(scope="module")
 def server(system: System) -> Iterator[Backend]:
     with Backend(system.backend) as found:
+        system.prepare(found.address)
         yield found
 
 
@@ -89,6 +109,13 @@ async def fails_in_time(system: System, call: Any) -> Exception:
     return caught.value
 
 
+def established(port: int) -> int:
+    """Connections of this machine to the port that their client has not closed."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    ends = [(line.split()[2], line.split()[3]) for line in lines]
+    return sum(end.endswith(f":{port:04X}") and state == "01" for end, state in ends)
+
+
 async def works_again(store: Any, key: str = "k") -> bytes | None:
     """The value, once the store can serve again; that must be soon."""
     async with asyncio.timeout(20):
@@ -111,6 +138,7 @@ async def test_killed_and_started_again(
     with pytest.raises(Exception, match=f"127\\.0\\.0\\.1:{line.port}"):
         await store.ping()
     server.restart()
+    system.prepare(server.address)
     found = await works_again(store)
     assert found == (b"before" if system.keeps_data else None)
     await store.set(SetRequest("k", b"after"))
@@ -128,7 +156,7 @@ async def test_a_line_that_forwards_nothing(system: System, line: Proxy, store: 
             *(fails_in_time(system, store.set(SetRequest("k", b"%d" % n))) for n in range(20))
         )
     assert line.accepted - connections <= 70, "connections pile up"
-    assert len(line._writers) <= 40, "connections that were given up stay open"
+    assert established(line.port) <= 20, "connections that were given up stay open"
     line.release()
     assert await works_again(store) is not None
     await store.set(SetRequest("k", b"after"))

@@ -14,6 +14,7 @@ _ROOT = "dapr_sidecar.components."
 
 # One line per type and version; "" and "v0" mean v1 for types that have a v1 only.
 TYPES: dict[str, str] = {
+    "state.aws.dynamodb/v1": "state.dynamodb:DynamoDbStateStore",
     "state.etcd/v1": "state.etcd_v1:EtcdV1StateStore",
     "state.etcd/v2": "state.etcd_v2:EtcdV2StateStore",
     "state.in-memory/v1": "state.memory:InMemoryStateStore",

@@ -1,0 +1,1 @@
+"""What the AWS components share: credentials, signatures, calls."""

@@ -1,0 +1,84 @@
+"""AWS Signature Version 4, as its specification says. Pure: the moment is passed in."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import parse_qsl, quote
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Keys; ``expires`` is when they stop working, in seconds since the epoch."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a signature is good."""
+
+    region: str
+    service: str
+
+
+def sign(
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    credentials: Credentials,
+    scope: Scope,
+    now: datetime,
+) -> dict[str, str]:
+    """The headers to send: those given (``host`` among them) and the signature's.
+
+    ``target`` is path and query as they go over the wire; ``now`` is a moment in UTC.
+    """
+    moment = now.strftime("%Y%m%dT%H%M%SZ")
+    signed = {name.lower(): value.strip() for name, value in headers.items()}
+    signed["x-amz-date"] = moment
+    if credentials.session_token:
+        signed["x-amz-security-token"] = credentials.session_token
+    names = ";".join(sorted(signed))
+    place = f"{moment[:8]}/{scope.region}/{scope.service}/aws4_request"
+    request = "\n".join(
+        (
+            method,
+            *_canonical_target(target),
+            "".join(f"{name}:{signed[name]}\n" for name in sorted(signed)),
+            names,
+            hashlib.sha256(body).hexdigest(),
+        )
+    )
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    signature = _signature(f"{_ALGORITHM}\n{moment}\n{place}\n{digest}", moment, credentials, scope)
+    signed["authorization"] = (
+        f"{_ALGORITHM} Credential={credentials.access_key}/{place}, "
+        f"SignedHeaders={names}, Signature={signature}"
+    )
+    return signed
+
+
+def _canonical_target(target: str) -> tuple[str, str]:
+    path, _, query = target.partition("?")
+    pairs = sorted(
+        (quote(name, safe="-_.~"), quote(value, safe="-_.~"))
+        for name, value in parse_qsl(query, keep_blank_values=True)
+    )
+    return quote(path or "/", safe="/-_.~"), "&".join(f"{name}={value}" for name, value in pairs)
+
+
+def _signature(text: str, moment: str, credentials: Credentials, scope: Scope) -> str:
+    key = b"AWS4" + credentials.secret_key.encode()
+    for part in (moment[:8], scope.region, scope.service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return hmac.digest(key, text.encode(), "sha256").hex()
