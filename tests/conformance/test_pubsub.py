@@ -339,6 +339,7 @@ async def test_what_is_long_in_coming_is_not_given_to_another(broker: Broker, to
 
 @pytest.mark.usefixtures("durable")
 async def test_deliveries_at_once_are_bounded(broker: Broker, topic: str) -> None:
+    broker.require("side-by-side")
     component, inbox = await broker.component(**broker.few(3)), Inbox()
     inbox.gate = asyncio.Event()
     subscription = cast(Any, await component.subscribe(topic, {}, inbox))

@@ -27,6 +27,7 @@ TYPES: dict[str, str] = {
     "pubsub.sqlite/v1": "pubsub.sqlite:SqlitePubSub",
     "pubsub.rabbitmq/v1": "pubsub.rabbitmq:RabbitMqPubSub",
     "pubsub.jetstream/v1": "pubsub.jetstream:JetStreamPubSub",
+    "pubsub.kafka/v1": "pubsub.kafka:KafkaPubSub",
     "bindings.cron/v1": "bindings.cron:CronBinding",
     "bindings.http/v1": "bindings.http:HttpBinding",
     "bindings.localstorage/v1": "bindings.localstorage:LocalStorageBinding",

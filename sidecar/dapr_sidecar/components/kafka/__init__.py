@@ -1,0 +1,1 @@
+"""Kafka, for the message bus and the binding."""

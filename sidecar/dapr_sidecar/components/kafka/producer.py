@@ -1,0 +1,102 @@
+"""Publishing to Kafka: keys, partitions and headers as Dapr's Go sidecars choose them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaProducer
+
+from dapr_sidecar.components.kafka.settings import Compression, KafkaSettings, RequiredAcks
+
+_ACKS = {RequiredAcks.ALL: "all", RequiredAcks.ONE: 1, RequiredAcks.NONE: 0}
+_FNV_OFFSET, _FNV_PRIME, _32_BITS = 2166136261, 16777619, 0xFFFFFFFF
+
+
+def partition_of(key: bytes | None, partitions: Sequence[int], available: Sequence[int]) -> int:
+    """The partition of a key: FNV-1a, as a signed number modulo the partitions.
+
+    The same key goes to the same partition whichever sidecar publishes it.
+    """
+    if key is None:
+        return random.choice(available or partitions)  # noqa: S311 - spreads load, hides nothing
+    digest = _FNV_OFFSET
+    for byte in key:
+        digest = ((digest ^ byte) * _FNV_PRIME) & _32_BITS
+    signed = digest - (1 << 32) if digest >= 1 << 31 else digest
+    return partitions[abs(signed) % len(partitions)]
+
+
+class KafkaProducer:
+    """One producer of a component."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._deadline = settings.read_timeout.total_seconds() + 10
+
+    async def open(self) -> None:
+        """Connect. Raises what the brokers say."""
+        settings = self._settings
+        packed = settings.compression
+        self._producer = AIOKafkaProducer(
+            **settings.connection(),
+            acks=_ACKS[settings.required_acks],
+            compression_type=None if packed is Compression.NONE else packed.value,
+            max_request_size=settings.max_message_bytes,
+            partitioner=partition_of,
+        )
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._producer.start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Send what is under way and end; safe to call twice."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def ping(self) -> None:
+        """Raises when no broker answers."""
+        assert self._producer is not None
+        async with asyncio.timeout(self._deadline):
+            await self._producer.client.fetch_all_metadata()
+
+    async def send(self, topic: str, data: bytes, metadata: Mapping[str, str] | None) -> None:
+        """Returns when as many brokers have it as ``producerRequiredAcks`` says."""
+        assert self._producer is not None
+        given = metadata or {}
+        lower = {name.lower(): value for name, value in given.items()}
+        key = lower.get("partitionkey") or lower.get("__key")
+        async with asyncio.timeout(self._deadline):
+            await self._producer.send_and_wait(
+                topic,
+                data,
+                key=key.encode() if key else None,
+                partition=_partition(lower.get("partitionnumber", "")),
+                headers=headers(given, self._settings.exclude_headers),
+            )
+
+
+def headers(
+    metadata: Mapping[str, str], excluded: re.Pattern[str] | None
+) -> list[tuple[str, bytes]]:
+    """Every pair of the metadata, but for names that the manifest excludes."""
+    return [
+        (name, value.encode())
+        for name, value in metadata.items()
+        if excluded is None or not excluded.search(name)
+    ]
+
+
+def _partition(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"invalid metadata 'partitionNumber': '{text}': expected a whole number")
+    return int(text)
