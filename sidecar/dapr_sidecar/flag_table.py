@@ -136,8 +136,13 @@ FLAGS: tuple[Flag, ...] = (
         [],
         "directory with resource files, not in a cluster; repeatable",
     ),
-    Flag("scheduler-host-address", "stringSlice", [], "scheduler servers, host:port" + _YET),
-    Flag("scheduler-job-streams", "uint", 3, "concurrent job streams to the scheduler" + _YET),
+    Flag(
+        "scheduler-host-address",
+        "stringSlice",
+        [],
+        "scheduler servers, host:port; none: reminders are in the actor state store, no jobs",
+    ),
+    Flag("scheduler-job-streams", "uint", 3, "streams of due jobs to each scheduler server"),
     Flag("sentry-address", "string", "", "host:port of the certificate authority"),
     Flag(
         "sentry-request-jwt-audiences",

@@ -90,6 +90,7 @@ class Options:
     placement_addresses: tuple[str, ...]
     disseminate_timeout: float
     scheduler_addresses: tuple[str, ...]
+    scheduler_streams: int
     api_token: str
     app_token: str
     h2c: bool
@@ -192,6 +193,7 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
         disseminate_timeout=parsed.duration("actors-disseminate-timeout").total_seconds(),
         scheduler_addresses=tuple(parsed.texts("scheduler-host-address"))
         or _csv(environment.get("DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "")),
+        scheduler_streams=parsed.number("scheduler-job-streams"),
         api_token=environment.get("DAPR_API_TOKEN", ""),
         app_token=environment.get("APP_API_TOKEN", ""),
         h2c=not is_truthy(environment.get("DAPR_HTTP_DISABLE_H2C", "")),

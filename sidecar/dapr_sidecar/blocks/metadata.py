@@ -56,6 +56,8 @@ class SidecarMetadata:
     connection: AppConnection
     actors: ActorStatus
     resiliencies: Sequence[str] = ()
+    schedulers: Sequence[str] = ()
+    """Addresses of the scheduler's instances."""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class MetadataBlock:
     features: Sequence[str] = ()
     resiliencies: Callable[[], Sequence[str]] = tuple
     actors: Callable[[], ActorStatus] = ActorStatus
+    schedulers: Callable[[], Sequence[str]] = tuple
     extended: dict[str, str] = field(default_factory=dict)
 
     def get(self) -> SidecarMetadata:
@@ -83,6 +86,7 @@ class MetadataBlock:
             connection=self.connection,
             actors=self.actors(),
             resiliencies=self.resiliencies(),
+            schedulers=self.schedulers(),
         )
 
     def set(self, key: str, value: str) -> None:

@@ -20,14 +20,16 @@ from dapr_sidecar.blocks.actors.base import (
 )
 from dapr_sidecar.blocks.actors.reminder_owner import ReminderOwner
 from dapr_sidecar.blocks.actors.reminder_store import StoredReminders
-from dapr_sidecar.blocks.actors.reminders import Reminders
+from dapr_sidecar.blocks.actors.reminders import ReminderKeeper, Reminders
 from dapr_sidecar.blocks.actors.state import ActorState
 from dapr_sidecar.blocks.actors.stored import ActorStore
 from dapr_sidecar.blocks.actors.timers import Timers
+from dapr_sidecar.blocks.scheduler.reminders import SchedulerReminders
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.messaging.peers import Peers
 from dapr_sidecar.messaging.reminder_notices import ReminderNotices
 from dapr_sidecar.options import Options
+from dapr_sidecar.runtime.scheduler import SchedulerParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class ActorSurroundings:
     active: ActiveActors
     settings: SettingsOf
     peers: Peers
+    scheduler: SchedulerParts
 
 
 class ActorStateParts:
@@ -56,7 +59,18 @@ class ActorStateParts:
         store = ActorStore(context)
         self._state = ActorState(context, store, ownership, around.active)
         self._timers = Timers(context, around.router, ownership)
-        self._owner = ReminderOwner(
+        self._owner: ReminderOwner | None = None
+        self._reminders = Reminders(self._keeper(around, store), ownership)
+        ownership.listen(self._state)
+
+    def _keeper(self, around: ActorSurroundings, store: ActorStore) -> ReminderKeeper:
+        """A scheduler where there is one; else the actor state store."""
+        context, ownership, hosts = around.context, around.ownership, around.scheduler.hosts
+        if hosts is not None:
+            kept = SchedulerReminders(context, store, hosts, around.router)
+            around.scheduler.take_reminders(kept, ownership)
+            return kept
+        owner = self._owner = ReminderOwner(
             context,
             store,
             around.router,
@@ -64,9 +78,8 @@ class ActorStateParts:
             around.settings,
             _Notices(ReminderNotices(around.peers, self._namespace)),
         )
-        self._reminders = Reminders(StoredReminders(store, self._owner), ownership)
-        ownership.listen(self._owner)
-        ownership.listen(self._state)
+        ownership.listen(owner)
+        return StoredReminders(store, owner)
 
     def routes(self) -> list[Route]:
         """The HTTP API's routes."""
@@ -78,19 +91,24 @@ class ActorStateParts:
 
     def internal_methods(self) -> list[Method]:
         """What other sidecars may call."""
-        return actor_notices.methods(self._owner.changed, self._namespace)
+        owner = self._owner
+        return [] if owner is None else actor_notices.methods(owner.changed, self._namespace)
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin what runs until the sidecar stops."""
-        tasks.create_task(self._owner.look(), name="actor-reminders-look")
+        if self._owner is not None:
+            tasks.create_task(self._owner.look(), name="actor-reminders-look")
 
     async def store_changed(self) -> None:
         """The actor state store came, was replaced or went."""
-        await self._owner.store_changed()
+        if self._owner is not None:
+            await self._owner.store_changed()
 
     async def close(self) -> None:
         """Fire nothing more; return once nothing runs."""
-        await asyncio.gather(self._timers.close(), self._owner.close())
+        await self._timers.close()
+        if self._owner is not None:
+            await self._owner.close()
 
 
 class _Notices:

@@ -33,13 +33,16 @@ from dapr_sidecar.blocks.metadata import ActorStatus
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.options import Options
 from dapr_sidecar.runtime.actor_state import ActorStateParts, ActorSurroundings
+from dapr_sidecar.runtime.scheduler import SchedulerParts
 
 if TYPE_CHECKING:
     from dapr_sidecar.runtime.security import SidecarSecurity
 
 _LOG = get_logger("dapr.runtime.actors")
 _LOOPBACKS = ("127.0.0.1", "localhost", "[::1]")
-_CLOSE_SECONDS = 5.0
+_LEAVE_SECONDS = 3.0
+_CLOSE_SECONDS = 1.0
+"""A sidecar has 5 s to stop, all in all, unless it is told otherwise."""
 
 
 class ActorParts:
@@ -51,6 +54,7 @@ class ActorParts:
         options: Options,
         invocation: InvocationBlock,
         security: SidecarSecurity | None,
+        scheduler: SchedulerParts,
     ) -> None:
         self._context = context
         self._options = options
@@ -67,7 +71,8 @@ class ActorParts:
         self.hosting.changed = self._hosting_changed
         self.host = ActorHost(context, self.hosting, self.view)
         self.view.listen(self.host.deactivation)
-        remote = RemoteActors(context, invocation.peers)
+        remote = RemoteActors(context, invocation.peers, self.view.hosts)
+        self.view.listen(remote)
         self.router = Router(context, self.view, self.host, remote)
         self.block = ActorBlock(context, self.router, lambda: self._closed)
         self.state = ActorStateParts(
@@ -79,6 +84,7 @@ class ActorParts:
                 self.host,
                 self.hosting.settings,
                 invocation.peers,
+                scheduler,
             )
         )
         self.connected: Callable[[], None] = lambda: None
@@ -180,7 +186,7 @@ class ActorParts:
     async def stop(self) -> None:
         """The app is not healthy, or nothing is to be delivered any more."""
         self.hosting.set_healthy(False)
-        await self._settle()
+        await self._settle(_LEAVE_SECONDS)
 
     async def component_changed(self, manifest: Component) -> None:
         """A component came, changed or went."""
@@ -192,9 +198,9 @@ class ActorParts:
 
     async def close(self) -> None:
         """Let go of all actors, then of placement."""
-        self._closed = True
         self.hosting.close()
-        await self._settle(_CLOSE_SECONDS)
+        await self._settle(_LEAVE_SECONDS)
+        self._closed = True
         await self.state.close()
         running = self._running
         if running is not None:

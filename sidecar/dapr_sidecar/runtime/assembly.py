@@ -42,6 +42,7 @@ from dapr_sidecar.runtime.policies import PolicySet
 from dapr_sidecar.runtime.processor import ComponentProcessor
 from dapr_sidecar.runtime.readiness import SidecarReadiness
 from dapr_sidecar.runtime.resources import Resources, SourceError
+from dapr_sidecar.runtime.scheduler import SchedulerParts
 from dapr_sidecar.runtime.servers import Servers
 from dapr_sidecar.runtime.statuses import StatusBook
 from dapr_sidecar.runtime.subscription_statuses import take_down
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 _LOG = get_logger("dapr.runtime")
 _WITHOUT_END = 3600.0
 _PLACEMENT = "internal-placement-service"
+_SCHEDULER = "scheduler-watch-hosts"
 _KUBERNETES_STORE = "kubernetes"
 
 
@@ -97,13 +99,18 @@ class Sidecar:
         self._blocks = BuildingBlocks(self._context, options)
         among_peers = security if options.enable_mtls else None
         self._invocation = InvocationParts(self._context, options, telemetry.now.grpc, among_peers)
+        self._scheduler = self._blocks.scheduler = SchedulerParts(
+            self._context, options, among_peers
+        )
         self._actors = self._blocks.actors = ActorParts(
-            self._context, options, self._invocation.block, among_peers
+            self._context, options, self._invocation.block, among_peers, self._scheduler
         )
         self._invocation.serve_internally(self._actors.internal_methods())
         if self._actors.enabled:
             self.readiness.unready(_PLACEMENT)
             self._actors.connected = partial(self.readiness.ready, _PLACEMENT)
+        if self._scheduler.enabled:
+            self.readiness.unready(_SCHEDULER)
         self._context.metrics = telemetry.now.metrics
         self._secrets = SecretResolver(self._context)
         self._values = ValueResolver(options.app_id, options.namespace, environment)
@@ -127,6 +134,7 @@ class Sidecar:
             enabled_features(self.configuration),
             self._policies.names,
             self._actors.status,
+            self._scheduler.addresses,
         )
         self._servers = Servers(options)
         self._apis = Apis(
@@ -184,6 +192,7 @@ class Sidecar:
 
         await self._blocks.outbox.start()
         await self._actors.run(tasks)
+        self._scheduler.run(partial(self.readiness.ready, _SCHEDULER))
         self._outbound.ready("outbound")
         if self._app is None:
             initialised()
@@ -274,6 +283,7 @@ class Sidecar:
             await _finish("changes", changes.close())
         await _finish("deliveries", self.stop_feeding())
         await _finish("actors", self._actors.close())
+        await _finish("scheduler", self._scheduler.close())
         await _finish("name resolution", self._invocation.withdraw())
         self._servers.stop_listening()
         await _finish("servers", self._servers.close(grace if grace is not None else _WITHOUT_END))

@@ -38,6 +38,7 @@ from dapr_sidecar.options import Options
 from dapr_sidecar.runtime.actors import ActorParts
 from dapr_sidecar.runtime.app import Feeder
 from dapr_sidecar.runtime.opening import Preparer
+from dapr_sidecar.runtime.scheduler import SchedulerParts
 
 
 class BuildingBlocks:
@@ -61,6 +62,8 @@ class BuildingBlocks:
         self.lock = LockBlock(context)
         self.actors: ActorParts | None = None
         """Set as soon as there are connections to other sidecars for it to use."""
+        self.scheduler: SchedulerParts | None = None
+        """The same."""
 
     def preparers(self) -> dict[str, Preparer]:
         """Who derives something from a component of a category when it is loaded."""
@@ -78,6 +81,7 @@ class BuildingBlocks:
             *http_crypto.routes(self.crypto),
             *http_lock.routes(self.lock),
             *(self.actors.routes() if self.actors is not None else ()),
+            *(self.scheduler.routes() if self.scheduler is not None else ()),
         ]
 
     def methods(self) -> list[Method]:
@@ -91,12 +95,14 @@ class BuildingBlocks:
             *grpc_crypto.methods(self.crypto),
             *grpc_lock.methods(self.lock),
             *(self.actors.methods() if self.actors is not None else ()),
+            *(self.scheduler.methods() if self.scheduler is not None else ()),
         ]
 
     def feeders(self) -> list[Feeder]:
         """What delivers to the app while it is healthy, in the order it is started."""
         feeders: list[Feeder] = [self.subscriptions, self.inputs]
-        return feeders if self.actors is None else [*feeders, self.actors]
+        parts = (self.actors, self.scheduler)
+        return [*feeders, *(part for part in parts if part is not None)]
 
     async def component_changed(self, manifest: Component) -> None:
         """A component came, changed or went."""

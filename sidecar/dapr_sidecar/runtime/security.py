@@ -14,7 +14,8 @@ from dapr_common.security.tls import TlsContexts, peer_id
 from dapr_common.security.x509 import CertificateError, read_certificates
 from dapr_sidecar.options import Options
 
-_SENTRY, _OPERATOR, _PLACEMENT = "dapr-sentry", "dapr-operator", "dapr-placement"
+_SENTRY, _OPERATOR = "dapr-sentry", "dapr-operator"
+_PLACEMENT, _SCHEDULER = "dapr-placement", "dapr-scheduler"
 
 
 class SidecarSecurity:
@@ -34,6 +35,7 @@ class SidecarSecurity:
             raise SecuritySettingsError(f"DAPR_TRUST_ANCHORS cannot be used: {error}") from error
         self._operator = control_plane_id(options, _OPERATOR)
         self._placement = control_plane_id(options, _PLACEMENT)
+        self._scheduler = control_plane_id(options, _SCHEDULER)
         self.source = IdentitySource(
             _request(options, environment), trusted, self.contexts, self.events
         )
@@ -55,6 +57,10 @@ class SidecarSecurity:
     def verify_placement(self, peer: ssl.SSLObject) -> None:
         """The same for its placement."""
         _verify(peer, self._placement)
+
+    def verify_scheduler(self, peer: ssl.SSLObject) -> None:
+        """The same for its scheduler."""
+        _verify(peer, self._scheduler)
 
     def identify(self, peer: ssl.SSLObject) -> SpiffeId:
         """Who connects. Raises ``CertificateError``."""

@@ -79,6 +79,11 @@ def _response(block: MetadataBlock) -> metadata_pb2.GetMetadataResponse:
             host_ready=metadata.actors.host_ready,
             placement=metadata.actors.placement,
         ),
+        scheduler=(
+            metadata_pb2.MetadataScheduler(connected_addresses=metadata.schedulers)
+            if metadata.schedulers
+            else None
+        ),
         workflows=metadata_pb2.MetadataWorkflows(),
     )
 

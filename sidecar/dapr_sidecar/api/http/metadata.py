@@ -115,6 +115,7 @@ def render_metadata(metadata: SidecarMetadata) -> dict[str, Any]:
         "httpEndpoints": [{"name": name} for name in metadata.http_endpoints],
         "appConnectionProperties": _connection(metadata.connection),
         "actorRuntime": _actors(metadata.actors),
+        "scheduler": _present({"connected_addresses": list(metadata.schedulers)}),
         "resiliencies": [{"name": name} for name in metadata.resiliencies],
     }
     return _present(body)
