@@ -120,3 +120,21 @@ def test_validation_spares_the_configuration_that_the_operator_needs_to_start(
     labels = objects["Configuration", "daprsystem"]["metadata"]["labels"]
     assert expression["operator"] == "DoesNotExist"
     assert expression["key"] in labels
+
+
+def test_an_injector_that_must_answer_is_not_asked_about_dapr_s_own_pods(render: Render) -> None:
+    """With nobody left to answer, no injector could ever start again."""
+    name = ("MutatingWebhookConfiguration", "dapr-sidecar-injector")
+    (webhook,) = render()[name]["webhooks"]
+    assert "objectSelector" not in webhook
+    policy = "dapr_sidecar_injector.webhookFailurePolicy=Fail"
+    objects = render(policy)
+    (webhook,) = objects[name]["webhooks"]
+    (expression,) = webhook["objectSelector"]["matchExpressions"]
+    assert expression["operator"] == "NotIn"
+    for workload in workloads(objects).values():
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert labels[expression["key"]] in expression["values"]
+    own = "dapr_sidecar_injector.objectSelector.matchLabels.inject=yes"
+    (webhook,) = render(policy, own)[name]["webhooks"]
+    assert webhook["objectSelector"] == {"matchLabels": {"inject": "yes"}}
