@@ -34,7 +34,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 WITH_STATUS = list(CHANGES)
 COLUMNS = {
-    "Component": ("Type", "Version", "Loaded", "Last Error*", "Age"),
+    "Component": ("Type", "Version", "Loaded", "Last Error", "Age"),
     "Configuration": ("Ready", "mTLS*", "Sampling*", "Age"),
     "HTTPEndpoint": ("URL", "Ready", "Scopes*", "Age"),
     "Resiliency": ("Ready", "Scopes*", "Age"),

@@ -40,7 +40,6 @@ COMPONENT = CustomResource(
                     "Last Error",
                     ".status.lastError.message",
                     "What the last sidecar that could not load it said.",
-                    is_wide=True,
                 ),
                 AGE,
             ),
