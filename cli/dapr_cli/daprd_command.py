@@ -10,7 +10,7 @@ from typing import Any
 from dapr_cli.errors import CliError
 from dapr_cli.settings import RunSettings
 
-PLACEMENT_PORT, _SCHEDULER_PORT = (6050, 6060) if sys.platform == "win32" else (50005, 50006)
+PLACEMENT_PORT, SCHEDULER_PORT = (6050, 6060) if sys.platform == "win32" else (50005, 50006)
 _LOCAL = "127.0.0.1"
 _SENTRY = "localhost:50001"
 
@@ -54,7 +54,7 @@ def _arguments(s: RunSettings) -> list[Argument]:
         ("app-health-probe-timeout", s.app_health_probe_timeout or ""),
         ("app-health-threshold", s.app_health_threshold or ""),
         ("enable-api-logging", s.enable_api_logging),
-        ("scheduler-host-address", _with_port(s.scheduler_host_address, _SCHEDULER_PORT)),
+        ("scheduler-host-address", _with_port(s.scheduler_host_address, SCHEDULER_PORT)),
         ("app-id", s.app_id),
         ("app-channel-address", channel),
         ("app-port", s.app_port),

@@ -12,6 +12,7 @@ from dapr_cli.child import Child, ending
 from dapr_cli.console import Console
 from dapr_cli.daprd_command import app_environment, daprd_command
 from dapr_cli.errors import CliError
+from dapr_cli.local_scheduler import without_absent_scheduler
 from dapr_cli.output import Output
 from dapr_cli.settings import RunSettings
 from dapr_cli.sidecar_client import SidecarClient, SidecarError, socket_path
@@ -43,9 +44,8 @@ class Pair:
             settings.http_port, socket_path(settings.unix_domain_socket, settings.app_id), token
         )
         app_id = settings.app_id
-        self.sidecar = Child(
-            f"the sidecar of {app_id}", daprd_command(daprd, settings), daprd_output
-        )
+        command = daprd_command(daprd, without_absent_scheduler(settings))
+        self.sidecar = Child(f"the sidecar of {app_id}", command, daprd_output)
         self.app = (
             Child(f"the app {app_id}", settings.command, app_output) if settings.command else None
         )
