@@ -36,6 +36,7 @@ class Broker:
         self.topic = topic
         self.run = uuid.uuid4().hex[:8]
         """Part of group names where a server keeps them from one test to the next."""
+        self._members: Counter[str] = Counter()
 
     def lacks(self, promise: str) -> bool:
         """Whether the broker does not promise what the others do."""
@@ -55,10 +56,12 @@ class Broker:
 
     def properties(self, group: str, more: Mapping[str, str]) -> dict[str, str]:
         """The manifest's metadata for a member of a group."""
+        self._members[group] += 1
+        name = f"{group}-{self.run}"
         self.maker.variables |= {
-            "group": f"{group}-{self.run}",
+            "group": name,
+            "member": f"{name}-{self._members[group]}",
             "topic": self.topic,
-            "unique": uuid.uuid4().hex,
         }
         consumer = self.entry.get("metadata", {}).get("consumerID", group)
         return self.maker.properties({"consumerID": consumer, **more})
@@ -66,9 +69,14 @@ class Broker:
     async def component(self, group: str = "g", **more: str) -> PubSub:
         return cast(PubSub, await self.maker.component(**self.properties(group, more)))
 
-    def competing(self, topic: str) -> str:
+    def left(self, group: str = "g") -> None:
+        """The newest member of a group is gone; the next one takes its place."""
+        self._members[group] -= 1
+
+    def competing(self, topic: str, group: str = "g") -> str:
         """What members of one group subscribe to."""
-        return str(self.entry.get("shared_topic", "${topic}")).replace("${topic}", topic)
+        shared = str(self.entry.get("shared_topic", "${topic}"))
+        return shared.replace("${topic}", topic).replace("${group}", f"{group}-{self.run}")
 
 
 @pytest.fixture
@@ -230,7 +238,9 @@ async def test_more_failed_messages_than_the_queue_holds_hold_nobody_up(
 async def test_a_subscriber_that_is_down_misses_nothing(broker: Broker, topic: str) -> None:
     component, inbox = await broker.component(), Inbox()
     await (await component.subscribe(topic, {}, inbox)).close()
-    await send(component, topic, b"1", b"2")
+    await component.close()
+    broker.left()
+    await send(await broker.component("other"), topic, b"1", b"2")
     again = await broker.component()
     subscription = await again.subscribe(topic, {}, inbox)
     await inbox.count(2)
@@ -276,13 +286,16 @@ async def test_what_was_read_and_not_delivered_comes_again(broker: Broker, topic
 async def test_messages_of_a_dead_process_go_to_another(broker: Broker, topic: str) -> None:
     shared = broker.competing(topic)
     async with stuck_subscriber(broker.entry, broker.properties("g", {}), shared) as process:
-        alive, inbox = await broker.component(), Inbox()
-        await send(alive, topic, b"1")
+        publisher, inbox = await broker.component("other"), Inbox()
+        await send(publisher, topic, b"1")
         async with asyncio.timeout(WAIT):
             assert process.stdout is not None
             assert await process.stdout.readline() == b"got 1\n"
         process.kill()
         await process.wait()
+        if broker.lacks("takeover"):
+            broker.left()
+        alive = await broker.component()
         other = await alive.subscribe(shared, {}, inbox)
         await inbox.count(1)
         assert inbox.data == [b"1"]
@@ -358,6 +371,7 @@ async def test_deliveries_at_once_are_bounded(broker: Broker, topic: str) -> Non
 
 @pytest.mark.usefixtures("durable")
 async def test_one_at_a_time_keeps_the_order(broker: Broker, topic: str) -> None:
+    broker.require("order")
     component, inbox = await broker.component(**broker.few(1)), Inbox()
     subscription = await component.subscribe(topic, {}, inbox)
     payloads = [b"%03d" % n for n in range(100)]

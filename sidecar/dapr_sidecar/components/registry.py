@@ -28,6 +28,7 @@ TYPES: dict[str, str] = {
     "pubsub.rabbitmq/v1": "pubsub.rabbitmq:RabbitMqPubSub",
     "pubsub.jetstream/v1": "pubsub.jetstream:JetStreamPubSub",
     "pubsub.kafka/v1": "pubsub.kafka:KafkaPubSub",
+    "pubsub.mqtt3/v1": "pubsub.mqtt3:MqttPubSub",
     "bindings.cron/v1": "bindings.cron:CronBinding",
     "bindings.http/v1": "bindings.http:HttpBinding",
     "bindings.localstorage/v1": "bindings.localstorage:LocalStorageBinding",
@@ -59,6 +60,10 @@ TYPES: dict[str, str] = {
 
 # Other names of the same components.
 ALIASES: dict[str, str] = {
+    "pubsub.azure.servicebus/v1": "pubsub.azure.servicebus.topics/v1",
+    "pubsub.azure.servicebusqueues/v1": "pubsub.azure.servicebus.queues/v1",
+    "pubsub.mqtt/v1": "pubsub.mqtt3/v1",
+    "pubsub.snssqs/v1": "pubsub.aws.snssqs/v1",
     "state.cockroachdb/v2": "state.postgresql/v2",
     "state.postgres/v1": "state.postgresql/v1",
     "state.postgres/v2": "state.postgresql/v2",
