@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check conformance format bench protos docs crds \
-	images cluster-tools cluster cluster-load cluster-down test-cluster clean
+	images cluster-tools cluster-check cluster cluster-load cluster-down test-cluster clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -63,6 +63,9 @@ images: $(VENV)/.everything ## build the container images: PROGRAMS="sentry side
 
 cluster-tools: $(VENV)/.everything ## build Kubernetes, CoreDNS and Helm for a local cluster, once
 	@PYTHONPATH=tests $(BIN)/python -m cluster tools
+
+cluster-check: $(VENV)/.everything ## say why no cluster can be had here, if so
+	@PYTHONPATH=tests $(BIN)/python -m cluster check
 
 cluster: $(VENV)/.everything ## a cluster for tests: that of KUBECONFIG, kind, or a local one
 	@PYTHONPATH=tests $(BIN)/python -m cluster up

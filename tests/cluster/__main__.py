@@ -19,7 +19,7 @@ from cluster.programs import BUILDS, CACHE, path
 from tools.alone import alone
 from tools.images import built_images
 
-_USAGE = "python -m cluster tools | up | load | down | in COMMAND..."
+_USAGE = "python -m cluster tools | check | up | load | down | in COMMAND..."
 
 
 def main(arguments: list[str]) -> int:
@@ -29,6 +29,10 @@ def main(arguments: list[str]) -> int:
         match command:
             case "tools":
                 return build.main()
+            case "check":
+                if why_not := obstacle():
+                    print(why_not)
+                    return 1
             case "up" | "load" | "down":
                 with alone(CACHE / "cluster.lock", "the cluster"):
                     {"up": up, "load": load, "down": down}[command]()
@@ -44,6 +48,11 @@ def main(arguments: list[str]) -> int:
         print(f"cluster: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def obstacle() -> str:
+    """Why no cluster can be had here; empty if one can."""
+    return "" if given() or kind.is_usable() else _obstacle_to_local()
 
 
 def up() -> None:
@@ -88,12 +97,16 @@ def down() -> None:
 
 
 def _need_local() -> None:
+    if why_not := _obstacle_to_local():
+        raise ClusterError(why_not)
+
+
+def _obstacle_to_local() -> str:
     if os.geteuid() != 0:
-        raise ClusterError(
-            "no $KUBECONFIG, no kind with a container engine; a local cluster needs root"
-        )
+        return "no $KUBECONFIG, no kind with a container engine; a local cluster needs root"
     if missing := [build.name for build in BUILDS if not path(build.name).exists()]:
-        raise ClusterError(f"not here: {', '.join(missing)}: `make cluster-tools`")
+        return f"not here: {', '.join(missing)}: `make cluster-tools`"
+    return machine.obstacle()
 
 
 if __name__ == "__main__":

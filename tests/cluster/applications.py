@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cluster.kubectl import CommandError, kubectl
+from cluster.kubectl import CommandError, get, kubectl
 from cluster.release import pods, rollout
+from cluster.scripts import Watch
+from cluster.waiting import wait_until
 from tools.images import image_name
 
 _APP = Path(__file__).resolve().parent / "app"
@@ -43,6 +45,13 @@ class Space:
             component("pubsub", "pubsub.redis", redisHost=f"{_REDIS}:6379", concurrency="1"),
         )
 
+    def pair(self, *, replicas: int = 1, **annotations: str) -> None:
+        """A store, and ``source`` and ``target`` that use it."""
+        self.store()
+        self.app("target", replicas=replicas, wait=False, **annotations)
+        self.app("source", **annotations)
+        rollout("deployment/target", self.name)
+
     def app(self, app_id: str, *, replicas: int = 1, wait: bool = True, **annotations: str) -> None:
         """A Deployment with sidecars."""
         self.apply(deployment(app_id, replicas, annotations))
@@ -56,18 +65,22 @@ class Space:
         text = found["body"]
         return int(found["status"]), json.loads(text) if text else None
 
-    def load(self, app_id: str, seconds: float, target: str) -> dict[str, Any]:
-        """Invoke and save without a pause for a while. Returns what became of it."""
-        said = self.inside(app_id, "load", str(seconds), target, within=seconds + 60)
-        found: dict[str, Any] = json.loads(said)
-        return found
+    def watch(self, app_id: str, path: str) -> Watch:
+        """Ask an application's own sidecar all the time, until the block is left."""
+        return Watch(self.name, app_id, path)
 
-    def await_status(self, app_id: str, path: str, status: int, seconds: float) -> float:
-        """Ask an application's sidecar until it answers so. Returns when it did (Unix time)."""
-        said = self.inside(app_id, "await", path, str(status), str(seconds), within=seconds + 30)
-        at = json.loads(said)
-        assert at is not None, f"{path}: not {status} in {seconds} s"
-        return float(at)
+    def measure(self, app_id: str, count: int, *request: str) -> list[float]:
+        """How long calls of an application's own sidecar took, in seconds."""
+        took = json.loads(self.inside(app_id, "measure", str(count), *request))
+        return [float(each) for each in took]
+
+    def log(self, app_id: str) -> str:
+        """What the sidecar has written."""
+        return kubectl("logs", "-n", self.name, f"deploy/{app_id}", "-c", "daprd")
+
+    def await_log(self, app_id: str, text: str, times: int = 1) -> None:
+        """Wait until the sidecar has written something so often."""
+        wait_until(lambda: self.log(app_id).count(text) >= times, 30, f"{app_id} logs {text}")
 
     def received(self, app_id: str) -> list[Any]:
         """What an application was sent by its subscription."""
@@ -83,27 +96,33 @@ class Space:
         """Of one application."""
         return pods(app_id, self.name)
 
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        """An object. Raises ``CommandError``."""
+        return get(kind, name, "-n", self.name)
+
     def exists(self, kind: str, name: str) -> bool:
         """Whether an object is there."""
         try:
-            kubectl("get", kind, name, "-n", self.name)
+            self.get(kind, name)
         except CommandError:
             return False
         return True
 
 
-def component(name: str, kind: str, **metadata: str) -> dict[str, Any]:
-    """A Component."""
+def resource(kind: str, name: str, api: str = "v1alpha1", /, **spec: Any) -> dict[str, Any]:
+    """One of Dapr's kinds, of a version of its API."""
     return {
-        "apiVersion": "dapr.io/v1alpha1",
-        "kind": "Component",
+        "apiVersion": f"dapr.io/{api}",
+        "kind": kind,
         "metadata": {"name": name},
-        "spec": {
-            "type": kind,
-            "version": "v1",
-            "metadata": [{"name": key, "value": value} for key, value in metadata.items()],
-        },
+        "spec": spec,
     }
+
+
+def component(name: str, kind: str, *, version: str = "v1", **metadata: str) -> dict[str, Any]:
+    """A Component."""
+    settings = [{"name": key, "value": value} for key, value in metadata.items()]
+    return resource("Component", name, type=kind, version=version, metadata=settings)
 
 
 def has_sidecar(pod: Mapping[str, Any]) -> bool:

@@ -7,13 +7,16 @@ taken it away.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from cluster.applications import Space
-from cluster.kubectl import CommandError, kubectl
+from cluster.figures import Figures
+from cluster.kubectl import kubectl
 from cluster.release import Release
+from cluster.waiting import Until, wait_until
+
+_FIGURES = pytest.StashKey[Figures]()
 
 
 @pytest.fixture(scope="session")
@@ -48,20 +51,22 @@ def space(release: Release) -> Iterator[Space]:
 
 
 @pytest.fixture
-def until() -> Callable[[Callable[[], bool], float, str], float]:
+def until() -> Until:
     """Wait until something is so; returns how long it took."""
     return wait_until
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float, what: str) -> float:
-    started = time.monotonic()
-    problem = ""
-    while True:
-        try:
-            if is_so():
-                return time.monotonic() - started
-        except CommandError as error:
-            problem = f": {error}"
-        if time.monotonic() - started > seconds:
-            pytest.fail(f"not in {seconds:.0f} s: {what}{problem}")
-        time.sleep(0.05)
+@pytest.fixture
+def figures(pytestconfig: pytest.Config) -> Figures:
+    """What is measured; printed when everything is over."""
+    return pytestconfig.stash.setdefault(_FIGURES, Figures())
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    table = config.stash.get(_FIGURES, Figures()).table()
+    if table:
+        terminalreporter.section("measured, beside Dapr 1.18.3 on the same kind of cluster")
+        for line in table:
+            terminalreporter.write_line(line)

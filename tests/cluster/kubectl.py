@@ -54,22 +54,42 @@ def helm(*arguments: str, seconds: float = 300.0) -> str:
     return _run("helm", arguments, seconds, None)
 
 
+def start(program: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start ``kubectl`` or ``helm``: its input and what it says are pipes."""
+    return subprocess.Popen(
+        [_found(program), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+    )
+
+
 def _run(program: str, arguments: tuple[str, ...], seconds: float, text: str | None) -> str:
-    found = path(program) if path(program).exists() else shutil.which(program)
-    if found is None:
-        raise CommandError(f"{program} is not here: `make cluster-tools` gets it")
     try:
         done = subprocess.run(
-            [str(found), *arguments],
+            [_found(program), *arguments],
             check=False,
             capture_output=True,
             text=True,
             input=text,
             timeout=seconds,
-            env={**os.environ, "KUBECONFIG": str(kubeconfig())},
+            env=_environment(),
         )
     except subprocess.TimeoutExpired as error:
         raise CommandError(f"{program} {' '.join(arguments)}: no end in {seconds:.0f} s") from error
     if done.returncode:
         raise CommandError(f"{program} {' '.join(arguments)}:\n{done.stderr}{done.stdout}".strip())
     return done.stdout
+
+
+def _found(program: str) -> str:
+    found = path(program) if path(program).exists() else shutil.which(program)
+    if found is None:
+        raise CommandError(f"{program} is not here: `make cluster-tools` gets it")
+    return str(found)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "KUBECONFIG": str(kubeconfig())}

@@ -46,6 +46,22 @@ class ClusterError(Exception):
     """The cluster cannot be had; the text says why and what to do."""
 
 
+def obstacle() -> str:
+    """What keeps a node from being started on this machine; empty if nothing does."""
+    tried = subprocess.run(
+        ["unshare", *_NAMESPACES, "--fork", "mount", "--make-rshared", "/"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    if tried.returncode:
+        return f"no namespaces of a node's own: {tried.stderr.strip()}"
+    if not all(os.access(root, os.W_OK) for root in cgroup_roots()):
+        return "the cgroups of this machine cannot be written"
+    return ""
+
+
 def is_up() -> bool:
     """Whether the node runs and answers."""
     return _is_alive(_noted().get("node")) and try_kubectl("get", "--raw=/readyz") == "ok"

@@ -67,6 +67,7 @@ DEBIAN = {
     "socat": "socat",
     "ip": "iproute2",
     "nsenter": "util-linux",
+    "debootstrap": "debootstrap",  # for the images' base, where there is no container engine
 }
 CNI_PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
 CNI_PACKAGE = "containernetworking-plugins"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from cluster.applications import Space, has_sidecar
 from cluster.kubectl import kubectl
-
-Until = Callable[[Callable[[], bool], float, str], float]
+from cluster.waiting import Until
 
 
 def test_two_applications_talk_store_and_publish(space: Space, until: Until) -> None:

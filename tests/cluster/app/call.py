@@ -1,78 +1,96 @@
 """Call the own sidecar from inside a pod: ``call.py METHOD PATH [BODY]`` prints status and body.
 
-``call.py await PATH STATUS SECONDS`` asks until the answer has that status, prints when it had.
-``call.py load SECONDS APP_ID`` invokes and saves without a pause, prints what was acknowledged and
-what was not, and reads every acknowledged value again.
+``call.py watch PATH`` asks until its input ends, and prints every answer that differs from the one
+before, with the moment it came. ``call.py measure COUNT METHOD PATH [BODY]`` prints how long calls
+took, in seconds.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import os
 import sys
+import threading
 import time
 
 PORT = 3500
-KEYS = 50
+_PAUSE_SECONDS = 0.001
+_NOBODY = 0
+"""The status where no sidecar answers."""
+
+
+class Sidecar:
+    """One connection that is kept, and made again after it broke."""
+
+    def __init__(self) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
+
+    def call(self, method: str, path: str, body: str = "") -> tuple[int, str]:
+        """Raises ``OSError`` or ``HTTPException``."""
+        try:
+            headers = {"Content-Type": "application/json"}
+            self._connection.request(method, path, body or None, headers)
+            answer = self._connection.getresponse()
+            return answer.status, answer.read().decode()
+        except (OSError, http.client.HTTPException):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """The next call connects anew."""
+        self._connection.close()
+
+
+def say(what: object) -> None:
+    """A line of JSON, at once."""
+    print(json.dumps(what), flush=True)
+
+
+def at_end_of_input(do: object) -> None:
+    """Call it when whoever runs this closes its input."""
+
+    def wait() -> None:
+        sys.stdin.read()
+        do()  # type: ignore[operator]
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def watch(path: str) -> None:
+    at_end_of_input(lambda: os._exit(0))
+    sidecar, before = Sidecar(), None
+    while True:
+        try:
+            now = sidecar.call("GET", path)
+        except (OSError, http.client.HTTPException):
+            now = _NOBODY, ""
+        if now != before:
+            say({"at": time.time(), "status": now[0], "body": now[1]})
+        before = now
+        time.sleep(_PAUSE_SECONDS)
+
+
+def measure(count: int, method: str, path: str, body: str = "") -> list[float]:
+    sidecar, took = Sidecar(), []
+    for _ in range(count):
+        began = time.perf_counter()
+        status, said = sidecar.call(method, path, body)
+        took.append(time.perf_counter() - began)
+        if status >= 300:
+            sys.exit(f"{method} {path}: {status} {said}")
+    return took
 
 
 def main() -> None:
-    method, *rest = sys.argv[1:]
-    if method == "load":
-        print(json.dumps(load(float(rest[0]), *rest[1:])))
-    elif method == "await":
-        print(json.dumps(await_status(rest[0], int(rest[1]), float(rest[2]))))
-    else:
-        status, body = call(method, *rest)
-        print(json.dumps({"status": status, "body": body}))
-
-
-def call(method: str, path: str, body: str = "") -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
-    try:
-        connection.request(method, path, body or None, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
-
-
-def await_status(path: str, wanted: int, seconds: float) -> float | None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if call("GET", path)[0] == wanted:
-            return time.time()
-        time.sleep(0.005)
-    return None
-
-
-def load(seconds: float, app_id: str) -> dict[str, object]:
-    counts = {"invoked": 0, "saved": 0}
-    failures: list[str] = []
-    saved: dict[str, int] = {}
-    end = time.monotonic() + seconds
-    number = 0
-    while time.monotonic() < end:
-        number += 1
-        key = f"key-{number % KEYS}"
-        for name, wanted, path, body in (
-            ("invoked", 200, f"/v1.0/invoke/{app_id}/method/echo", "{}"),
-            ("saved", 204, "/v1.0/state/statestore", json.dumps([{"key": key, "value": number}])),
-        ):
-            try:
-                status, said = call("POST", path, body)
-            except OSError as error:
-                failures.append(f"{name}: {error!r}")
-                continue
-            if status != wanted:
-                failures.append(f"{name}: {status} {said}")
-                continue
-            counts[name] += 1
-            if name == "saved":
-                saved[key] = number
-        time.sleep(0.005)
-    lost = [k for k, v in saved.items() if call("GET", f"/v1.0/state/statestore/{k}")[1] != str(v)]
-    return {**counts, "failures": failures[:10], "failed": len(failures), "lost": lost}
+    match sys.argv[1:]:
+        case ["watch", path]:
+            watch(path)
+        case ["measure", count, *words]:
+            say(measure(int(count), *words))
+        case [method, path, *body]:
+            status, said = Sidecar().call(method, path, *body)
+            say({"status": status, "body": said})
 
 
 if __name__ == "__main__":
