@@ -43,7 +43,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from harness.apiserver import api_server, missing_programs
 from harness.kube_cluster import NAMESPACES, Cluster
-from harness.operator import Operator, install_all_crds
+from harness.operator_process import Operator, install_all_crds
 from harness.sentry import Sentry
 
 SYSTEM, APPS = "dapr-system", "apps"
