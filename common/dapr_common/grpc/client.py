@@ -108,6 +108,7 @@ class GrpcChannel:
         self._connections: list[ClientConnection] = []
         self._retired: set[ClientConnection] = set()
         self._connecting: asyncio.Task[None] | None = None
+        self._waiting = 0
         shown = authority or ("localhost" if target.startswith("unix:") else target)
         self._prefix: list[Pair] = [
             (b":method", b"POST"),
@@ -128,9 +129,9 @@ class GrpcChannel:
 
     @property
     def active(self) -> int:
-        """Open streams on all connections."""
+        """Open streams on all connections, and calls that wait for one."""
         every = (*self._connections, *self._retired)
-        return sum(len(connection.streams) for connection in every)
+        return self._waiting + sum(len(connection.streams) for connection in every)
 
     async def unary(
         self,
@@ -266,6 +267,7 @@ class GrpcChannel:
 
     async def _connection(self, timeout: float | None) -> ClientConnection:
         """A connection with room for a stream. Raises ``RpcError``."""
+        self._waiting += 1
         try:
             async with asyncio.timeout(timeout):
                 while True:
@@ -277,6 +279,8 @@ class GrpcChannel:
                     await self._connected()
         except TimeoutError:
             raise RpcError(GrpcCode.DEADLINE_EXCEEDED, "context deadline exceeded") from None
+        finally:
+            self._waiting -= 1
 
     async def _connected(self) -> None:
         """Wait for one more connection; all who wait share the attempt."""

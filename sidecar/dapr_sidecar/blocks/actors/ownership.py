@@ -36,7 +36,7 @@ class PlacementView:
         self._waiting: asyncio.Future[None] | None = None
         self._names: frozenset[str] = frozenset()
         self._known: dict[str, bool] = {}
-        self._proved: Callable[[], float] = lambda: _NEVER
+        self._heard: Callable[[], float] = lambda: _NEVER
         self.lease = 0.0
         """Seconds that a sign of life from placement is good for."""
         self.hosted: frozenset[str] = frozenset()
@@ -60,9 +60,13 @@ class PlacementView:
             return None
         return Owner(host.name, host.app_id, self._is_own(host))
 
+    def hosts(self) -> frozenset[str]:
+        """The addresses of every sidecar in the tables."""
+        return frozenset(name for table in self.tables.values() for name in table.hosts)
+
     def is_mine(self, ref: ActorRef) -> bool:
         """Whether a turn may begin here right now."""
-        if not self.ready or ref.type not in self.hosted or self.rounds.is_moving(ref.type):
+        if ref.type not in self.hosted or self.rounds.is_moving(ref.type):
             return False
         return self._ring_says(self.tables, ref) and self.in_force
 
@@ -85,9 +89,8 @@ class PlacementView:
     @property
     def in_force(self) -> bool:
         """Whether placement cannot have given up on this sidecar yet."""
-        now = self._clock()
-        until = self.rounds.owns_until
-        return now - self._proved() < self.lease and (until is None or now < until)
+        now, heard = self._clock(), self._heard()
+        return now - heard < self.lease and self.rounds.may_own(now, heard)
 
     def is_settled(self, actor_type: str) -> bool:
         """Whether calls need not wait."""
@@ -111,11 +114,11 @@ class PlacementView:
         self._names = frozenset(names)
         self._known = {}
 
-    def connect(self, proved: Callable[[], float], lease: float) -> None:
-        """There is a stream. ``proved``: when that was sent which placement heard last."""
+    def connect(self, heard: Callable[[], float], lease: float) -> None:
+        """There is a stream. ``heard``: when that was sent which placement heard last."""
         self.rounds = Rounds(self._round_limit)
         self.lease = lease
-        self._proved = proved
+        self._heard = heard
         self.connected = True
 
     def host(self, types: frozenset[str]) -> frozenset[str]:
@@ -131,13 +134,13 @@ class PlacementView:
 
     def lock(self, version: int) -> None:
         """A round began."""
-        self.rounds.lock(version, self._clock())
+        self.rounds.lock(version, self._clock(), self._heard())
 
     def update(self, message: placement_pb2.PlacementTables, version: int) -> frozenset[str]:
         """Take the new tables; the types that move now. Raises ``RoundError``."""
         tables = self._reader.read(message, self.tables)
         changed = changed_types(self.tables, tables)
-        self.rounds.update(version, changed, self._clock())
+        self.rounds.update(version, changed, self._heard())
         self._before, self.tables = self.tables, tables
         self._draining = changed
         self._known = {}
@@ -148,9 +151,13 @@ class PlacementView:
         self._draining = frozenset()
         self._before = {}
 
+    def answered(self) -> None:
+        """Placement was told that what it ordered is done."""
+        self.rounds.answered(self._clock())
+
     def unlock(self, version: int) -> frozenset[str] | None:
         """The tables are in force everywhere; ``None`` when the order is not to be followed."""
-        settled = self.rounds.unlock(version)
+        settled = self.rounds.unlock(version, self._heard())
         if settled is None:
             return None
         self.ready = True
@@ -161,7 +168,7 @@ class PlacementView:
         """The stream is gone; all types that were known or hosted, none of which is owned now."""
         types = frozenset(self.tables) | self.hosted
         self.connected = self.ready = False
-        self._proved = lambda: _NEVER
+        self._heard = lambda: _NEVER
         self.tables = {}
         self.rounds = Rounds(self._round_limit)
         self.drained()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from google.protobuf import any_pb2, empty_pb2
@@ -28,11 +31,31 @@ _NOT_FOUND = "actor method not found: "
 
 
 class RemoteActors:
-    """Makes one attempt at a time; whether there is another is the router's business."""
+    """Makes one attempt at a time; whether there is another is the router's business.
 
-    def __init__(self, context: SidecarContext, peers: Peers) -> None:
+    Implements ``OwnershipListener``: a call to a sidecar that is in no table any more is given up,
+    since a machine that went dark does not close its connections. ``hosts`` gives the addresses
+    of the tables in force.
+    """
+
+    def __init__(
+        self, context: SidecarContext, peers: Peers, hosts: Callable[[], frozenset[str]]
+    ) -> None:
         self._context = context
         self._peers = peers
+        self._hosts = hosts
+        self._under_way: dict[str, set[asyncio.Task[Any]]] = {}
+        self._gone: set[asyncio.Task[Any]] = set()
+
+    async def leaving(self, types: frozenset[str]) -> None:
+        """Nothing to do: whose an actor is next is not known yet."""
+
+    def settled(self, types: frozenset[str]) -> None:
+        """Give up the calls to sidecars that own nothing any more."""
+        for address in self._under_way.keys() - self._hosts():
+            for task in self._under_way[address] - self._gone:
+                self._gone.add(task)
+                task.cancel()
 
     async def invoke(self, call: ActorCall, owner: Owner) -> ActorAnswer:
         """Call a method. Raises ``NotHereError`` or ``DaprError``."""
@@ -81,12 +104,32 @@ class RemoteActors:
         span = current_span.get()
         metadata = () if span is None else trace_metadata(span)
         try:
-            result = await channel.unary(method, raw, answer, metadata=metadata)
+            with self._noted(owner.address):
+                result = await channel.unary(method, raw, answer, metadata=metadata)
         except RpcError as error:
             if error.code in (GrpcCode.UNAVAILABLE, GrpcCode.UNAUTHENTICATED):
                 await self._peers.drop(channel)
             raise _told(error, call) from error
         return result.message
+
+    @contextmanager
+    def _noted(self, address: str) -> Iterator[None]:
+        """Raises ``NotHereError`` when the sidecar leaves the tables meanwhile."""
+        task = asyncio.current_task()
+        assert task is not None
+        under_way = self._under_way.setdefault(address, set())
+        under_way.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if task in self._gone and task.uncancel() == 0:
+                raise errors.NotHereError(f"the sidecar at {address} is gone") from None
+            raise
+        finally:
+            self._gone.discard(task)
+            under_way.discard(task)
+            if not under_way:
+                self._under_way.pop(address, None)
 
 
 def _told(error: RpcError, call: ActorCall | Callback) -> Exception:
