@@ -174,7 +174,7 @@ class Lease:
             async with asyncio.timeout(self._pace.give_up):
                 record = await self._store.read()
         except (StoreError, TimeoutError) as error:
-            _LOG.warning("The lease cannot be read: %s", error or "no answer")
+            _LOG.warning("The lease cannot be read: %s", str(error) or "no answer")
             return None
         if not self._is_free(record):
             self._tell(record.address)
@@ -222,7 +222,7 @@ class Lease:
                     free = replace(record, holder="", life_seconds=1.0, address="")
                     await self._store.write(free)
         except (StoreError, TimeoutError) as error:
-            _LOG.warning("The lease was not released, it runs out: %s", error or "no answer")
+            _LOG.warning("The lease was not released, it runs out: %s", str(error) or "no answer")
 
     def _tell(self, address: str) -> None:
         if address != self._leader:

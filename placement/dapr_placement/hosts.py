@@ -51,7 +51,7 @@ def _must_be(host: pb.Host, identity: SpiffeId) -> None:
 def _owns(host: pb.Host, entity: str) -> bool:
     """Internal types are ``dapr.internal.<namespace>.<app id>.<more>``."""
     parts = entity.split(".")
-    return len(parts) > 4 and parts[2] == host.namespace and parts[3] == host.id
+    return len(parts) > 3 and parts[2] == host.namespace and parts[3] == host.id
 
 
 def as_reported(host: pb.Host) -> pb.Host:

@@ -75,7 +75,7 @@ def api_server() -> Iterator[ApiServer]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="apiserver-")))
         ca = trustme.CA(organization_name="test cluster")
-        etcd = _Etcd(folder / "etcd")
+        etcd = Etcd(folder / "etcd")
         stack.enter_context(etcd)
         server = _KubeApiServer(folder, ca, etcd.port)
         admin = ca.issue_cert("admin", common_name="admin", organization_name=_ADMINS)
@@ -89,7 +89,9 @@ def api_server() -> Iterator[ApiServer]:
         yield ApiServer(server.url, ca.cert_pem.bytes(), folder, path, server, etcd.url)
 
 
-class _Etcd(Program):
+class Etcd(Program):
+    """One member on free ports."""
+
     def __init__(self, folder: Path) -> None:
         self.port, peer = free_port(), free_port()
         self.url, peers = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{peer}"

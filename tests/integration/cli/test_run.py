@@ -66,6 +66,7 @@ def test_what_the_app_finds_in_its_environment(dapr: Dapr, app_id: str) -> None:
         run.wait_line(UP)
     assert env.pop("DAPR_RUNTIME_PATH")
     assert env.pop("DAPR_HOST_IP")
+    assert env.pop("DAPR_PLACEMENT_HOST_ADDRESS")
     assert env == {
         "APP_ID": app_id,
         "APP_CHANNEL_ADDRESS": "127.0.0.1",

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from harness.virtual_time import VirtualLoop
 
 from dapr_common.kube.resources import Resiliency
 from dapr_sidecar.resiliency.policy import LoadedPolicies
 from dapr_sidecar.resiliency.runner import Surroundings
-
-
-class _Selector(selectors.DefaultSelector):
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready:
-            assert timeout is not None, "everything waits and nothing is due"
-            self.now += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
-
-    def time(self) -> float:
-        return self._virtual.now
 
 
 class World:
