@@ -13,6 +13,7 @@ from dapr_sidecar.blocks.actors.app_stream import StreamActorApp
 from dapr_sidecar.blocks.actors.base import ActorCall, ActorRef, TypeSettings
 from dapr_sidecar.blocks.actors.block import ActorBlock
 from dapr_sidecar.blocks.actors.hosting import Hosting
+from dapr_sidecar.blocks.actors.names import call_problem
 from dapr_sidecar.messaging.headers import pairs_from_metadata
 
 _SERVICE = "/dapr.proto.runtime.v1.Dapr/"
@@ -25,6 +26,8 @@ def methods(block: ActorBlock) -> list[Method]:
 
     async def invoke(request: pb.InvokeActorRequest, context: Context) -> pb.InvokeActorResponse:
         ref = ActorRef(request.actor_type, request.actor_id)
+        if (problem := call_problem(ref, request.method)) is not None:
+            raise RpcError(GrpcCode.INVALID_ARGUMENT, problem)
         call = ActorCall(
             ref,
             request.method,

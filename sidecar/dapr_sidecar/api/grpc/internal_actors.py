@@ -7,6 +7,7 @@ from google.protobuf import empty_pb2
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, Method
+from dapr_common.observe.tracing import RecordedSpan
 from dapr_common.security.spiffe import SpiffeId
 from dapr_common.wire.dapr.proto.internals.v1 import reminders_pb2
 from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
@@ -16,8 +17,6 @@ from dapr_sidecar.messaging import reading, wire
 from dapr_sidecar.messaging.call import Answer
 from dapr_sidecar.messaging.remote import SERVICE
 
-_GRPC = "application/grpc"
-
 
 def methods(block: ActorBlock) -> list[Method]:
     """``CallActor`` and ``CallActorReminder``."""
@@ -26,6 +25,7 @@ def methods(block: ActorBlock) -> list[Method]:
         request: internals.InternalInvokeRequest, context: Context
     ) -> internals.InternalInvokeResponse:
         caller = _caller(block, context)
+        _describe(request, context)
         answer = await block.invoke_for_peer(_call(request), caller)
         told = Answer(answer.status, answer.headers, answer.content_type, answer.body)
         return wire.internal_response(told, answer.body)
@@ -51,6 +51,16 @@ def methods(block: ActorBlock) -> list[Method]:
             call_reminder,
         ),
     ]
+
+
+def _describe(request: internals.InternalInvokeRequest, context: Context) -> None:
+    """What the call's span, if there is one, says of it."""
+    span = context.scratch.get("span")
+    if isinstance(span, RecordedSpan):
+        actor = request.actor
+        span.name = f"CallActor/{actor.actor_type}/{request.message.method}"
+        span.set("rpc.service", "ServiceInvocation")
+        span.set("dapr.actor", f"{actor.actor_type}.{actor.actor_id}")
 
 
 def _call(request: internals.InternalInvokeRequest) -> ActorCall:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from dapr_sidecar.blocks.actors import errors, headers
 from dapr_sidecar.blocks.actors.base import ActorAnswer, ActorCall, ActorRouter, Callback
-from dapr_sidecar.blocks.actors.names import check_actor
+from dapr_sidecar.blocks.actors.names import call_problem
 from dapr_sidecar.context import SidecarContext
 
 
@@ -31,7 +31,8 @@ class ActorBlock:
 
     async def invoke(self, call: ActorCall) -> ActorAnswer:
         """A call of an API client. Raises ``DaprError``."""
-        check_actor(call.ref)
+        if (problem := call_problem(call.ref, call.method)) is not None:
+            raise errors.bad_request(problem)
         if self._closed():
             raise errors.runtime_closed()
         own = self.context.identity

@@ -9,6 +9,7 @@ from dapr_sidecar.blocks.actors import errors
 from dapr_sidecar.blocks.actors.base import ActorRef
 
 RESERVED_PREFIX = "dapr.internal."
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _FORBIDDEN = re.compile(r"[#?/\\\x00-\x1f\x7f-\x9f]")
 
 
@@ -34,6 +35,20 @@ def check_actor(ref: ActorRef) -> None:
     """Refuse an actor whose type or id has forbidden characters. Raises ``DaprError``."""
     check_name("actorType", ref.type)
     check_name("actorId", ref.id)
+
+
+def call_problem(ref: ActorRef, method: str) -> str | None:
+    """What is wrong with a call's names, if anything, in Dapr's words.
+
+    A method may have slashes, but none that lead out of the actor's own paths.
+    """
+    for what, name in (("actorType", ref.type), ("actorId", ref.id)):
+        if (problem := name_problem(name)) is not None:
+            return f"invalid {what}: {problem}"
+    for segment in method.split("/"):
+        if segment in (".", "..") or _UNSEEN.search(segment) is not None:
+            return f"invalid actor method: {name_problem(segment)}"
+    return None
 
 
 def check_not_reserved(actor_type: str) -> None:

@@ -66,7 +66,7 @@ class PlacementView:
 
     def is_mine(self, ref: ActorRef) -> bool:
         """Whether a turn may begin here right now."""
-        if ref.type not in self.hosted or self.rounds.is_moving(ref.type):
+        if not self.ready or ref.type not in self.hosted or self.rounds.is_moving(ref.type):
             return False
         return self._ring_says(self.tables, ref) and self.in_force
 

@@ -42,6 +42,8 @@ _PING_LEASE, _QUIET_LEASE = 3.0, 4.5
 
 Placement gives up on a sidecar after 5 s of silence: its ping after 2 s has no answer for 3 s.
 """
+_LONG_AGO = float("-inf")
+_NOTHING = (-1, _LONG_AGO)
 _TOO_MANY_PINGS = "too_many_pings"
 
 
@@ -96,8 +98,12 @@ class PlacementClient:
         self._reports: deque[frozenset[str]] = deque(maxlen=_MOST_REPORTS)
         self._halting: asyncio.Task[None] | None = None
         self._pings = True
-        self._sent = self._answered = float("-inf")
-        """When the last report left, and when the last one did that was answered by an order."""
+        self._introduced = 0.0
+        """When the stream's first report left."""
+        self._answered = _LONG_AGO
+        """When that left which orders prove to have arrived."""
+        self._told = _NOTHING
+        """Version and time of the last answer to an order."""
         self._failure = ""
         view.named(settings.name)
 
@@ -158,6 +164,7 @@ class PlacementClient:
         ended = asyncio.Event()
         call.when_ended(lambda *_: ended.set())
         self._reports.clear()
+        self._introduced = time.monotonic()
         await self._report(call, view.hosted)
         view.connect(lambda: self._heard_since(call), _PING_LEASE if self._pings else _QUIET_LEASE)
         _LOG.info("connected to placement at %s", call.connection.channel.target)
@@ -182,7 +189,7 @@ class PlacementClient:
     def _heard_since(self, call: Call) -> float:
         """When that was sent which placement heard last; long ago for a stream that ended."""
         if call.done:
-            return float("-inf")
+            return _LONG_AGO
         return max(call.connection.heard_since, self._answered)
 
     async def _end_of(self, call: Call, ended: asyncio.Event) -> None:
@@ -219,19 +226,21 @@ class PlacementClient:
             entities=sorted(types),
             operation=pb.HostOperation.REPORT,
         )
-        sent = time.monotonic()
         try:
             await call.send(host)
         except RpcError:
             metrics.status_report_failed("", "send", "status")
             raise
         metrics.status_reported("", "send")
-        self._sent = sent
 
     async def _obey_all(self, call: Call) -> None:
         async for raw in call:
-            self._answered = self._sent
+            if self._answered is _LONG_AGO:
+                self._answered = self._introduced  # the first order answers the first report
             order = pb.PlacementOrder.FromString(raw)
+            if order.operation != "lock" and self._told[0] == order.version:
+                # It follows from the answers of all, that of this sidecar among them.
+                self._answered = max(self._answered, self._told[1])
             self._failure = ""
             self._context.metrics.actors.table_operation("", order.operation)
             await self._obey(call, order)
@@ -256,7 +265,7 @@ class PlacementClient:
             raise RoundError(f"unknown operation '{order.operation}'")
 
     async def _acknowledge(self, call: Call, operation: str, version: int) -> None:
-        own = self._context.identity
+        own, sent = self._context.identity, time.monotonic()
         await call.send(
             pb.Host(
                 id=own.app_id,
@@ -265,7 +274,8 @@ class PlacementClient:
                 version=version,
             )
         )
-        self._view.rounds.acknowledged()
+        self._view.answered()
+        self._told = (version, sent)
 
     # --- loss -------------------------------------------------------------------------------
 
@@ -273,7 +283,8 @@ class PlacementClient:
         """Nothing is owned any more. Everybody lets go while the next stream is looked for."""
         if not self._view.connected:
             return
-        self._sent = self._answered = float("-inf")
+        self._answered = _LONG_AGO
+        self._told = _NOTHING
         types = self._view.lost()
         self._halting = asyncio.create_task(self._view.leaving(types), name="halt-actors")
 

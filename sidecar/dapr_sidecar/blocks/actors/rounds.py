@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-ACK_SECONDS = 6.0
-"""How long after ``lock`` an unacknowledged ``update`` leaves actors to this sidecar.
+ANSWER_SECONDS = 7.0
+"""How long after a round's beginning a sidecar whose answer placement may not have still owns.
 
-Placement gives up on a sidecar 8 s after a round began, and gives its actors away.
+Placement ends the stream of a sidecar that has not answered 8 s after a round began, and gives its
+actors away.
 """
 
 
@@ -21,17 +22,18 @@ class RoundError(Exception):
 class Rounds:
     """The phases of a stream, in versions of its tables. Times in seconds of any one clock."""
 
-    __slots__ = ("_began", "_limit", "_moving", "_owed", "_since", "_updated", "_version")
+    __slots__ = ("_ends_by", "_limit", "_moving", "_owed", "_since", "_told", "_updated", "_version")
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
         self._version: int | None = None
-        self._began: float | None = None
-        """Of the round timer, which an ``update`` stops."""
-        self._since: float | None = None
-        """The first ``lock`` that no ``update`` was acknowledged after."""
+        self._ends_by: float | None = None
+        self._since = float("-inf")
+        """The round that runs began no earlier."""
         self._owed = False
-        """Whether placement waits for this sidecar."""
+        """Whether placement may be waiting for this sidecar."""
+        self._told: float | None = None
+        """When the last answer left; ``None`` while it has not."""
         self._updated = False
         self._moving: set[str] = set()
 
@@ -42,46 +44,53 @@ class Rounds:
     @property
     def ends_by(self) -> float | None:
         """When the round is overdue and the stream must go; ``None`` while none runs."""
-        return None if self._began is None else self._began + self._limit
+        return self._ends_by
 
-    @property
-    def owns_until(self) -> float | None:
-        """When placement may have given up on this sidecar, which owes it an answer."""
-        return self._since + ACK_SECONDS if self._owed and self._since is not None else None
+    def may_own(self, now: float, heard: float) -> bool:
+        """Whether placement cannot have given up on this sidecar for lack of an answer.
 
-    def lock(self, version: int, now: float) -> None:
+        ``heard``: when that was sent which placement certainly heard last.
+        """
+        if self._owed and self._told is not None and heard > self._told:
+            self._owed = False
+        return not self._owed or now < self._since + ANSWER_SECONDS
+
+    def lock(self, version: int, now: float, heard: float) -> None:
         """A round begins, or begins anew; calls go on."""
         self._version = version
-        self._began = now
-        self._owed = True
-        if self._since is None:
-            self._since = now
+        self._ends_by = now + self._limit
+        self._owe(heard, begins=True)
 
-    def update(self, version: int, types: Iterable[str], now: float) -> None:
+    def update(self, version: int, types: Iterable[str], heard: float) -> None:
         """These types change. Raises ``RoundError`` for tables older than the round."""
         if self._version is not None and version < self._version:
             raise RoundError(f"tables of version {version} came in round {self._version}")
         self._version = version
         self._updated = True
-        self._began = None
-        self._owed = True
-        if self._since is None:
-            self._since = now
+        self._ends_by = None
+        self._owe(heard, begins=False)
         self._moving.update(types)
 
-    def acknowledged(self) -> None:
+    def answered(self, now: float) -> None:
         """Placement was told that what the last order asks for is done."""
-        self._owed = False
-        if self._updated:
-            self._since = None
+        self._told = now
 
-    def unlock(self, version: int) -> frozenset[str] | None:
+    def unlock(self, version: int, heard: float) -> frozenset[str] | None:
         """The types that are settled now; ``None`` when the order is not to be followed."""
         if not self._updated or (self._version is not None and version < self._version):
             return None
         self._updated = False
-        self._began = None
-        self._since = None
+        self._ends_by = None
+        self._owe(heard, begins=False)
         settled = frozenset(self._moving)
         self._moving.clear()
         return settled
+
+    def _owe(self, heard: float, *, begins: bool) -> None:
+        """An order came. What was heard before it came was heard before the round began."""
+        if self._told is not None and heard > self._told:
+            self._owed = False
+        if begins and not self._owed:
+            self._since = heard
+        self._owed = True
+        self._told = None
