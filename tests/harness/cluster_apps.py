@@ -207,7 +207,7 @@ async def components(sidecar: Sidecar) -> dict[str, str]:
     return found
 
 
-async def until(sidecar: Sidecar, expected: Mapping[str, str], seconds: float = 10.0) -> None:
+async def until(sidecar: Sidecar, expected: Mapping[str, str], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while await components(sidecar) != expected:
             await asyncio.sleep(0.01)

@@ -254,13 +254,13 @@ class InjectorPlace:
         found = await self.cluster.client.get(MUTATING_WEBHOOKS, NAME)
         return str(found["webhooks"][0]["clientConfig"].get("caBundle") or "")
 
-    async def until_injected(self, seconds: float = 10.0) -> None:
+    async def until_injected(self, seconds: float = 40.0) -> None:
         """The API server learns of a registration by a watch: wait until it asks."""
         async with asyncio.timeout(seconds):
             while not (await self.create("probe", dry_run=True)).has_sidecar:
                 await asyncio.sleep(0.05)
 
-    async def events(self, count: int, seconds: float = 10.0) -> list[KubeObject]:
+    async def events(self, count: int, seconds: float = 40.0) -> list[KubeObject]:
         """The Events of the applications' namespace, once there are so many."""
         selection = Selection(EVENTS, self.apps)
         async with asyncio.timeout(seconds):

@@ -47,7 +47,7 @@ class LocalApp:
     def seen_on(self, path: str) -> list[Seen]:
         return [seen for seen in self.seen if seen.path == path]
 
-    async def wait(self, path: str, count: int = 1, seconds: float = 10.0) -> list[Seen]:
+    async def wait(self, path: str, count: int = 1, seconds: float = 30.0) -> list[Seen]:
         """The first ``count`` requests to a path, once they came."""
         async with asyncio.timeout(seconds), self._news:
             await self._news.wait_for(lambda: len(self.seen_on(path)) >= count)

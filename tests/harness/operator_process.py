@@ -127,7 +127,7 @@ class OperatorStream:
         self.call = call
         self._type = event_type
 
-    async def next(self, seconds: float = 10.0) -> tuple[str, dict[str, Any]]:
+    async def next(self, seconds: float = 40.0) -> tuple[str, dict[str, Any]]:
         """The next event. Raises ``TimeoutError``, ``EOFError`` at the end, ``RpcError``."""
         try:
             async with asyncio.timeout(seconds):
@@ -165,7 +165,7 @@ class OperatorClient:
 
     async def call(self, method: str, request: Message, response: type[Message]) -> Any:
         """One answer. Raises ``RpcError``."""
-        result = await self.channel.unary(_SERVICE + method, request, response, timeout=10.0)
+        result = await self.channel.unary(_SERVICE + method, request, response, timeout=30.0)
         return result.message
 
     async def components(self, namespace: str | None = None) -> dict[str, dict[str, Any]]:
@@ -193,7 +193,7 @@ class OperatorClient:
             f"{_SERVICE}{kind}Update", frames=frame(request.SerializeToString()), timeout=600.0
         )
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 await call.initial_metadata()
             yield OperatorStream(call, getattr(pb, f"{kind}UpdateEvent"))
         finally:

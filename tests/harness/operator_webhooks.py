@@ -138,7 +138,7 @@ class ControlPlane:
     async def until_registered(self, *anchors_pem: bytes) -> None:
         """Until both trust exactly these, in this namespace."""
         wanted = base64.b64encode(b"".join(anchors_pem)).decode()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while True:
                 configs = await self.client_configs()
                 if all(
@@ -150,7 +150,7 @@ class ControlPlane:
 
     async def until_asked(self) -> None:
         """The API server learns of a registration by a watch: wait until it asks for both."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while True:
                 refused = await self.refusal(wrong_subscription("probe"))
                 if "cannot be used by a sidecar" in refused:

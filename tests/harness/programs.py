@@ -68,8 +68,8 @@ class Program:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         exit_code: int | None = 0,
-        start_seconds: float = 30.0,
-        stop_seconds: float = 15.0,
+        start_seconds: float = 60.0,
+        stop_seconds: float = 30.0,
     ) -> None:
         self.command = list(command)
         self.name = name or Path(command[0]).name
@@ -189,12 +189,12 @@ class Program:
 
     # --- what it writes ---------------------------------------------------------------------
 
-    def wait_line(self, accept: Callable[[str], object] | str, seconds: float = 15.0) -> str:
+    def wait_line(self, accept: Callable[[str], object] | str, seconds: float = 40.0) -> str:
         """The first line, past or coming, that contains the text or satisfies the function."""
         return self.wait_lines(accept, 1, seconds)[0]
 
     def wait_lines(
-        self, accept: Callable[[str], object] | str, count: int, seconds: float = 15.0
+        self, accept: Callable[[str], object] | str, count: int, seconds: float = 40.0
     ) -> list[str]:
         """The first ``count`` such lines."""
         wanted = accept if callable(accept) else lambda line: accept in line

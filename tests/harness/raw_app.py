@@ -80,7 +80,7 @@ class RawApp:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def wait(self, path: str, count: int = 1, seconds: float = 10.0) -> list[RawRequest]:
+    def wait(self, path: str, count: int = 1, seconds: float = 30.0) -> list[RawRequest]:
         """The first requests to a path, once they came."""
 
         def found() -> list[RawRequest]:

@@ -134,7 +134,7 @@ async def until_asked(client: KubeClient) -> None:
         "metadata": {"name": "probe"},
         "spec": {"pubsubname": "", "topic": "", "route": ""},
     }
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while True:
             try:
                 await client.create(kind, body, "default")

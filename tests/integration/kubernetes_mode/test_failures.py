@@ -15,7 +15,7 @@ async def health(sidecar: Sidecar) -> tuple[int, str]:
     return answer.status, answer.json["message"] if answer.body else ""
 
 
-async def ready(sidecar: Sidecar, seconds: float = 15.0) -> None:
+async def ready(sidecar: Sidecar, seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while (await health(sidecar))[0] != 204:
             await asyncio.sleep(0.02)
@@ -97,10 +97,12 @@ async def test_a_component_that_hangs_holds_no_other_up(place: Place) -> None:
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, await place.sidecar() as sidecar:
-        await place.component("hangs", "state.redis", redisHost=address)
+        host = [{"name": "redisHost", "value": address}]
+        spec = {"type": "state.redis", "version": "v1", "initTimeout": "5m", "metadata": host}
+        await place.apply(COMPONENTS, "hangs", spec)
         await asyncio.to_thread(sidecar.wait_line, "Loading component: hangs")
         await place.component("mem")
-        await until(sidecar, {"mem": "state.in-memory"}, 1.0)
+        await until(sidecar, {"mem": "state.in-memory"})
 
 
 async def test_the_cluster_is_told(place: Place) -> None:

@@ -26,9 +26,9 @@ async def test_a_sidecar_outlives_its_operator_and_misses_nothing(
         assert await components(sidecar) == {"before": "state.in-memory"}
         with control_plane.operator(port=port):
             found = {"before": "state.in-memory", "meanwhile": "state.in-memory"}
-            await until(sidecar, found, 5.0)
+            await until(sidecar, found)
             await place.component("after")
-            await until(sidecar, {**found, "after": "state.in-memory"}, 1.0)
+            await until(sidecar, {**found, "after": "state.in-memory"})
     finally:
         sidecar.__exit__(None, None, None)
 

@@ -130,7 +130,7 @@ class Place:
         accept: Callable[[KubeObject], object] = lambda _: True,
         *,
         namespace: str = "",
-        seconds: float = 20.0,
+        seconds: float = 40.0,
     ) -> KubeObject:
         """An object as soon as it is there and is accepted."""
         found: KubeObject = {}
@@ -149,7 +149,7 @@ class Place:
 
     async def event(self, reason: str, words: str) -> KubeObject:
         """A Kubernetes event, waited for."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while True:
                 listing = await self.cluster.client.list_all(Selection(EVENTS, self.apps))
                 for found in listing.items:

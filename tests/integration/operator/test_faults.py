@@ -27,7 +27,7 @@ async def test_the_api_server_restarts(place: Any, operator: Operator) -> None:
     """Sidecars keep what they have, and hear of changes soon after it is back."""
     await place.component("before")
     async with await place.sidecar(operator) as sidecar, sidecar.stream("Component") as stream:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while "before" not in await sidecar.components():
                 await asyncio.sleep(0.01)
         restarting = asyncio.ensure_future(asyncio.to_thread(place.cluster.server.crash))
@@ -106,7 +106,7 @@ async def _compact(etcd: str) -> None:
 
 async def _again(apply: Any, *arguments: Any) -> None:
     """The test's own client may find the server not ready for a moment."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while True:
             try:
                 await apply(*arguments)
@@ -142,7 +142,7 @@ async def test_the_operator_restarts_mid_stream(place: Any) -> None:
 async def _again_connected(sidecar: OperatorClient) -> AsyncIterator[OperatorStream]:
     """A stream as soon as there is one to be had."""
     async with AsyncExitStack() as stack:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while True:
                 try:
                     stream = await stack.enter_async_context(sidecar.stream("Component"))

@@ -181,7 +181,7 @@ async def test_rollouts(place: Any) -> None:
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "Rollout",
         }
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(40):
             while True:
                 try:
                     await client.create(rollouts, body, place.apps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -83,6 +84,7 @@ async def test_many_reports_are_few_writes(place: Any, operator: Operator) -> No
     made = await place.component("store")
     versions = set()
     async with await place.sidecar(operator) as sidecar, sidecar.reporting("p") as report:
+        began = time.monotonic()
         for number in range(20):
             await report(("Component", "store", FAILED, f"failure {number}"))
         found = await place.until(
@@ -94,13 +96,14 @@ async def test_many_reports_are_few_writes(place: Any, operator: Operator) -> No
             ),
         )
     assert found["metadata"]["generation"] == made["metadata"]["generation"]
-    assert len(versions) <= 6, "two seconds of reports"
+    halves = (time.monotonic() - began) / 0.5  # reports are taken for two seconds at least
+    assert len(versions) <= halves + 2, "one write in half a second, the first and the last"
 
 
 async def test_nobody_reports_for_another_namespace(place: Any, operator: Operator) -> None:
     async with await place.sidecar(operator) as sidecar:
         sidecar.namespace = "default"
-        async with sidecar.reporting("p") as report, asyncio.timeout(10):
+        async with sidecar.reporting("p") as report, asyncio.timeout(40):
 
             async def report_until_refused() -> None:
                 while True:

@@ -260,7 +260,7 @@ class Applying:
 
     async def rounds_more(self, count: int) -> None:
         wanted = self.rounds + count
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while self.rounds < wanted and not self._task.done():
                 await asyncio.sleep(0.02)
 
@@ -285,10 +285,11 @@ async def test_nothing_fails_while_the_root_rotates(kube: ApiServer, old_is_kept
         )
         # The second certificate after the change ends what was kept of the time before it.
         seen = len([line for line in operator.lines if "is valid until" in line])
+        rounds = applying.rounds
         await asyncio.to_thread(operator.wait_lines, "is valid until", seen + 3, 80)
         await plane.until_registered(plane.bundle.anchors_pem)
+        assert applying.rounds > rounds, "they went on meanwhile"
         await applying.rounds_more(10)
-    assert applying.rounds > 30
 
 
 async def test_an_all_new_root_is_served_within_seconds(
@@ -300,7 +301,7 @@ async def test_an_all_new_root_is_served_within_seconds(
         await plane.rotate(new_bundle("cluster.local", plane.namespace, Life.of(now())))
         await asyncio.to_thread(operator.wait_line, "is of none of the new trust anchors")
         pem = base64.b64encode(plane.bundle.anchors_pem).decode()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not await _is_served(plane, pem):
                 await asyncio.sleep(0.1)
         await applying.rounds_more(5)

@@ -214,7 +214,7 @@ async def test_changes_and_bookmarks(
     ]
     assert one.informer.synced.is_set()
     assert dict(one.informer.objects) == {("ns", "b"): "1"}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(server.asked) < 3:
             await asyncio.sleep(0.01)
     assert "resourceVersion=40&" in server.asked[2][2]
@@ -301,6 +301,6 @@ async def test_a_handler_that_fails_does_not_end_it(
     one.informer.on_change(lambda change: {}[change.key])
     await one.next()
     await one.next()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await one.informer.synced.wait()
     assert "a change of ns/a was not handled" in caplog.text

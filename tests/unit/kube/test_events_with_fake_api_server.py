@@ -36,7 +36,7 @@ class Written:
         return answer({"metadata": {"name": name}})
 
     async def next(self) -> tuple[str, dict[str, Any]]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.bodies.get()
 
 

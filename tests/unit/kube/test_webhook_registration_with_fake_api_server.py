@@ -70,7 +70,7 @@ class Registered:
         return answer({"metadata": {"resourceVersion": "7"}, "items": items})
 
     async def next_patch(self) -> str:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.patched.get()
 
     def count(self) -> None:
@@ -100,7 +100,7 @@ async def keeping(
 
 
 async def listed(keeper: WebhookRegistration) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await keeper._informer.synced.wait()
 
 
@@ -110,7 +110,7 @@ async def test_what_is_published_is_written_exactly() -> None:
         assert await registered.next_patch() == bundle(OURS)
         keeper.publish((OURS, OTHERS))
         assert await registered.next_patch() == bundle(OURS, OTHERS)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await registered.ready.get()
             await registered.ready.get()
 
@@ -192,7 +192,7 @@ async def test_what_is_published_is_in_effect_a_moment_after_it_was_written(
         await registered.next_patch()
         written = asyncio.get_running_loop().time()
         assert not effective.done()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await effective
         assert asyncio.get_running_loop().time() - written > 0.15
         async with asyncio.timeout(0.1):
@@ -200,15 +200,17 @@ async def test_what_is_published_is_in_effect_a_moment_after_it_was_written(
 
 
 async def test_without_a_registration_nobody_has_to_be_waited_for(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dapr_common.kube.webhook_registration._SPREAD_SECONDS", 3600.0)
+
     def prepare(registered: Registered) -> None:
         registered.refusals = [failure(404, "NotFound")]
 
     async with keeping(None, prepare) as (registered, keeper):
         await listed(keeper)
         keeper.publish((OURS,))
-        async with asyncio.timeout(0.9):
+        async with asyncio.timeout(30):
             await keeper.in_effect()
         assert "there is no WebhookConfiguration checks" in caplog.text
         assert registered.ready.empty()

@@ -60,7 +60,7 @@ class Registered:
         await asyncio.Event().wait()
 
     async def next(self) -> tuple[x509.Certificate, ...]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.published.get()
 
 
@@ -92,7 +92,7 @@ class Served:
         fresh.rename(self.file)
 
     async def until_served_by(self, authority: Authority) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not _is_of(self.trust, authority):
                 await asyncio.sleep(0.01)
 
@@ -130,7 +130,7 @@ async def test_all_new_anchors_in_the_file(served: Served) -> None:
     served.change_sentry(new)
     served.write(new.certificate)
     assert await served.registered.next() == (new.certificate, *old)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await served.registered.waited_for.wait()
     assert not _is_of(served.trust, new), "callers do not trust it yet"
     served.registered.effective.set()
@@ -159,7 +159,7 @@ async def test_a_cluster_that_cannot_be_told_does_not_keep_a_certificate_waiting
     said = Said("before the API server is told whom to trust")
     caplog.handler.addFilter(said)
     served.trust._identity.source.renew()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await said.event.wait()
         while served.trust.svid is before:
             await asyncio.sleep(0.01)
