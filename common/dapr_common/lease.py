@@ -122,7 +122,7 @@ class Lease:
                 await self._lead(lead, record)
             finally:
                 self._until = float("-inf")
-                await asyncio.shield(self._release())
+                await self._release_in_any_case()
             _LOG.warning("This %s does not lead any longer", self._who)
 
     async def _lead(self, lead: Lead, record: Record) -> None:
@@ -212,6 +212,15 @@ class Lease:
             raise StoreError("no answer") from error
         self._until = began + self._pace.give_up
         return written
+
+    async def _release_in_any_case(self) -> None:
+        """Also for one that is told to stop meanwhile; it takes a moment at most."""
+        releasing = asyncio.ensure_future(self._release())
+        try:
+            await asyncio.shield(releasing)
+        except asyncio.CancelledError:
+            await asyncio.wait({releasing})
+            raise
 
     async def _release(self) -> None:
         self._tell("")

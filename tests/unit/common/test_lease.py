@@ -174,7 +174,7 @@ def test_what_counts_is_when_it_was_written_not_when_the_answer_came() -> None:
     """Others count from the write."""
 
     async def main() -> None:
-        late = iter([(0.0, 5.0, True)])
+        late = iter([(0.0, 4.0, True)])
         store = Store(lambda: next(late, (1000.0, 0.0, True)) if leads.leading else well())
         leads = Contender(loop, store, "first")
         task = asyncio.create_task(leads.lease.run(leads.lead))
