@@ -16,18 +16,33 @@ _MOST_LINES = 5
 
 
 class CrashLoopEvents:
-    """Writes events while ``active``."""
+    """Writes events from ``begin`` to ``end``."""
 
     def __init__(self, pods: Pods, events: EventRecorder) -> None:
-        self.active = False
+        self._active = False
+        self._pods = pods
         self._events = events
         pods.on_change(self._pod_changed)
 
+    def begin(self) -> None:
+        """Tell of what there is already, too: the next crash may be minutes away."""
+        self._active = True
+        for pod in self._pods.all:
+            self._tell(pod)
+
+    def end(self) -> None:
+        """Another operator tells."""
+        self._active = False
+
     def _pod_changed(self, change: Change[Pod | None]) -> None:
-        pod = change.after
-        if not self.active or pod is None or pod.crash_loop is None:
+        before, after = change.before, change.after
+        if not self._active or after is None:
             return
-        if change.before is not None and change.before.crash_loop == pod.crash_loop:
+        if before is None or before.crash_loop != after.crash_loop:
+            self._tell(after)
+
+    def _tell(self, pod: Pod) -> None:
+        if pod.crash_loop is None:
             return
         message = f"The sidecar ends again and again: {cause(pod.crash_loop)}"
         self._warn(Subject("v1", "Pod", pod.name, pod.namespace, pod.uid), message)

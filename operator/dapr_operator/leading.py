@@ -47,7 +47,7 @@ class Leader:
     async def run(self) -> None:
         """Do it all."""
         self._metrics.leading.set(1)
-        self._crash_loops.active = True
+        self._crash_loops.begin()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_kept_up("status", self._status.run))
@@ -56,7 +56,7 @@ class Leader:
                 if self._settings.watchdog is not None:
                     tasks.create_task(_kept_up("watchdog", self._watchdog().run))
         finally:
-            self._crash_loops.active = False
+            self._crash_loops.end()
             self._metrics.leading.set(0)
 
     def _watchdog(self) -> Watchdog:

@@ -49,6 +49,8 @@ class Pod:
     """By the injector, or by the watchdog."""
     has_sidecar: bool
     is_ending: bool
+    is_for_injector: bool = True
+    """Whether the injector goes by its annotation, which for that has to be the word ``true``."""
     crash_loop: CrashLoop | None = None
 
     @classmethod
@@ -72,6 +74,7 @@ class Pod:
             has_sidecar=any(one.get("name") == SIDECAR for one in containers),
             is_ending=bool(metadata.get("deletionTimestamp"))
             or status.get("phase") in ("Succeeded", "Failed"),
+            is_for_injector=str(annotations[ENABLED]).lower() == "true",
             crash_loop=_crash_loop(status),
         )
 

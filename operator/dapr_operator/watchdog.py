@@ -2,7 +2,7 @@
 
 Nothing is deleted that would not come back, nothing while no injector could do better, and no
 faster than allowed. Pods of one controller that come back without a sidecar again and again are
-left alone for longer and longer: something keeps the injector from them.
+left alone for longer and longer, and at last for good: something keeps the injector from them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,13 @@ from dapr_operator.settings import WatchdogSettings
 _LOG = get_logger("dapr.operator.watchdog")
 _INJECTOR = "app=dapr-sidecar-injector"
 _AGAIN_SECONDS = 5.0
-_FIRST_PATIENCE, _LONGEST_PATIENCE = 60.0, 3600.0
+_FIRST_PATIENCE, _MOST_TIMES = 60.0, 6  # the last look is half an hour after the one before
 _MOST_REMEMBERED = 10_000
+_LEFT_ALONE = (
+    f"it was made anew {_MOST_TIMES} times and is left alone now: is its namespace excluded from "
+    "the injector's webhook, or its creator not in ALLOWED_SERVICE_ACCOUNTS? Delete it yourself "
+    "once that is mended"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +51,28 @@ class Patience:
     def may(self, owner: Owner, now: float) -> bool:
         """Whether a pod of this controller may be deleted now."""
         healed = self._healed.get(owner.uid)
-        return healed is None or now >= healed.again_at
+        return healed is None or (healed.times < _MOST_TIMES and now >= healed.again_at)
+
+    def has_ended(self, owner: Owner) -> bool:
+        """Whether deleting its pods never helped."""
+        healed = self._healed.get(owner.uid)
+        return healed is not None and healed.times >= _MOST_TIMES
+
+    def worked(self, owner: Owner) -> None:
+        """A new pod of it has its sidecar: what was in the way is no more."""
+        healed = self._healed.get(owner.uid)
+        if healed is not None:
+            self._healed[owner.uid] = _Healed(0, healed.again_at)
 
     def deleted(self, owner: Owner, pods: int, now: float) -> None:
         """Pods of it were deleted, all of one pass; the next may follow after a while."""
         before = self._healed.pop(owner.uid, None)
         times = 1 if before is None else before.times + 1
-        wait = min(_FIRST_PATIENCE * 2 ** (times - 1), _LONGEST_PATIENCE)
+        wait = _FIRST_PATIENCE * 2 ** (times - 1)
         self._healed[owner.uid] = _Healed(times, now + wait)
         if len(self._healed) > _MOST_REMEMBERED:
             self._healed.popitem(last=False)
-        if times > 1:
+        if 1 < times < _MOST_TIMES:
             _LOG.warning(
                 "%s %s: %d pods without a sidecar for the %d. time in a row; the next look is in "
                 "%.0f s: is its namespace excluded from the injector's webhook?",
@@ -82,6 +98,7 @@ class Watchdog:
         self._metrics = metrics
         self._events = events
         self._patience = Patience()
+        self._with_sidecar: set[str] = set()
         injectors = Selection(DEPLOYMENTS, namespace, labels=_INJECTOR)
         self._injectors = Informer(client, injectors, _ready_replicas)
 
@@ -116,11 +133,14 @@ class Watchdog:
     async def _pass(self) -> None:
         now = asyncio.get_running_loop().time
         deleted: dict[Owner, int] = {}
+        self._notice_new_sidecars()
         for pod in [pod for pod in self._pods.all if _is_left(pod)]:
             if pod.has_sidecar:
                 await self._label(pod)
             elif pod.owner is None:
                 self._tell(pod, "it has no controller that would make it anew: delete it yourself")
+            elif self._patience.has_ended(pod.owner):
+                self._tell(pod, _LEFT_ALONE)
             elif self._patience.may(pod.owner, now()) and await self._delete(pod):
                 deleted[pod.owner] = deleted.get(pod.owner, 0) + 1
                 if self._settings.restarts_per_minute:
@@ -129,6 +149,13 @@ class Watchdog:
                 break
         for owner, count in deleted.items():
             self._patience.deleted(owner, count, now())
+
+    def _notice_new_sidecars(self) -> None:
+        having = {pod.uid: pod.owner for pod in self._pods.all if pod.is_marked or pod.has_sidecar}
+        for uid, owner in having.items():
+            if owner is not None and uid not in self._with_sidecar:
+                self._patience.worked(owner)
+        self._with_sidecar = set(having)
 
     async def _delete(self, pod: Pod) -> bool:
         """The very pod: one of the same name may have been made meanwhile."""
@@ -164,7 +191,7 @@ class Watchdog:
 
 
 def _is_left(pod: Pod) -> bool:
-    return not pod.is_marked and not pod.is_ending
+    return pod.is_for_injector and not pod.is_marked and not pod.is_ending
 
 
 def _ready_replicas(body: KubeObject) -> int:

@@ -83,7 +83,7 @@ def test_patience_grows_while_pods_come_back_without_a_sidecar() -> None:
     patience, owner = Patience(), Owner("ReplicaSet", "orders", "1")
     other = Owner("ReplicaSet", "payments", "2")
     now, waits = 0.0, []
-    for _ in range(9):
+    for _ in range(5):
         assert patience.may(owner, now)
         patience.deleted(owner, 3, now)
         assert not patience.may(owner, now + 59)
@@ -92,4 +92,21 @@ def test_patience_grows_while_pods_come_back_without_a_sidecar() -> None:
         while not patience.may(owner, now):
             now += 30
         waits.append(now - began)
-    assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
+    assert waits == [60, 120, 240, 480, 960]
+    assert not patience.has_ended(owner)
+    patience.deleted(owner, 3, now)
+    assert patience.has_ended(owner)
+    assert not patience.may(owner, now + 1e9)
+    assert not patience.has_ended(other)
+
+
+def test_patience_begins_anew_when_a_new_pod_has_its_sidecar() -> None:
+    patience, owner = Patience(), Owner("ReplicaSet", "orders", "1")
+    for _ in range(6):
+        patience.deleted(owner, 1, 0.0)
+    patience.worked(owner)
+    assert not patience.has_ended(owner)
+    assert not patience.may(owner, 0.0), "one deletion after the other all the same"
+    assert patience.may(owner, 1e6)
+    patience.deleted(owner, 1, 1e6)
+    assert patience.may(owner, 1e6 + 60)
