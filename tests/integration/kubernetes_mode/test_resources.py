@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import signal
+import statistics
 
 from harness.cluster_apps import (
     COMPONENTS,
@@ -203,3 +204,17 @@ async def test_without_hot_reload_nothing_changes_and_failures_are_final(place: 
     broken.start()
     assert await asyncio.to_thread(broken.wait_exit) == 1
     assert "process component bad error: [INIT_COMPONENT_FAILURE]" in broken.log
+
+
+async def test_a_change_is_used_within_a_second(place: Place) -> None:
+    """From ``kubectl apply`` on, most of the time: what else the machine does is in it, too."""
+    loop = asyncio.get_running_loop()
+    taken = []
+    async with await place.sidecar() as sidecar:
+        for number in range(9):
+            kind = ("state.in-memory", "pubsub.in-memory")[number % 2]
+            began = loop.time()
+            await place.component("a", kind)
+            await until(sidecar, {"a": kind})
+            taken.append(loop.time() - began)
+    assert statistics.median(taken) < 1.0, taken
