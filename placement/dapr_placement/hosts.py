@@ -8,6 +8,7 @@ from dapr_common.security.spiffe import SpiffeId
 from dapr_common.wire.dapr.proto.placement.v1 import placement_pb2 as pb
 
 _RESERVED = "dapr.internal."
+_MOST_TABLE_BYTES = 16 << 20
 
 
 def authorise(host: pb.Host, identity: SpiffeId | None, *, secured: bool) -> None:
@@ -24,6 +25,12 @@ def authorise(host: pb.Host, identity: SpiffeId | None, *, secured: bool) -> Non
     if host.HasField("version") and host.operation == pb.UNKNOWN:
         raise RpcError(
             GrpcCode.INVALID_ARGUMENT, "a host report with a version must have an operation"
+        )
+    if len(host.entities) * host.ByteSize() > _MOST_TABLE_BYTES:
+        raise RpcError(
+            GrpcCode.RESOURCE_EXHAUSTED,
+            f"{len(host.entities)} actor types of one host are too many: "
+            "each of them has the whole host in its table",
         )
     for entity in host.entities:
         if entity.startswith(_RESERVED) and not _owns(host, entity):

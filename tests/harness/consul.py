@@ -76,7 +76,7 @@ class Consul(Program):
 
     def _serve_https(self, ca: trustme.CA, config: dict[str, Any]) -> None:
         files = {name: self.folder / f"{name}.pem" for name in ("ca_file", "cert_file", "key_file")}
-        server = ca.issue_cert("server.dc1.consul")
+        server = ca.issue_cert("server.dc1.consul", "127.0.0.1")
         files["ca_file"].write_bytes(ca.cert_pem.bytes())
         files["cert_file"].write_bytes(server.cert_chain_pems[0].bytes())
         files["key_file"].write_bytes(server.private_key_pem.bytes())

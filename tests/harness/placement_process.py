@@ -121,9 +121,10 @@ class PlacementClient:
         )
 
     async def send(self, **fields: Any) -> None:
-        """Any message."""
+        """Any message. Whether it still could be sent is for ``status`` to say."""
         fields = {"id": self.app_id, "namespace": self.namespace, **fields}
-        await self.stream.write(pb.Host(**fields))
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await self.stream.write(pb.Host(**fields))
 
     async def next(self, seconds: float = 10.0) -> pb.PlacementOrder:
         """The next order. Raises ``EOFError`` at the end of the stream, ``TimeoutError``."""
