@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from dapr_common import RUNTIME_VERSION
 from dapr_common.flags import FlagError
-from dapr_common.observe import logs
+from dapr_common.observe import last_words, logs
 from dapr_sidecar import options
 from dapr_sidecar.options import Command, Options
 
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _refuse(error: FlagError) -> int:
     if error.status == 2:
         print(f"{error}\nSee daprd --help.", file=sys.stderr)  # noqa: T201 - no logs yet
+        last_words.leave(str(error))
     else:
         logs.setup("info", as_json=False, app_id="")
         logs.get_logger("dapr.runtime").critical("%s", error)

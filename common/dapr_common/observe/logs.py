@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dapr_common import RUNTIME_VERSION
+from dapr_common.observe import last_words
 
 _PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]+")
 _ESCAPES = {
@@ -61,6 +62,8 @@ def setup(level: str, *, as_json: bool, app_id: str, file: str | None = None) ->
     handler.setFormatter(_JsonFormatter(app_id) if as_json else _TextFormatter(app_id))
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    if last_words.FILE.exists():
+        root.handlers.append(last_words.LastWords(last_words.FILE))
     root.setLevel(logging.WARNING)
     set_level(level)
     logging.raiseExceptions = False
