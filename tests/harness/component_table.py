@@ -15,6 +15,7 @@ from harness.apiserver import ApiServer, api_server, missing_programs
 from harness.backends import Backend, Backends
 from harness.kube_cluster import Cluster
 from harness.redis_server import RedisServer, redis_server
+from harness.stand_in_cosmos import stand_in_cosmos
 
 from dapr_common.kube.kinds import SECRETS
 from dapr_sidecar.components.base import Component, ComponentContext
@@ -41,6 +42,7 @@ class Services:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._backends = self._stack.enter_context(Backends())
+        self._cosmos = ""
         self._redis: RedisServer | None = None
         self._kubernetes: ApiServer | None = None
 
@@ -59,6 +61,12 @@ class Services:
     def backend(self, name: str) -> Backend:
         """A server or emulator of the kit; the test is skipped when it cannot be had."""
         return self._backends.shared(name)
+
+    def cosmos(self) -> str:
+        """The URL of a stand-in for Cosmos DB: its emulator lacks too much for a suite."""
+        if not self._cosmos:
+            self._cosmos = self._stack.enter_context(stand_in_cosmos()).url
+        return self._cosmos
 
     def close(self) -> None:
         """End them all."""
@@ -81,9 +89,12 @@ class Maker:
         if backend := entry.get("backend"):
             server = services.backend(backend)
             self.variables |= {"backend": server.address, "port": str(server.port), **server.facts}
+        if entry["type"] == "state.azure.cosmosdb":
+            self.variables["cosmos"] = services.cosmos()
         for name, content in entry.get("files", {}).items():
             (folder / name).write_text(content)
         self._made: list[Component] = []
+        self._lacks = frozenset(entry.get("lacks", ()))
 
     def properties(self, more: Mapping[str, str]) -> dict[str, str]:
         """The entry's metadata with its variables filled in."""
@@ -121,12 +132,15 @@ class Maker:
 
     def promises(self, feature: str) -> bool:
         """Whether the entry declares a feature."""
-        return feature in self.entry.get("features", ())
+        return feature in self.entry.get("features", ()) and feature not in self._lacks
 
     def require(self, feature: str) -> None:
         """Skip the test unless the entry declares the feature."""
         if not self.promises(feature):
-            pytest.skip(f"{self.entry['type']} does not declare {feature}")
+            who = entry_id(self.entry)
+            if feature in self._lacks:
+                pytest.skip(f"what {who} runs on here lacks {feature}")
+            pytest.skip(f"{who} does not declare {feature}")
 
     async def close(self) -> None:
         """Close everything that was made."""

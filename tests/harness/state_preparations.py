@@ -13,7 +13,9 @@ def _dynamodb(maker: Maker) -> None:
     dynamodb_calls.create_table(maker.variables["backend"], "conformance")
 
 
-_PREPARATIONS: dict[str, Callable[[Maker], None]] = {"state.aws.dynamodb": _dynamodb}
+_PREPARATIONS: dict[str, Callable[[Maker], None]] = {
+    "state.aws.dynamodb": _dynamodb,
+}
 
 
 async def prepare(maker: Maker) -> None:

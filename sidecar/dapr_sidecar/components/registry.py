@@ -15,6 +15,7 @@ _ROOT = "dapr_sidecar.components."
 # One line per type and version; "" and "v0" mean v1 for types that have a v1 only.
 TYPES: dict[str, str] = {
     "state.aws.dynamodb/v1": "state.dynamodb:DynamoDbStateStore",
+    "state.azure.cosmosdb/v1": "state.cosmosdb:CosmosDbStateStore",
     "state.etcd/v1": "state.etcd_v1:EtcdV1StateStore",
     "state.etcd/v2": "state.etcd_v2:EtcdV2StateStore",
     "state.in-memory/v1": "state.memory:InMemoryStateStore",
@@ -74,7 +75,6 @@ ALIASES: dict[str, str] = {
 
 # Libraries that only some components need → the extra that brings them.
 EXTRAS: dict[str, str] = {
-    "aiobotocore": "aws",
     "aiokafka": "kafka",
     "aiomqtt": "mqtt",
     "aiormq": "rabbitmq",

@@ -1,0 +1,1 @@
+"""What the Azure components share: tokens of Microsoft Entra ID."""
