@@ -16,6 +16,7 @@ from dapr_placement.locks.servers import Servers
 from dapr_placement.settings import LockSettings, Settings
 
 NAME = "placement.dapr.io"
+_WORKLOAD = "dapr-placement-server"
 _WHO = "placement server"
 # Sidecars cannot use actors while nobody leads: others take over after 10 s at the latest.
 _PACE = Pace(life=10.0, renew=1.0, give_up=6.0)
@@ -68,15 +69,19 @@ def _lease(store: LeaseStore) -> Lease:
 async def _kubernetes(settings: Settings) -> AsyncIterator[LeaseStore]:
     from dapr_common.kube.api_errors import LoginError
     from dapr_common.kube.client import KubeClient
-    from dapr_common.kube.lease import KubeLease
+    from dapr_common.kube.kinds import Kind
+    from dapr_common.kube.lease import KubeLease, workload_as_owner
     from dapr_common.kube.login import find_login
 
     try:
         login = find_login(settings.kubeconfig)
     except LoginError as error:
         raise FatalError(str(error)) from error
+    where = settings.namespace
     async with KubeClient(login) as client:
-        yield KubeLease(client, settings.namespace, NAME)
+        kind = Kind("apps", "v1", "statefulsets")
+        owners = await workload_as_owner(client, kind, "StatefulSet", _WORKLOAD, where)
+        yield KubeLease(client, where, NAME, owners)
 
 
 def _store(lock: LockSettings) -> ConsulLease | EtcdLease:

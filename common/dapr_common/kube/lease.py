@@ -8,7 +8,7 @@ from typing import Any
 
 from dapr_common.kube.api_errors import ConflictError, KubeError, NotFoundError
 from dapr_common.kube.client import KubeClient
-from dapr_common.kube.kinds import LEASES, KubeObject
+from dapr_common.kube.kinds import LEASES, Kind, KubeObject
 from dapr_common.lease import Record, ReplacedError, StoreError
 
 ADDRESS = "dapr.io/operator-address"
@@ -74,6 +74,22 @@ class KubeLease:
                 "leaseDurationSeconds": max(round(record.life_seconds), 1),
             },
         }
+
+
+async def workload_as_owner(
+    client: KubeClient, kind: Kind, word: str, name: str, namespace: str
+) -> list[KubeObject]:
+    """A program's own workload, as the owner of its lease: an uninstall takes both away.
+
+    ``word`` is the name of ``kind``. None where there is no such workload, or it may not be seen.
+    """
+    try:
+        found = await client.get(kind, name, namespace)
+    except KubeError:
+        return []
+    version = f"{kind.group}/{kind.version}"
+    uid = found["metadata"]["uid"]
+    return [{"apiVersion": version, "kind": word, "name": name, "uid": uid}]
 
 
 def _record(body: KubeObject) -> Record:
