@@ -79,6 +79,10 @@ def test_one_version_everywhere() -> None:
         ),
         (("dapr_sentry.tls.issuer.certPEM=x",), "need each other"),
         (("dapr_sentry.tls.issuer.certPEM=x", "dapr_sentry.tls.issuer.keyPEM=y"), "root.certPEM"),
+        (
+            ("global.rbac.namespaced=true", "dapr_operator.watchNamespace=shop"),
+            "dapr_operator.watchNamespace is another namespace",
+        ),
     ],
 )
 def test_values_that_cannot_be_are_refused_in_words(
