@@ -152,15 +152,10 @@ class ActorParts:
             self._security,
             connected=self.connected,
         )
-        self._running = tasks.create_task(self._follow(self._client), name="placement")
+        # It outlives the group's tasks: actors are let go in order while the sidecar stops.
+        self._running = asyncio.create_task(self._client.run(), name="placement")
+        tasks.create_task(_outcome(self._running), name="placement-outcome")
         await self.state.start(tasks)
-
-    async def _follow(self, client: PlacementClient) -> None:
-        try:
-            await client.run()
-        except asyncio.CancelledError:
-            if not self._closed:
-                raise
 
     def meet_app(self, config: Mapping[str, Any]) -> None:
         """The app was asked for its ``/dapr/config``."""
@@ -233,6 +228,11 @@ class ActorParts:
         """Wait until what was withdrawn has left."""
         if self._changes:
             await asyncio.wait(set(self._changes), timeout=seconds)
+
+
+async def _outcome(running: asyncio.Task[None]) -> None:
+    """Raises what it ends with."""
+    await asyncio.shield(running)
 
 
 async def _refuse_http(_request: Request, *_params: str) -> Response:
