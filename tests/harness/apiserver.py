@@ -86,7 +86,11 @@ def api_server() -> Iterator[ApiServer]:
         path = folder / "admin.kubeconfig"
         path.write_text(json.dumps(_kubeconfig(server.url, ca.cert_pem.bytes(), entries)))
         stack.enter_context(server)
-        yield ApiServer(server.url, ca.cert_pem.bytes(), folder, path, server, etcd.url)
+        try:
+            yield ApiServer(server.url, ca.cert_pem.bytes(), folder, path, server, etcd.url)
+        finally:
+            if server.process.poll() is None:  # asked to end it would wait for its watches to
+                server.signal(signal.SIGKILL)
 
 
 class Etcd(Program):

@@ -48,6 +48,9 @@ async def cluster(kube: ApiServer, helm: str) -> AsyncIterator[Cluster]:
         _helm(helm, kube, "uninstall", "dapr", "-n", SYSTEM, "--no-hooks", "--ignore-not-found")
         for definition in (await found.client.list_all(Selection(CRDS))).items:
             await found.client.delete(CRDS, definition["metadata"]["name"])
+        async with asyncio.timeout(40):  # their objects go first
+            while (await found.client.list_all(Selection(CRDS))).items:
+                await asyncio.sleep(0.05)
 
 
 @pytest.fixture
