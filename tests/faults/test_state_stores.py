@@ -67,6 +67,16 @@ SYSTEMS = [
         prepare=lambda address: create_table(address, "faults"),
     ),
     System("state.etcd", "v1", "etcd", {"endpoints": "127.0.0.1:{port}"}, seconds=5.0),
+    System(
+        "state.mongodb",
+        "v1",
+        "mongodb",
+        {
+            "connectionString": "mongodb://127.0.0.1:{port}/?directConnection=true",
+            "operationTimeout": f"{SECONDS}s",
+        },
+        keeps_data=False,
+    ),
     System("state.postgresql", "v1", "postgres", POSTGRES),
     System("state.postgresql", "v2", "postgres", POSTGRES),
 ]

@@ -19,6 +19,7 @@ TYPES: dict[str, str] = {
     "state.etcd/v1": "state.etcd_v1:EtcdV1StateStore",
     "state.etcd/v2": "state.etcd_v2:EtcdV2StateStore",
     "state.in-memory/v1": "state.memory:InMemoryStateStore",
+    "state.mongodb/v1": "state.mongodb:MongoDbStateStore",
     "state.postgresql/v1": "state.postgresql_v1:PostgresV1StateStore",
     "state.postgresql/v2": "state.postgresql_v2:PostgresV2StateStore",
     "state.redis/v1": "state.redis:RedisStateStore",
@@ -83,6 +84,8 @@ EXTRAS: dict[str, str] = {
     "nats": "nats",
     "asyncpg": "postgresql",
 }
+    "pymongo": "mongodb",
+    "bson": "mongodb",
 
 # Words of Dapr's messages: "couldn't find state store state.nope/v1".
 KIND_WORDS: dict[str, str] = {
