@@ -47,6 +47,10 @@ class Broker:
         if self.lacks(promise):
             pytest.skip(f"{self.entry['type']} does not promise: {promise}")
 
+    def seen(self, data: Sequence[bytes]) -> list[bytes]:
+        """What came, sorted; each once where the broker may deliver twice without a reason."""
+        return sorted(set(data) if self.lacks("once") else data)
+
     def few(self, number: int) -> dict[str, str]:
         """Metadata that allows so many deliveries at once."""
         found = self.entry.get("single" if number == 1 else "few")
@@ -127,8 +131,8 @@ class Inbox:
     def data(self) -> list[bytes]:
         return [message.data for message in self.got]
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(WAIT), self._changed:
+    async def until(self, condition: Callable[[], bool], seconds: float = WAIT) -> None:
+        async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(condition)
 
     async def count(self, number: int) -> None:
@@ -143,14 +147,16 @@ async def send(broker: PubSub, topic: str, *payloads: bytes) -> None:
 async def test_bytes_and_metadata_arrive_as_they_were(broker: Broker, topic: str) -> None:
     component, inbox = await broker.component(), Inbox()
     subscription = await component.subscribe(topic, {}, inbox)
-    await component.publish(PublishRequest(topic, b"\x00\xff", {"k": "v", "ü": "ä"}))
-    await component.publish(PublishRequest(topic, b"", None))
+    first, second = (b"\xc3\xbc", b"text") if broker.lacks("bytes") else (b"\x00\xff", b"")
+    await component.publish(PublishRequest(topic, first, {"k": "v", "ü": "ä"}))
+    await component.publish(PublishRequest(topic, second, None))
     await inbox.count(2)
     found = {message.data: message for message in inbox.got}
+    assert found.keys() == {first, second}
     if not broker.lacks("metadata"):
-        carried = found[b"\x00\xff"].metadata or {}
+        carried = found[first].metadata or {}
         assert {"k": "v", "ü": "ä"}.items() <= carried.items()
-        assert "k" not in (found[b""].metadata or {})
+        assert "k" not in (found[second].metadata or {})
     assert {message.topic for message in inbox.got} == {topic}
     await subscription.close()
 
@@ -193,12 +199,12 @@ async def test_members_of_a_group_compete(broker: Broker, topic: str) -> None:
         await first.subscribe(broker.competing(topic), {}, inbox),
         await second.subscribe(broker.competing(topic), {}, inbox),
     ]
-    payloads = [b"%d" % n for n in range(200)]
+    payloads = [b"%d" % n for n in range(broker.entry.get("many", 200))]
     await asyncio.gather(*(send(first, topic, payload) for payload in payloads))
-    await inbox.count(200)
+    await inbox.until(lambda: set(payloads) <= set(inbox.data), LONG)
     for subscription in subscriptions:
         await subscription.close()
-    assert sorted(inbox.data) == sorted(payloads)
+    assert broker.seen(inbox.data) == sorted(payloads)
 
 
 @pytest.mark.usefixtures("durable")
@@ -279,7 +285,7 @@ async def test_what_was_read_and_not_delivered_comes_again(broker: Broker, topic
     subscription = await component.subscribe(topic, {}, inbox)
     await inbox.until(lambda: set(inbox.data) == {b"1", b"2", b"3"})
     await subscription.close()
-    assert len(inbox.data) == 3
+    assert len(broker.seen(inbox.data)) == 3
 
 
 @pytest.mark.usefixtures("durable")
@@ -347,7 +353,7 @@ async def test_what_is_long_in_coming_is_not_given_to_another(broker: Broker, to
     await asyncio.wait_for(done.wait(), WAIT)
     await subscription.close()
     await other.close()
-    assert sorted(starts) == payloads
+    assert broker.seen(starts) == payloads
 
 
 @pytest.mark.usefixtures("durable")
@@ -362,7 +368,8 @@ async def test_deliveries_at_once_are_bounded(broker: Broker, topic: str) -> Non
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
     assert inbox.running == 3
-    assert subscription._lane.count <= 5
+    lane = getattr(subscription, "_lane", None)
+    assert lane is None or lane.count <= 5
     inbox.gate.set()
     await inbox.count(30)
     assert inbox.most_running == 3
@@ -386,8 +393,9 @@ async def test_bulk_publish(broker: Broker, topic: str) -> None:
     subscription = await component.subscribe(topic, {}, inbox)
     entries = [BulkPublishEntry(str(n), b"%d" % n, "text/plain", {"n": "1"}) for n in range(120)]
     assert await component.bulk_publish(topic, entries, {}) == {}
-    await inbox.count(120)
-    assert sorted(inbox.data) == sorted(entry.data for entry in entries)
+    sent = sorted(entry.data for entry in entries)
+    await inbox.until(lambda: set(sent) <= set(inbox.data), LONG)
+    assert broker.seen(inbox.data) == sent
     await subscription.close()
 
 

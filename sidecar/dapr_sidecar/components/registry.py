@@ -27,6 +27,7 @@ TYPES: dict[str, str] = {
     "pubsub.in-memory/v1": "pubsub.memory:InMemoryPubSub",
     "pubsub.redis/v1": "pubsub.redis:RedisPubSub",
     "pubsub.sqlite/v1": "pubsub.sqlite:SqlitePubSub",
+    "pubsub.aws.snssqs/v1": "pubsub.snssqs:SnsSqsPubSub",
     "pubsub.rabbitmq/v1": "pubsub.rabbitmq:RabbitMqPubSub",
     "pubsub.jetstream/v1": "pubsub.jetstream:JetStreamPubSub",
     "pubsub.kafka/v1": "pubsub.kafka:KafkaPubSub",
