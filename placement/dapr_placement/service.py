@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.context import Context, Method
@@ -90,9 +89,8 @@ class PlacementService:
         self.must_lead()
         reader = asyncio.current_task()
         assert reader is not None
-        stream = SidecarStream(next(self._numbers), reader)
+        stream = SidecarStream(next(self._numbers), context, reader)
         self._count(1)
-        sending = asyncio.ensure_future(stream.send_to(context))
         try:
             await self._read(stream, requests, context)
         except asyncio.CancelledError:
@@ -101,9 +99,7 @@ class PlacementService:
             raise
         finally:
             self._count(-1)
-            sending.cancel()
-            with suppress(RpcError, asyncio.CancelledError):
-                await sending
+            await stream.close()
 
     async def _read(
         self, stream: SidecarStream, requests: AsyncIterator[pb.Host], context: Context

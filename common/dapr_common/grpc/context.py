@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from google.protobuf.message import Message
 
+from dapr_common.errors import GrpcCode
+from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.wire import Pair, decode_bin, decode_metadata, encode_metadata
 
 if TYPE_CHECKING:
@@ -129,6 +131,24 @@ class Context:
             raise RuntimeError("the call is over")
         await self._stream.send(response)
 
+    async def send_framed(self, message: bytes) -> None:
+        """Send one response that is framed already, compressed if ``compress`` returned true.
+
+        For what goes to many calls: it is encoded once. Raises ``RpcError`` once the call is over.
+        """
+        if self._stream is None:
+            raise RuntimeError("the call is over")
+        await self._stream.send_framed(message)
+
+    def offer(self, message: bytes) -> bool:
+        """``send_framed`` without waiting. Returns whether it was sent: not to a slow client.
+
+        Raises ``RpcError`` once the call is over.
+        """
+        if self._stream is None:
+            raise RpcError(GrpcCode.CANCELLED, "the call is over")
+        return self._stream.offer(message)
+
     def set_initial_metadata(self, metadata: Metadata) -> None:
         """Metadata to go out with the response headers."""
         if self._stream is not None:
@@ -143,12 +163,14 @@ class Context:
         """Metadata to go out after the last message."""
         self.trailers += encode_metadata(metadata)
 
-    def compress(self, encoding: Literal["gzip", "deflate"] = "gzip") -> None:
-        """Compress the messages of this call, when the client takes that."""
+    def compress(self, encoding: Literal["gzip", "deflate"] = "gzip") -> bool:
+        """Compress the messages of this call, when the client takes that. Returns whether."""
         if self._stream is not None and not self._stream.headers_sent:
             accepted = self.raw(b"grpc-accept-encoding") or b""
             if encoding.encode() in (name.strip() for name in accepted.split(b",")):
                 self._stream.encoding = encoding.encode()
+                return True
+        return False
 
     # --- for the server ---------------------------------------------------------------------
 

@@ -10,7 +10,15 @@ from dapr_common.errors import GrpcCode
 from dapr_common.grpc.context import Context, Method
 from dapr_common.grpc.errors import RpcError, encode_message
 from dapr_common.grpc.stream import SEND_HIGH_WATER, MessageStream
-from dapr_common.grpc.wire import Deframer, Pair, encode_bin, frame, frame_compressed, parse_timeout
+from dapr_common.grpc.wire import (
+    HEAD_BYTES,
+    Deframer,
+    Pair,
+    encode_bin,
+    frame,
+    frame_compressed,
+    parse_timeout,
+)
 from dapr_common.http2 import session as h2
 from dapr_common.observe.logs import get_logger
 
@@ -137,9 +145,23 @@ class ServerStream(MessageStream):
         if self.connection.session.queued_body_size(self.id) > SEND_HIGH_WATER:
             await self._drain()
 
+    async def send_framed(self, message: bytes) -> None:
+        """Send one message with its five bytes in front, as it is; waits while the client is slow.
+
+        Many calls may be given the same bytes. A compressed one is for calls with ``encoding`` set.
+        """
+        self._put(message, len(message) - HEAD_BYTES)
+        if self.connection.session.queued_body_size(self.id) > SEND_HIGH_WATER:
+            await self._drain()
+
+    def offer(self, message: bytes) -> bool:
+        """``send_framed`` without waiting. Returns whether it was sent: not to a slow client."""
+        if self.connection.session.queued_body_size(self.id) > SEND_HIGH_WATER:
+            return False
+        self._put(message, len(message) - HEAD_BYTES)
+        return True
+
     def _queue(self, response: Any) -> None:
-        if self.done:
-            raise RpcError(GrpcCode.CANCELLED, "the call is over")
         raw = response if isinstance(response, bytes) else response.SerializeToString()
         size = len(raw)
         limit = self.connection.server.max_send_bytes
@@ -148,7 +170,11 @@ class ServerStream(MessageStream):
                 GrpcCode.RESOURCE_EXHAUSTED,
                 f"trying to send message larger than max ({size} vs. {limit})",
             )
-        data = frame_compressed(raw, self.encoding) if self.encoding else frame(raw)
+        self._put(frame_compressed(raw, self.encoding) if self.encoding else frame(raw), size)
+
+    def _put(self, data: bytes, size: int) -> None:
+        if self.done:
+            raise RpcError(GrpcCode.CANCELLED, "the call is over")
         try:
             if not self.headers_sent:
                 self.send_headers()

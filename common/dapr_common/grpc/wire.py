@@ -18,6 +18,8 @@ from dapr_common.grpc.errors import RpcError
 Pair = tuple[bytes, bytes]
 _HEAD = struct.Struct(">BI")
 _UNPACK_HEAD = _HEAD.unpack_from
+HEAD_BYTES = _HEAD.size
+"""Of a message: whether it is compressed, and its length."""
 _NO_LIMIT = 1 << 32
 _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 _UNITS = {

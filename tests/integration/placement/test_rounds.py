@@ -391,3 +391,21 @@ def test_several_servers_without_a_lock_end_with_what_to_do() -> None:
     server.start()
     assert server.wait_exit() == 1
     assert "--leader-lock" in server.log
+
+
+async def test_large_tables_are_packed_for_those_who_take_that(
+    placement: Placement, namespace: str
+) -> None:
+    types = [f"type-{number:04}" for number in range(200)]
+    only_plain = [("grpc.compression_enabled_algorithms_bitset", 1)]
+    async with (
+        PlacementClient(placement.address, "packed", namespace=namespace) as packed,
+        PlacementClient(
+            placement.address, "plain", namespace=namespace, options=only_plain
+        ) as plain,
+    ):
+        await packed.report(*types)
+        await obey(1, packed)
+        await plain.report(*types)
+        found = await obey(2, packed, plain)
+        assert found == {name: ["packed", "plain"] for name in types}
