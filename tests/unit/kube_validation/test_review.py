@@ -42,9 +42,9 @@ def test_a_refusal_names_object_and_fields(make_body: MakeBody, version: str) ->
 
 
 def test_warnings_go_along(make_body: MakeBody) -> None:
-    response = asked(make_body("Component", "type: pubsub.kafka"))
+    response = asked(make_body("Component", "type: pubsub.pulsar"))
     assert response["allowed"] is True
-    assert response["warnings"][0].startswith('spec.type: "pubsub.kafka" is no type')
+    assert response["warnings"][0].startswith('spec.type: "pubsub.pulsar" is no type')
 
 
 def test_many_and_long_warnings_are_cut(make_body: MakeBody) -> None:
