@@ -11,7 +11,7 @@ HEAVY = (
     "dapr_common.kube.client",
     "dapr_common.kube.login",
     "dapr_common.wire.dapr.proto.operator",
-    "dapr_common.wire.daprpy",
+    "dapr_common.wire.daprpy.operator",
     "dapr_sidecar.runtime.cluster",
     "dapr_sidecar.runtime.operator_client",
     "dapr_sidecar.runtime.operator_source",
