@@ -34,6 +34,7 @@ from dapr_sidecar.blocks.actors.reminder_edits import (
     RemoveAll,
     first_part,
     records_of,
+    wanted_partitions,
 )
 from dapr_sidecar.blocks.actors.reminder_firing import Scheduled, step
 from dapr_sidecar.blocks.actors.reminder_layout import (
@@ -41,8 +42,9 @@ from dapr_sidecar.blocks.actors.reminder_layout import (
     LayoutError,
     decode_entries,
     decode_layout,
-    encode_entries,
+    encode_entry,
     encode_layout,
+    join_entries,
     metadata_record,
     partition_of,
     track_key,
@@ -102,7 +104,7 @@ def test_json_records_of_dapr_are_read() -> None:
     assert (found.name, found.due_time, found.period) == ("r", "1s", "R3/PT1S")
     assert found.data == b'{"n":12345678901234567890}'
     assert found.expires is not None
-    assert orjson.loads(encode_entries([to_entry(found)])) == orjson.loads(data)
+    assert orjson.loads(join_entries([encode_entry(to_entry(found))])) == orjson.loads(data)
 
 
 def test_a_zero_time_of_go_is_no_time() -> None:
@@ -153,7 +155,7 @@ def test_what_is_written_is_read_again(
     given_one = Reminder(
         REF, planned.name, planned.due, "1s", "PT5S", data, expires and float(expires), policy
     )
-    stored = encode_entries([to_entry(given_one)])
+    stored = join_entries([encode_entry(to_entry(given_one))])
     [entry] = decode_entries(WHOLE.records()[0], stored)
     assert from_entry(entry) == given_one
 
@@ -217,14 +219,13 @@ def test_without_a_due_time_the_first_run_is_one_period_away() -> None:
 def batch(*entries: Reminder, layout: Layout = WHOLE) -> Batch:
     found = Batch(layout)
     for record in layout.records():
-        found.load(record, [to_entry(e) for e in entries if layout.record_of(*e.key) == record])
+        own = [entry for entry in entries if layout.record_of(*entry.key) == record]
+        found.load(record, {entry.key: encode_entry(to_entry(entry)) for entry in own})
     return found
 
 
 def names(found: Batch) -> list[tuple[str, list[str]]]:
-    return [
-        (record.key, [entry["name"] for entry in entries]) for record, entries in found.changed()
-    ]
+    return [(record.key, [name for _, name in pieces]) for record, pieces in found.changed()]
 
 
 def test_a_put_adds_or_replaces() -> None:
@@ -265,7 +266,7 @@ def test_all_of_an_actor_or_of_the_type() -> None:
     entries = [reminder(f"r{n}", actor_id) for n in range(10) for actor_id in ("a", "b")]
     edited = batch(*entries, layout=layout)
     edited.apply(RemoveAll("a"))
-    left = [entry["actorID"] for _, kept in edited.changed() for entry in kept]
+    left = [actor_id for _, kept in edited.changed() for actor_id, _ in kept]
     assert set(left) == {"b"}
     edited.apply(RemoveAll())
     assert all(not kept for _, kept in edited.changed())
@@ -288,6 +289,16 @@ def test_a_batch_ends_where_the_store_takes_no_more_records() -> None:
     assert len(records_of(layout, edits[:most])) == 5
     assert len(records_of(layout, edits[: most + 1])) == 6
     assert first_part(layout, [RemoveAll(), *edits], 5) == 1
+
+
+def test_records_that_become_too_full_are_spread() -> None:
+    assert wanted_partitions(WHOLE, 100, None) is None
+    assert wanted_partitions(WHOLE, 101, None) == 16
+    assert wanted_partitions(Layout("T", "id", 16), 101, None) == 128
+    assert wanted_partitions(Layout("T", "id", 128), 101, None) == 1024
+    assert wanted_partitions(Layout("T", "id", 4096), 5000, None) is None
+    assert wanted_partitions(Layout("T", "id", 16), 101, 99) == 99
+    assert wanted_partitions(Layout("T", "id", 99), 101, 99) is None
 
 
 # --- what follows a run ---------------------------------------------------------------------

@@ -15,19 +15,21 @@ from dapr_sidecar.blocks.actors.reminder_edits import (
     Batch,
     Change,
     Edit,
+    Pieces,
     Put,
     Remove,
     first_part,
     records_of,
+    wanted_partitions,
 )
 from dapr_sidecar.blocks.actors.reminder_layout import (
-    Entry,
     Layout,
     Record,
-    encode_entries,
+    join_entries,
+    split_entries,
     track_key,
 )
-from dapr_sidecar.blocks.actors.reminder_records import Content, ReminderRecords
+from dapr_sidecar.blocks.actors.reminder_records import Content, Head, ReminderRecords
 from dapr_sidecar.components.state.base import EtagError
 
 _LOG = get_logger("dapr.runtime.actors.reminders")
@@ -36,6 +38,9 @@ _MOST_AT_ONCE = 2_000
 _DEADLINE_SECONDS = 30.0
 _PAUSE_FACTOR, _LONGEST_PAUSE = 3.0, 1.0
 _CONFLICT_SECONDS, _LONGEST_CONFLICT_SECONDS = 0.005, 0.5
+_GATHER_SECONDS = 0.01
+_CACHE_SECONDS = 10.0
+_SPREAD_AGAIN_SECONDS = 10.0
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 30.0
 
 
@@ -57,12 +62,17 @@ class NotStoredError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A record that was written: its content's digest before and after, and what is in it."""
+    """A record that was written: its content's digest before and after."""
 
     record: Record
     before: bytes
     after: bytes
-    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    digest: bytes
+    pieces: Pieces
 
 
 OnWritten = Callable[[Layout, Sequence[Change], Sequence[Written]], None]
@@ -82,10 +92,13 @@ class ReminderEditor:
     ``on_written`` was told as one.
     """
 
-    def __init__(self, records: ReminderRecords, on_written: OnWritten) -> None:
+    def __init__(
+        self, records: ReminderRecords, on_written: OnWritten, on_spread: Callable[[Head], None]
+    ) -> None:
         self.lock = asyncio.Lock()
         self._records = records
         self._on_written = on_written
+        self._on_spread = on_spread
         self._asked: deque[_Waiting] = deque()
         self._later: dict[tuple[str, str], Remove] = {}
         self._wake = asyncio.Event()
@@ -93,6 +106,10 @@ class ReminderEditor:
         self._pause = 0.0
         self._conflicts = self._failures = 0
         self._task: asyncio.Task[None] | None = None
+        self._cache: dict[Record, _Cached] = {}
+        self._forget: asyncio.TimerHandle | None = None
+        self._spread_again = 0.0
+        self._together = False
 
     async def edit(self, edit: Edit) -> None:
         """Return once a change is stored.
@@ -114,6 +131,13 @@ class ReminderEditor:
         """Delete a reminder that is done with, when it is convenient; tried until it succeeds."""
         self._later[edit.ref.id, edit.name] = edit
         self._start()
+
+    def find(self, content: Content, key: tuple[str, str]) -> bytes | None:
+        """One reminder's piece of a record that was read just now. Raises ``LayoutError``."""
+        cached = self._cache.get(content.record)
+        if cached is not None and cached.digest == content.digest:
+            return cached.pieces.get(key)
+        return split_entries(content.record, content.data).get(key)
 
     def is_leaving(self, key: tuple[str, str], due: float) -> bool:
         """Whether this very reminder is done with, and only still in the store."""
@@ -138,6 +162,9 @@ class ReminderEditor:
         for waiting in self._asked:
             waiting.answer.cancel()
         self._asked.clear()
+        self._cache.clear()
+        if self._forget is not None:
+            self._forget.cancel()
 
     # --- the worker -------------------------------------------------------------------------
 
@@ -156,9 +183,14 @@ class ReminderEditor:
             self._task, self._hurry = None, False
 
     async def _rest(self) -> None:
-        """Leave the loop to others for a while, unless somebody waits."""
+        """Leave the loop to others for a while, unless somebody waits.
+
+        Those who were answered together tend to ask again together, but not in the same moment.
+        """
         self._wake.clear()
-        if not self._asked and not self._hurry:
+        if self._together:
+            await asyncio.sleep(min(self._pause / _PAUSE_FACTOR, _GATHER_SECONDS))
+        elif not self._asked and not self._hurry:
             try:
                 async with asyncio.timeout(self._pause):
                     await self._wake.wait()
@@ -182,6 +214,7 @@ class ReminderEditor:
             await self._failed(asked, later, error)
         else:
             self._conflicts = self._failures = 0
+            self._together = len(asked) > 1
             for edit in later:
                 if self._later.get((edit.ref.id, edit.name)) is edit:
                     del self._later[edit.ref.id, edit.name]
@@ -208,25 +241,58 @@ class ReminderEditor:
         contents = await self._records.ensure(records_of(head.layout, edits))
         batch = Batch(head.layout)
         for content in contents:
-            batch.load(content.record, content.entries())
+            batch.load(content.record, self._take_pieces(content))
         for edit in later:
             batch.apply(edit)
         refused = _apply(batch, asked)
-        changed = batch.changed()
-        if changed:
-            before = {content.record: content for content in contents}
-            new = [
-                Content(record, encode_entries(entries), before[record].etag)
-                for record, entries in changed
-            ]
-            await self._records.write(head, new)
-            written = [
-                Written(content.record, before[content.record].digest, content.digest, entries)
-                for content, (_, entries) in zip(new, changed, strict=True)
-            ]
-            self._on_written(head.layout, batch.changes, written)
+        if batch.changes:
+            await self._write(head, batch, {content.record: content for content in contents})
             await self._records.delete_tracks(_old_tracks(batch.changes))
         return refused
+
+    async def _write(self, head: Head, batch: Batch, before: dict[Record, Content]) -> None:
+        changed = batch.changed()
+        new = [
+            Content.of(record, join_entries(pieces.values()), before[record].etag)
+            for record, pieces in changed
+        ]
+        await self._records.write(head, new)
+        for content, (record, pieces) in zip(new, changed, strict=True):
+            self._cache[record] = _Cached(content.digest, pieces)
+        written = [Written(c.record, before[c.record].digest, c.digest) for c in new]
+        self._on_written(head.layout, batch.changes, written)
+        self._keep_for_a_while()
+        await self._spread(head.layout, max(len(pieces) for _, pieces in changed))
+
+    async def _spread(self, layout: Layout, fullest: int) -> None:
+        """Take more partitions, if there should be; what was stored is stored, come what may."""
+        wanted = wanted_partitions(layout, fullest, self._records.max_records)
+        if wanted is None or time.monotonic() < self._spread_again:
+            return
+        name, count = layout.actor_type, layout.partitions
+        try:
+            head = await self._records.head()
+            if head.layout == layout:
+                _LOG.info("spreading reminders of %s: %d to %d partitions", name, count, wanted)
+                self._on_spread(await self._records.spread(head, wanted))
+                self._cache.clear()
+        except Exception as error:  # noqa: BLE001 - it goes on as before, only slower
+            self._spread_again = time.monotonic() + _SPREAD_AGAIN_SECONDS
+            _LOG.warning("reminders of %s stay in %d partitions: %s", name, count, error)
+
+    def _take_pieces(self, content: Content) -> Pieces:
+        """The pieces of a record; taking them apart again is most of what a change costs."""
+        # Out of the cache while they are changed: only what was written may be in it.
+        cached = self._cache.pop(content.record, None)
+        if cached is not None and cached.digest == content.digest:
+            return cached.pieces
+        return split_entries(content.record, content.data)
+
+    def _keep_for_a_while(self) -> None:
+        if self._forget is not None:
+            self._forget.cancel()
+        loop = asyncio.get_running_loop()
+        self._forget = loop.call_later(_CACHE_SECONDS, self._cache.clear)
 
     async def _failed(
         self, asked: list[_Waiting], later: Sequence[Remove], error: Exception

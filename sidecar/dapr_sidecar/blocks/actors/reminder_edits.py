@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import orjson
 
 from dapr_sidecar.blocks.actors.base import ActorRef
 from dapr_sidecar.blocks.actors.reminder import Reminder, to_entry
-from dapr_sidecar.blocks.actors.reminder_layout import Entry, Layout, Record
+from dapr_sidecar.blocks.actors.reminder_layout import Layout, Record, encode_entry
 from dapr_sidecar.blocks.actors.times import TimeFormatError, parse_moment
 
 _MICROSECOND = 2e-6
+_FULL, _ROOMY = 100, 16
+"""Reminders in a record: so many are too many, and so many are aimed at."""
+_FEWEST, _MOST_PARTITIONS = 16, 4096
+
+Pieces = dict[tuple[str, str], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +64,19 @@ class Change:
 
 @dataclass(slots=True)
 class Batch:
-    """Records as they were read, and what edits make of them."""
+    """Records as they were read, and what edits make of them.
+
+    A reminder is a piece of JSON, by actor id and name; most pieces nobody looks into.
+    """
 
     layout: Layout
-    _records: dict[Record, dict[tuple[str, str], Entry]] = field(default_factory=dict)
+    _records: dict[Record, Pieces] = field(default_factory=dict)
     _changed: dict[Record, None] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
 
-    def load(self, record: Record, entries: Iterable[Entry]) -> None:
-        """Take a record as it stands in the store."""
-        self._records[record] = {_key(entry): entry for entry in entries}
+    def load(self, record: Record, pieces: Pieces) -> None:
+        """Take a record as it stands in the store; ``pieces`` are changed."""
+        self._records[record] = pieces
 
     def apply(self, edit: Edit) -> None:
         """Make one change. Raises ``AlreadyExistsError``."""
@@ -77,40 +87,50 @@ class Batch:
         else:
             self._remove_all(edit)
 
-    def changed(self) -> list[tuple[Record, list[Entry]]]:
+    def changed(self) -> list[tuple[Record, Pieces]]:
         """The records that are to be written."""
-        return [(record, list(self._records[record].values())) for record in self._changed]
+        return [(record, self._records[record]) for record in self._changed]
 
     def _put(self, edit: Put) -> None:
         reminder = edit.reminder
         record = self.layout.record_of(*reminder.key)
-        entries = self._records[record]
-        found = entries.get(reminder.key)
+        pieces = self._records[record]
+        found = pieces.get(reminder.key)
         if found is not None and not edit.overwrite:
             raise AlreadyExistsError(reminder.name)
-        entries[reminder.key] = to_entry(reminder)
+        pieces[reminder.key] = encode_entry(to_entry(reminder))
         self._note(record, Change(reminder.ref, reminder.name, reminder, _has_track(found)))
 
     def _remove(self, edit: Remove) -> None:
         key = edit.ref.id, edit.name
         record = self.layout.record_of(*key)
-        entries = self._records[record]
-        entry = entries.get(key)
-        if entry is None or (edit.due is not None and not _began(entry, edit.due)):
+        pieces = self._records[record]
+        piece = pieces.get(key)
+        if piece is None or (edit.due is not None and not _began(piece, edit.due)):
             return
-        del entries[key]
-        self._note(record, Change(edit.ref, edit.name, None, _has_track(entry)))
+        del pieces[key]
+        self._note(record, Change(edit.ref, edit.name, None, _has_track(piece)))
 
     def _remove_all(self, edit: RemoveAll) -> None:
-        for record, entries in self._records.items():
-            gone = [key for key in entries if edit.actor_id is None or key[0] == edit.actor_id]
+        for record, pieces in self._records.items():
+            gone = [key for key in pieces if edit.actor_id is None or key[0] == edit.actor_id]
             for key in gone:
                 ref = ActorRef(self.layout.actor_type, key[0])
-                self._note(record, Change(ref, key[1], None, _has_track(entries.pop(key))))
+                self._note(record, Change(ref, key[1], None, _has_track(pieces.pop(key))))
 
     def _note(self, record: Record, change: Change) -> None:
         self._changed[record] = None
         self.changes.append(change)
+
+
+def wanted_partitions(layout: Layout, fullest: int, most: int | None) -> int | None:
+    """More partitions, when a record has become so full that each change costs too much."""
+    if fullest <= _FULL:
+        return None
+    total = fullest * max(layout.partitions, 1)
+    wanted = max(1 << (total // _ROOMY).bit_length(), _FEWEST)
+    wanted = min(wanted, _MOST_PARTITIONS, most or _MOST_PARTITIONS)
+    return wanted if wanted > layout.partitions else None
 
 
 def records_of(layout: Layout, edits: Sequence[Edit]) -> list[Record]:
@@ -140,16 +160,12 @@ def first_part(layout: Layout, edits: Sequence[Edit], most_records: int | None) 
     return len(edits)
 
 
-def _key(entry: Entry) -> tuple[str, str]:
-    return str(entry.get("actorID", "")), str(entry.get("name", ""))
+def _has_track(piece: bytes | None) -> bool:
+    return piece is not None and bool(orjson.loads(piece).get("period"))
 
 
-def _has_track(entry: Entry | None) -> bool:
-    return entry is not None and bool(entry.get("period"))
-
-
-def _began(entry: Entry, due: float) -> bool:
-    text = str(entry.get("registeredTime") or "")
+def _began(piece: bytes, due: float) -> bool:
+    text = str(orjson.loads(piece).get("registeredTime") or "")
     try:
         # A moment in memory may be finer than the text that was made of it.
         return abs((parse_moment(text, 0) if text else 0.0) - due) < _MICROSECOND

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,12 +102,27 @@ def decode_layout(actor_type: str, data: bytes | None) -> Layout:
         ) from error
 
 
-def encode_entries(entries: Sequence[Entry]) -> bytes:
-    """A record with these reminders."""
+def encode_entry(entry: Entry) -> bytes:
+    """One reminder's piece of a record."""
     try:
-        return orjson.dumps(entries)
+        return orjson.dumps(entry)
     except TypeError:  # an integer past 64 bits in somebody's data
-        return encoding.plain(Json(_plain(entries)))
+        return encoding.plain(Json(_plain(entry)))
+
+
+def join_entries(pieces: Iterable[bytes]) -> bytes:
+    """A record of these pieces."""
+    return b"[" + b",".join(pieces) + b"]"
+
+
+def split_entries(record: Record, data: bytes) -> dict[tuple[str, str], bytes]:
+    """The pieces of a record, by actor id and name. Raises ``LayoutError``."""
+    return {entry_key(entry): encode_entry(entry) for entry in decode_entries(record, data)}
+
+
+def entry_key(entry: Entry) -> tuple[str, str]:
+    """What tells a reminder from the others of its type: actor id and name."""
+    return str(entry.get("actorID", "")), str(entry.get("name", ""))
 
 
 def decode_entries(record: Record, data: bytes | None) -> list[Entry]:

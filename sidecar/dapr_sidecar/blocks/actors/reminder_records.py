@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dapr_common.observe.logs import get_logger
@@ -15,16 +14,24 @@ from dapr_sidecar.blocks.actors.reminder_layout import (
     Record,
     decode_entries,
     decode_layout,
-    encode_entries,
+    encode_entry,
     encode_layout,
+    entry_key,
+    join_entries,
     metadata_record,
 )
 from dapr_sidecar.blocks.actors.stored import PARTITION_KEY, ActorStore
-from dapr_sidecar.components.state.base import GetResponse, SetRequest
+from dapr_sidecar.components.state.base import (
+    BulkGetItem,
+    GetRequest,
+    GetResponse,
+    SetRequest,
+)
 
 _LOG = get_logger("dapr.runtime.actors.reminders")
 _FIRST_WRITE = "first-write"
 _EMPTY = b"[]"
+_SPREAD_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +49,17 @@ class Content:
     record: Record
     data: bytes
     etag: str | None
+    digest: bytes
+    """Tells whether a record has the content it had before."""
 
-    @property
-    def digest(self) -> bytes:
-        """Tells whether a record has the content it had before."""
-        return digest_of(self.data)
+    @classmethod
+    def of(cls, record: Record, data: bytes, etag: str | None) -> Content:
+        """A record with this content."""
+        return cls(record, data, etag, hashlib.blake2b(data, digest_size=16).digest())
 
     def entries(self) -> list[Entry]:
         """The reminders in it. Raises ``LayoutError``."""
         return decode_entries(self.record, self.data)
-
-
-def digest_of(data: bytes) -> bytes:
-    """A short stand-in for a record's content."""
-    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 class ReminderRecords:
@@ -83,13 +87,20 @@ class ReminderRecords:
         found = await self._ensure(record, encode_layout(Layout(self._type)))
         return Head(decode_layout(self._type, found.data), found.etag)
 
-    async def read(self, records: Iterable[Record]) -> list[Content]:
+    async def read(self, records: Sequence[Record]) -> list[Content]:
         """The content of records; absent ones are empty."""
-        return list(await asyncio.gather(*map(self._read, records)))
+        requests = [GetRequest(r.key, {PARTITION_KEY: r.partition}) for r in records]
+        found = await self._store.bulk_get(requests) if requests else {}
+        return [_content(record, found.get(record.key)) for record in records]
 
-    async def ensure(self, records: Iterable[Record]) -> list[Content]:
+    async def ensure(self, records: Sequence[Record]) -> list[Content]:
         """The same; absent ones are written first."""
-        return list(await asyncio.gather(*map(self._read_guarded, records)))
+        contents = await self.read(records)
+        for number, content in enumerate(contents):
+            if not content.etag:
+                found = await self._ensure(content.record, _EMPTY)
+                contents[number] = Content.of(content.record, found.data or _EMPTY, found.etag)
+        return contents
 
     async def write(self, head: Head, contents: Sequence[Content]) -> None:
         """Replace records that have the etags of ``contents``, if nobody wrote meanwhile.
@@ -109,14 +120,18 @@ class ReminderRecords:
         The new records belong to nobody until the metadata record, guarded by its etag, names them.
         """
         layout = Layout(self._type, str(uuid.uuid4()), partitions)
-        buckets: dict[Record, list[Entry]] = {record: [] for record in layout.records()}
+        buckets: dict[Record, list[bytes]] = {record: [] for record in layout.records()}
         old = await self.read(head.layout.records())
         for content in old:
             for entry in content.entries():
-                home = layout.record_of(str(entry.get("actorID")), str(entry.get("name")))
-                buckets[home].append(entry)
-        for record, entries in buckets.items():
-            await self._store.set(_request(record, encode_entries(entries), None))
+                buckets[layout.record_of(*entry_key(entry))].append(encode_entry(entry))
+        requests = [
+            _request(record, join_entries(pieces), None) for record, pieces in buckets.items()
+        ]
+        most = min(self.max_records or _SPREAD_AT_ONCE, _SPREAD_AT_ONCE)
+        for start in range(0, partitions, most):
+            part = requests[start : start + most]
+            await self._store.transact(part, {PARTITION_KEY: layout.id})
         record = metadata_record(self._type)
         await self._store.set(_request(record, encode_layout(layout), head.etag))
         await self._forget([content.record for content in old])
@@ -137,14 +152,6 @@ class ReminderRecords:
         except Exception as error:  # noqa: BLE001 - they are read by nobody any more
             _LOG.warning("old reminder records of %s could not be deleted: %s", self._type, error)
 
-    async def _read(self, record: Record) -> Content:
-        found = await self._store.get(record.key, record.partition)
-        return Content(record, found.data or _EMPTY, found.etag)
-
-    async def _read_guarded(self, record: Record) -> Content:
-        found = await self._ensure(record, _EMPTY)
-        return Content(record, found.data or _EMPTY, found.etag)
-
     async def _ensure(self, record: Record, initial: bytes) -> GetResponse:
         found = await self._store.get(record.key, record.partition)
         if found.data and found.etag:
@@ -160,6 +167,12 @@ class ReminderRecords:
         if not found.data and failure is not None:
             raise failure
         return found
+
+
+def _content(record: Record, item: BulkGetItem | None) -> Content:
+    if item is None or not item.data:
+        return Content.of(record, _EMPTY, None)
+    return Content.of(record, item.data, item.etag)
 
 
 def _request(record: Record, data: bytes, etag: str | None) -> SetRequest:

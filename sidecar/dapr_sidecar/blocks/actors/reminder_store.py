@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import orjson
+
 from dapr_sidecar.blocks.actors.base import ActorRef
 from dapr_sidecar.blocks.actors.reminder import (
     ReminderRequest,
@@ -37,13 +39,11 @@ class StoredReminders:
 
     async def get(self, ref: ActorRef, name: str) -> ReminderView | None:
         """Read it from the store: others may have written it."""
-        records = self._owner.of(ref.type).records
-        head = await records.head()
-        for content in await records.read([head.layout.record_of(ref.id, name)]):
-            for entry in content.entries():
-                if entry.get("actorID") == ref.id and entry.get("name") == name:
-                    return _view(ref.type, entry)
-        return None
+        held = self._owner.of(ref.type)
+        head = await held.records.head()
+        [content] = await held.records.read([head.layout.record_of(ref.id, name)])
+        piece = held.editor.find(content, (ref.id, name))
+        return None if piece is None else _view(ref.type, orjson.loads(piece))
 
     async def delete(self, ref: ActorRef, name: str) -> None:
         """Delete it; a missing one is fine."""

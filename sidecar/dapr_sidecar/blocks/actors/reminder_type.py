@@ -23,7 +23,7 @@ from dapr_sidecar.blocks.actors.reminder_layout import Entry, Layout, Record, tr
 from dapr_sidecar.blocks.actors.reminder_records import Content, Head, ReminderRecords
 from dapr_sidecar.blocks.actors.stored import ActorStore
 from dapr_sidecar.blocks.actors.times import TimeFormatError, parse_period
-from dapr_sidecar.components.state.base import EtagError
+from dapr_sidecar.components.state.base import EtagError, GetRequest
 
 _LOG = get_logger("dapr.runtime.actors.reminders")
 _TRACKS_AT_ONCE = 500
@@ -52,7 +52,7 @@ class TypeReminders:
         self._ownership = ownership
         self._on_stored = on_stored
         self.records = ReminderRecords(store, actor_type)
-        self.editor = ReminderEditor(self.records, self._written)
+        self.editor = ReminderEditor(self.records, self._written, self._take_layout)
         self._layout = Layout(actor_type)
         self._scheduled: dict[Record, dict[Key, Scheduled]] = {}
         self._digests: dict[Record, bytes] = {}
@@ -91,7 +91,7 @@ class TypeReminders:
             try:
                 async with self.editor.lock:
                     head = await self._spread_if_wanted(await self.records.head(), partitions)
-                    await self._take_layout(head)
+                    self._take_layout(head)
                     await self._read(head.layout.records())
                 self.loaded = True
                 return
@@ -110,7 +110,7 @@ class TypeReminders:
             if keys is None and head.etag == self._head_etag:
                 return
             if head.layout != self._layout:
-                await self._take_layout(head)
+                self._take_layout(head)
                 keys = None
             layout = head.layout
             await self._read(
@@ -155,7 +155,7 @@ class TypeReminders:
         _LOG.info("spreading the reminders of %s from %d to %d partitions", self.type, have, wanted)
         return await self.records.spread(await self.records.ensure_head(), wanted)
 
-    async def _take_layout(self, head: Head) -> None:
+    def _take_layout(self, head: Head) -> None:
         if head.layout == self._layout:
             self._head_etag = head.etag
             return
@@ -167,7 +167,7 @@ class TypeReminders:
             self._scheduled.setdefault(head.layout.record_of(*key), {})[key] = scheduled
 
     async def _read(self, records: Iterable[Record]) -> None:
-        for content in await self.records.read(records):
+        for content in await self.records.read(list(records)):
             digest = content.digest
             if self._digests.get(content.record) != digest:
                 await self._reconcile(content)
@@ -209,11 +209,10 @@ class TypeReminders:
         found: dict[Key, Track] = {}
         for start in range(0, len(reminders), _TRACKS_AT_ONCE):
             part = {track_key(r.ref, r.name): r.key for r in reminders[start:][:_TRACKS_AT_ONCE]}
-            for item in await self._store.bulk_get(list(part)):
-                if item.error:
-                    raise OSError(f"the record {item.key} cannot be read: {item.error}")
+            items = await self._store.bulk_get([GetRequest(key) for key in part])
+            for key, item in items.items():
                 if item.data and (track := from_track(item.data)) is not None:
-                    found[part[item.key]] = track
+                    found[part[key]] = track
         return found
 
     # --- the schedule -----------------------------------------------------------------------
@@ -222,7 +221,9 @@ class TypeReminders:
         self, layout: Layout, changes: Sequence[Change], written: Sequence[Written]
     ) -> None:
         """A batch was stored: what concerns actors of this sidecar is scheduled at once."""
-        if self.loaded and layout == self._layout:
+        if self.loaded:
+            if layout != self._layout:
+                self._take_layout(Head(layout, None))  # others spread it
             for change in changes:
                 self._take_change(layout, change)
             for one in written:

@@ -70,11 +70,15 @@ class ActorStore:
             name, "get", partial(store.get, GetRequest(key, {PARTITION_KEY: partition_key}))
         )
 
-    async def bulk_get(self, keys: Sequence[str]) -> list[BulkGetItem]:
-        """Read many records whose keys are their partition keys; each carries its own error."""
+    async def bulk_get(self, requests: Sequence[GetRequest]) -> dict[str, BulkGetItem]:
+        """Read many records, by key. Raises ``OSError`` when one of them cannot be read."""
         name, store = self._live()
-        requests = [GetRequest(key) for key in keys]
-        return await self._call(name, "bulk_get", partial(store.bulk_get, requests, _PARALLEL))
+        call = partial(store.bulk_get, requests, _PARALLEL)
+        items = await self._call(name, "bulk_get", call)
+        for item in items:
+            if item.error:
+                raise OSError(f"the record {item.key} cannot be read: {item.error}")
+        return {item.key: item for item in items}
 
     async def set(self, request: SetRequest) -> None:
         """Write one record."""

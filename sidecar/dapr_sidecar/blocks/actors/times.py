@@ -107,7 +107,7 @@ def parse_moment(text: str, base: float) -> float:
 def format_moment(moment: float) -> str:
     """RFC 3339 in UTC, with a fraction only where there is one."""
     whole, micros = divmod(round(moment * 1_000_000), 1_000_000)
-    text = f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}"
+    text = datetime.fromtimestamp(whole, UTC).isoformat()[:-6]
     return f"{text}.{micros:06d}".rstrip("0") + "Z" if micros else text + "Z"
 
 
