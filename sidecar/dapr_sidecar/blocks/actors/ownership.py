@@ -23,6 +23,7 @@ _LOG = get_logger("dapr.runtime.actors.placement")
 
 Clock = Callable[[], float]
 _NEVER = float("-inf")
+_LOOK_SECONDS = 0.05
 
 
 class PlacementView:
@@ -102,6 +103,11 @@ class PlacementView:
             if self._waiting is None:
                 self._waiting = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._waiting)
+
+    async def wait_in_force(self) -> None:
+        """Return when placement is heard of again, or the stream is given up for its silence."""
+        while self.ready and not self.in_force:  # noqa: ASYNC110 - time itself ends it
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def listen(self, listener: OwnershipListener) -> None:
         """Tell this one when actors move."""

@@ -22,7 +22,16 @@ class RoundError(Exception):
 class Rounds:
     """The phases of a stream, in versions of its tables. Times in seconds of any one clock."""
 
-    __slots__ = ("_ends_by", "_limit", "_moving", "_owed", "_since", "_told", "_updated", "_version")
+    __slots__ = (
+        "_ends_by",
+        "_limit",
+        "_moving",
+        "_owed",
+        "_since",
+        "_told",
+        "_updated",
+        "_version",
+    )
 
     def __init__(self, limit: float) -> None:
         self._limit = limit

@@ -106,14 +106,17 @@ class Router:
 
     async def _owner(self, ref: ActorRef, caller: str | None) -> Owner:
         view = self._view
-        if not view.is_settled(ref.type):
-            if self._host.reenters(ref, caller):
-                return Owner("", "", True)
-            await view.wait_settled(ref.type)
-        owner = view.owner(ref)
-        if owner is None or (owner.local and ref.type not in view.hosted):
-            raise errors.lookup_failed(ref)
-        return owner
+        while True:
+            if not view.is_settled(ref.type):
+                if self._host.reenters(ref, caller):
+                    return Owner("", "", True)
+                await view.wait_settled(ref.type)
+            owner = view.owner(ref)
+            if owner is None or (owner.local and ref.type not in view.hosted):
+                raise errors.lookup_failed(ref)
+            if not owner.local or view.in_force:
+                return owner
+            await view.wait_in_force()
 
     async def _again(
         self, attempt: Callable[[], Awaitable[T]], first: NotHereError | None = None
@@ -156,10 +159,11 @@ class Router:
 
     async def _settled(self, ref: ActorRef) -> None:
         """Callers have retries of their own: they do not wait here for a placement that is gone."""
-        if self._view.is_settled(ref.type):
+        if self._view.is_settled(ref.type) and self._view.in_force:
             return
         try:
             async with asyncio.timeout(_PEER_WAIT_SECONDS):
+                await self._view.wait_in_force()
                 await self._view.wait_settled(ref.type)
         except TimeoutError:
             raise errors.invoke_failed(f"actor {ref} cannot be called now{DISSEMINATING}") from None
