@@ -80,9 +80,9 @@ class Dissemination:
         return self._phase is None
 
     @property
-    def size(self) -> int:
-        """Streams, those held back included."""
-        return len(self._members) + sum(1 for stream in self._held if stream not in self._members)
+    def actor_hosts(self) -> int:
+        """Streams that host actors."""
+        return len(self._hosts)
 
     @property
     def hosts(self) -> dict[str, pb.Host]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -106,14 +106,17 @@ class Namespace:
             else:
                 self._wait(effect)
         self._sidecars.set(len(self._streams))
-        self._actor_hosts.set(len(self._dissemination.hosts))
+        self._actor_hosts.set(self._dissemination.actor_hosts)
         if not self._streams:
             self._wait(None)
 
     def _send(self, order: Order) -> None:
-        encoded = self._orders.encoded(order.operation, order.version, self._dissemination.hosts)
+        encoded = self._orders.encoded(order.operation, order.version, self._tables)
         for number in order.streams:
             self._streams[number].put(order.operation, encoded)
+
+    def _tables(self) -> Mapping[str, pb.Host]:
+        return self._dissemination.hosts
 
     def _drop(self, numbers: Iterable[int], version: int) -> None:
         after = format_go_duration(self._rules.timeout)

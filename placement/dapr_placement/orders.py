@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from dapr_common.grpc.wire import frame, frame_compressed
@@ -42,7 +42,9 @@ class OrderBook:
         self._version = -1
         self._encoded: dict[Operation, Encoded] = {}
 
-    def encoded(self, operation: Operation, version: int, hosts: Mapping[str, pb.Host]) -> Encoded:
+    def encoded(
+        self, operation: Operation, version: int, hosts: Callable[[], Mapping[str, pb.Host]]
+    ) -> Encoded:
         """A ``PlacementOrder``; within one version the hosts are the same."""
         if version != self._version:
             self._version = version
@@ -50,7 +52,7 @@ class OrderBook:
         if (found := self._encoded.get(operation)) is None:
             order = pb.PlacementOrder(operation=operation, version=version)
             if operation == "update":
-                _fill(order.tables, version, hosts, self._replication_factor)
+                _fill(order.tables, version, hosts(), self._replication_factor)
             found = self._encoded[operation] = Encoded(order)
         return found
 

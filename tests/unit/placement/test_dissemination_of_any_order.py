@@ -98,8 +98,7 @@ class Namespace(RuleBasedStateMachine):
     @invariant()
     def nothing_is_kept_for_those_who_left(self) -> None:
         machine = self.machine
-        assert machine.size == len(self.sidecars)
-        assert set(machine._held) <= set(self.sidecars)
+        assert set(machine._held) | set(machine._members) == set(self.sidecars)
         assert machine._waiting <= set(machine._members) <= set(self.sidecars)
         assert set(machine._hosts) - set(self.sidecars) <= machine._left
         assert machine._left <= set(machine._hosts)

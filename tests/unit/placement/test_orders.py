@@ -21,10 +21,10 @@ def hosts(count: int) -> dict[str, pb.Host]:
 
 def test_an_order_is_encoded_once_for_a_version() -> None:
     book = OrderBook(100)
-    first = book.encoded("update", 1, hosts(3))
-    assert book.encoded("update", 1, hosts(3)) is first
+    first = book.encoded("update", 1, lambda: hosts(3))
+    assert book.encoded("update", 1, lambda: hosts(3)) is first
     assert first.plain is first.plain
-    second = book.encoded("update", 2, hosts(2))
+    second = book.encoded("update", 2, lambda: hosts(2))
     assert second is not first
     order = pb.PlacementOrder.FromString(second.plain[5:])
     assert (order.version, order.tables.version, order.operation) == (2, "2", "update")
@@ -36,14 +36,14 @@ def test_an_order_is_encoded_once_for_a_version() -> None:
 def test_only_tables_are_sent_with_an_update() -> None:
     book = OrderBook(100)
     for operation in ("lock", "unlock"):
-        encoded = book.encoded(operation, 7, hosts(3))
+        encoded = book.encoded(operation, 7, lambda: hosts(3))
         order = pb.PlacementOrder.FromString(encoded.plain[5:])
         assert order == pb.PlacementOrder(operation=operation, version=7)
         assert encoded.packed is encoded.plain, "it would not get smaller"
 
 
 def test_tables_shrink() -> None:
-    encoded = OrderBook(100).encoded("update", 1, hosts(1000))
+    encoded = OrderBook(100).encoded("update", 1, lambda: hosts(1000))
     assert encoded.plain[0] == 0
     assert encoded.packed[0] == 1
     assert gzip.decompress(encoded.packed[5:]) == encoded.plain[5:]
@@ -77,7 +77,7 @@ async def test_a_lock_takes_the_place_of_what_has_not_left() -> None:
     for version in range(1, 100):
         book = OrderBook(100)
         for operation in ("lock", "update", "unlock"):
-            stream.put(operation, book.encoded(operation, version, {}))
+            stream.put(operation, book.encoded(operation, version, dict))
     await asyncio.sleep(0)  # the task that sends waits with the order it holds
     sent = [pb.PlacementOrder.FromString(each[5:]).operation for each in call.sent]
     assert sent == ["lock", "update"]
@@ -90,5 +90,5 @@ async def test_a_lock_takes_the_place_of_what_has_not_left() -> None:
     assert not stream._queued
     stream.end(RpcError(GrpcCode.UNAVAILABLE, "the end"))
     await asyncio.wait({reader})
-    stream.put("lock", OrderBook(100).encoded("lock", 100, {}))
+    stream.put("lock", OrderBook(100).encoded("lock", 100, dict))
     assert not stream._queued
