@@ -202,6 +202,7 @@ class ActorParts:
             running.cancel()
             await asyncio.wait([running], timeout=_CLOSE_SECONDS)
         await self.host.deactivation.close(_CLOSE_SECONDS)
+        self.hosting.ended.set()
 
     # --- inside -----------------------------------------------------------------------------
 

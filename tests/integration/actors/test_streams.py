@@ -136,6 +136,24 @@ async def test_the_end_of_the_stream(placement: Placement, sidecar: Sidecar) -> 
     until(lambda: active(sidecar) == {}, "nothing is hosted")
 
 
+async def test_a_sidecar_that_stops_ends_the_stream(placement: Placement) -> None:
+    flags = [f"--placement-host-address={placement.address}"]
+    async with Sidecar(resources=[STORE], flags=flags) as sidecar:
+        async with (
+            stream_app(sidecar, entities=["Stops"]) as app,
+            grpc.aio.insecure_channel(sidecar.grpc_address) as silent,
+        ):
+            nothing_said = StreamApp(silent).stream
+            await nothing_said.wait_for_connection()
+            await asyncio.to_thread(wait_hosts, placement, "Stops", 1)
+            stopping = asyncio.create_task(asyncio.to_thread(sidecar.stop))
+            async with asyncio.timeout(20):
+                assert await app.stream.read() is grpc.aio.EOF
+            assert await app.stream.code() is grpc.StatusCode.OK
+            await stopping
+        assert "Graceful shutdown timeout exceeded" not in sidecar.log
+
+
 async def test_the_first_message_must_say_what_is_hosted(sidecar: Sidecar) -> None:
     async with grpc.aio.insecure_channel(sidecar.grpc_address) as channel:
         app = StreamApp(channel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from dapr_common.errors import GrpcCode
@@ -65,20 +66,16 @@ def hosting_methods(hosting: Hosting, read_initial: ReadInitial, *, http_app: bo
                 GrpcCode.FAILED_PRECONDITION,
                 "actor callback streaming requires a gRPC app channel",
             )
-        settings = read_initial(await _initial(requests))
-        app = StreamActorApp(context.send)
-        await context.send(
-            pb.SubscribeActorEventsResponseAlpha1(
-                initial_response=pb.SubscribeActorEventsResponseInitialAlpha1()
-            )
-        )
-        registration = hosting.register(app, settings)
+        serving = asyncio.ensure_future(_serve(hosting, read_initial, requests, context))
+        ended = asyncio.ensure_future(hosting.ended.wait())
         try:
-            async for request in requests:
-                app.take(request)
+            await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()
         finally:
-            app.close()
-            hosting.unregister(registration)
+            serving.cancel()
+            ended.cancel()
+            await asyncio.gather(serving, ended, return_exceptions=True)
 
     return [
         Method(
@@ -89,6 +86,29 @@ def hosting_methods(hosting: Hosting, read_initial: ReadInitial, *, http_app: bo
             host,
         )
     ]
+
+
+async def _serve(
+    hosting: Hosting,
+    read_initial: ReadInitial,
+    requests: AsyncIterator[pb.SubscribeActorEventsRequestAlpha1],
+    context: Context,
+) -> None:
+    """Host what the first message names until the app ends the stream."""
+    settings = read_initial(await _initial(requests))
+    app = StreamActorApp(context.send)
+    await context.send(
+        pb.SubscribeActorEventsResponseAlpha1(
+            initial_response=pb.SubscribeActorEventsResponseInitialAlpha1()
+        )
+    )
+    registration = hosting.register(app, settings)
+    try:
+        async for request in requests:
+            app.take(request)
+    finally:
+        app.close()
+        hosting.unregister(registration)
 
 
 async def _initial(requests: AsyncIterator[pb.SubscribeActorEventsRequestAlpha1]) -> Initial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -34,6 +35,8 @@ class Hosting:
         self._healthy = True
         self._closed = False
         self.types: frozenset[str] = frozenset()
+        self.ended = asyncio.Event()
+        """Set when the last actor was let go: nothing more is said to an app's stream."""
 
     def register(self, app: ActorApp, settings: Mapping[str, TypeSettings]) -> Registration:
         """The app hosts these types."""
