@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 from cluster.kubectl import CommandError, get, kubectl
 from cluster.release import pods, rollout
-from cluster.scripts import Watch
+from cluster.scripts import APP, Script, beside_pod, in_pod
 from cluster.waiting import wait_until
 from tools.images import image_name
 
-_APP = Path(__file__).resolve().parent / "app"
 _REDIS = "redis"
 
 
@@ -25,7 +23,7 @@ class Space:
     def __init__(self, prefix: str) -> None:
         self.name = f"{prefix}-{secrets.token_hex(3)}"
         kubectl("create", "namespace", self.name)
-        scripts = (f"--from-file={path}" for path in sorted(_APP.glob("*.py")))
+        scripts = (f"--from-file={path}" for path in sorted(APP.glob("*.py")))
         kubectl("create", "configmap", "app", "-n", self.name, *scripts)
 
     def remove(self) -> None:
@@ -65,9 +63,15 @@ class Space:
         text = found["body"]
         return int(found["status"]), json.loads(text) if text else None
 
-    def watch(self, app_id: str, path: str) -> Watch:
+    def watch(self, app_id: str, path: str, *, beside: bool = False) -> Script:
         """Ask an application's own sidecar all the time, until the block is left."""
-        return Watch(self.name, app_id, path)
+        return self.script(app_id, "call.py", "watch", path, beside=beside)
+
+    def script(self, app_id: str, *words: str, beside: bool = False) -> Script:
+        """Start one in a pod of an application, or beside it, where no API server is needed."""
+        if beside:
+            return beside_pod(self.pods(app_id)[0], *words)
+        return in_pod(self.name, app_id, *words)
 
     def measure(self, app_id: str, count: int, *request: str) -> list[float]:
         """How long calls of an application's own sidecar took, in seconds."""

@@ -17,22 +17,21 @@ _OF_CLUSTER = (
     *("mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
 )
 # What every namespace has.
-_ALWAYS = {"serviceaccounts/default", "configmaps/kube-root-ca.crt"}
+_ALWAYS = {"ServiceAccount/default", "ConfigMap/kube-root-ca.crt"}
 
 
 def assert_nothing_is_left(until: Until) -> None:
     """Nothing but the kinds, and what users made of them."""
-    until(lambda: not (names(*_IN_NAMESPACE, namespace=NAMESPACE) - _ALWAYS), 60, "all is gone")
-    assert not {name for name in names(*_OF_CLUSTER) if "dapr" in name}
-    assert not names("roles", "rolebindings", namespace="default")
+    until(lambda: not names("pods", namespace=NAMESPACE), 60, "every pod is gone")
+    until(lambda: not names("leases", namespace=NAMESPACE), 60, "every Lease is gone")
+    assert names(*_IN_NAMESPACE, namespace=NAMESPACE) - _ALWAYS == set()
+    assert {name for name in names(*_OF_CLUSTER) if "dapr" in name} == set()
+    assert names("roles", "rolebindings", namespace="default") == set()
     assert len([n for n in names("customresourcedefinitions") if n.endswith(".dapr.io")]) == 7
 
 
 def names(*kinds: str, namespace: str = "") -> set[str]:
-    """``kind/name`` of every object."""
+    """``Kind/name`` of every object."""
     where = ("-n", namespace) if namespace else ()
-    return {
-        f"{kind}/{item['metadata']['name']}"
-        for kind in kinds
-        for item in get(kind, *where)["items"]
-    }
+    found = get(",".join(kinds), *where)["items"]
+    return {f"{item['kind']}/{item['metadata']['name']}" for item in found}

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.applications import Space
-from cluster.scripts import Script
 from cluster.waiting import Until
 
 
@@ -41,10 +40,13 @@ class Load:
 
 
 @contextmanager
-def under_load(space: Space, source: str, target: str) -> Iterator[Load]:
-    """``source`` invokes ``target``, saves, reads and publishes, all the time."""
+def under_load(space: Space, source: str, target: str, *, beside: bool = False) -> Iterator[Load]:
+    """``source`` invokes ``target``, saves, reads and publishes, all the time.
+
+    ``beside``: see ``Space.script``.
+    """
     load = Load(space, target)
-    with Script(space.name, source, "/app/load.py", target) as script:
+    with space.script(source, "load.py", target, beside=beside) as script:
         script.next(90)  # it has begun
         yield load
         load.became = script.last()

@@ -1,26 +1,30 @@
-"""Scripts that run inside a pod while a test goes on, and tell what they see line by line."""
+"""Scripts that run beside a sidecar while a test goes on, and tell what they see line by line."""
 
 from __future__ import annotations
 
 import json
 import queue
 import subprocess
+import sys
 import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
+from cluster import faults
 from cluster.kubectl import CommandError, start
 
+APP = Path(__file__).resolve().parent / "app"
 _LINES = 100_000
 _SECONDS = 60.0
 
 
 class Script:
-    """One of ``app/``; leaving it closes its input, which is its sign to end."""
+    """One of ``app/`` that runs; leaving it closes its input, which is its sign to end."""
 
-    def __init__(self, namespace: str, app_id: str, *words: str) -> None:
-        target = ("exec", "-i", "-n", namespace, f"deploy/{app_id}", "-c", "app", "--")
+    def __init__(self, words: Sequence[str], process: subprocess.Popen[str]) -> None:
         self._words = words
-        self._process = start("kubectl", *target, "python3", *words)
+        self._process = process
         self._lines: queue.Queue[str] = queue.Queue(_LINES)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -54,6 +58,13 @@ class Script:
             said = f"ended: {self._process.stderr.read()}"
         raise CommandError(f"{' '.join(self._words)}: {said}")
 
+    def until(self, status: int, body: str = "", seconds: float = _SECONDS) -> float:
+        """When a watched path was answered so, in Unix time. Raises ``CommandError``."""
+        while True:
+            seen = self.next(seconds)
+            if seen["status"] == status and (not body or seen["body"] == body):
+                return float(seen["at"])
+
     def last(self) -> dict[str, Any]:
         """Let it come to its end: the line it ends with. Raises ``CommandError``."""
         self._close_input()
@@ -71,15 +82,24 @@ class Script:
         self._lines.put("")
 
 
-class Watch(Script):
-    """Asks an application's own sidecar all the time, and tells of every answer that is new."""
+def in_pod(namespace: str, app_id: str, *words: str) -> Script:
+    """In the application's container, by way of the API server."""
+    target = ("exec", "-i", "-n", namespace, f"deploy/{app_id}", "-c", "app", "--")
+    name, *rest = words
+    return Script(words, start("kubectl", *target, "python3", f"/app/{name}", *rest))
 
-    def __init__(self, namespace: str, app_id: str, path: str) -> None:
-        super().__init__(namespace, app_id, "/app/call.py", "watch", path)
 
-    def until(self, status: int, body: str = "", seconds: float = _SECONDS) -> float:
-        """When it was answered so, in Unix time. Raises ``CommandError``."""
-        while True:
-            seen = self.next(seconds)
-            if seen["status"] == status and (not body or seen["body"] == body):
-                return float(seen["at"])
+def beside_pod(pod: Mapping[str, Any], *words: str) -> Script:
+    """In the pod's network only, which a local node lets us enter: no API server is needed."""
+    name, *rest = words
+    network = faults.inside_network(pod, "app")
+    return Script(
+        words,
+        subprocess.Popen(
+            [*network, sys.executable, str(APP / name), *rest],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ),
+    )
