@@ -15,6 +15,7 @@ from harness.stand_in_actors import AppFailedError
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.wire.dapr.proto.runtime.v1 import actors_pb2 as pb
+from dapr_sidecar.blocks.actors import reminder_editor
 from dapr_sidecar.blocks.actors.base import ActorRef, TypeSettings
 from dapr_sidecar.blocks.actors.reminder_layout import Layout, partition_of
 from dapr_sidecar.blocks.actors.times import format_moment
@@ -368,6 +369,30 @@ async def test_a_store_that_fails_is_told_to_the_caller(sides: Any) -> None:
         "ERR_ACTOR_REMINDER_CREATE",
         "error creating actor reminder: the disk is full",
     )
+
+
+async def test_a_store_that_hangs_is_told_to_the_caller_in_time(
+    sides: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reminder_editor, "_DEADLINE_SECONDS", 0.2)
+    side = await sides()
+    await side.load()
+    hangs = True
+    component = side.context.components.state["st"].component
+    transact = component.transact
+
+    async def slow(*arguments: Any) -> None:
+        while hangs:
+            await asyncio.sleep(0.01)
+        await transact(*arguments)
+
+    component.transact = slow
+    answer = await side.http.call("POST", f"{REMINDERS}/r", {"dueTime": "1h"})
+    assert answer.error[:2] == (500, "ERR_ACTOR_REMINDER_CREATE")
+    assert "not stored within 0.2 s" in answer.error[2]
+    hangs = False
+    answer = await side.http.call("POST", f"{REMINDERS}/s", {"dueTime": "1h"})
+    assert answer.status == 204
 
 
 # --- moving ---------------------------------------------------------------------------------

@@ -56,7 +56,8 @@ class NotStoredError(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            f"not stored within {_DEADLINE_SECONDS:g} s: other writers were always faster"
+            f"not stored within {_DEADLINE_SECONDS:g} s: the store is slow, or other sidecars "
+            "always wrote first"
         )
 
 
@@ -82,7 +83,6 @@ OnWritten = Callable[[Layout, Sequence[Change], Sequence[Written]], None]
 class _Waiting:
     edit: Edit
     answer: asyncio.Future[None]
-    deadline: float
 
 
 class ReminderEditor:
@@ -119,13 +119,18 @@ class ReminderEditor:
         """
         if len(self._asked) >= _MOST_WAITING:
             raise TooManyChangesError
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(edit, loop.create_future(), loop.time() + _DEADLINE_SECONDS)
+        waiting = _Waiting(edit, asyncio.get_running_loop().create_future())
         if isinstance(edit, Put):
             self._later.pop(edit.reminder.key, None)
         self._asked.append(waiting)
         self._start()
-        await waiting.answer
+        try:
+            async with asyncio.timeout(_DEADLINE_SECONDS):
+                await waiting.answer
+        except TimeoutError:
+            if waiting.answer.cancelled():
+                raise NotStoredError from None
+            raise
 
     def remove_later(self, edit: Remove) -> None:
         """Delete a reminder that is done with, when it is convenient; tried until it succeeds."""
@@ -205,7 +210,7 @@ class ReminderEditor:
                 refused = await self._store(asked, later)
         except EtagError:
             self._conflicts += 1
-            self._asked.extendleft(reversed(_in_time(asked)))
+            self._asked.extendleft(reversed(_unanswered(asked)))
             longest = min(
                 _CONFLICT_SECONDS * 2 ** min(self._conflicts, 16), _LONGEST_CONFLICT_SECONDS
             )
@@ -225,7 +230,7 @@ class ReminderEditor:
     def _take(self) -> tuple[list[_Waiting], list[Remove]]:
         asked = [self._asked.popleft() for _ in range(min(len(self._asked), _MOST_AT_ONCE))]
         later = list(self._later.values())[: _MOST_AT_ONCE - len(asked)]
-        return [w for w in asked if not w.answer.done()], later
+        return _unanswered(asked), later
 
     async def _store(
         self, asked: list[_Waiting], later: list[Remove]
@@ -326,16 +331,9 @@ def _apply(batch: Batch, asked: Sequence[_Waiting]) -> dict[int, AlreadyExistsEr
     return refused
 
 
-def _in_time(asked: Sequence[_Waiting]) -> list[_Waiting]:
-    """Who may wait for another attempt; the others are told."""
-    now = asyncio.get_running_loop().time()
-    kept = []
-    for waiting in asked:
-        if waiting.deadline > now:
-            kept.append(waiting)
-        else:
-            _answer(waiting, NotStoredError())
-    return kept
+def _unanswered(asked: Sequence[_Waiting]) -> list[_Waiting]:
+    """Who still waits: neither gave up nor ran out of time."""
+    return [waiting for waiting in asked if not waiting.answer.done()]
 
 
 def _answer(waiting: _Waiting, error: Exception | None) -> None:

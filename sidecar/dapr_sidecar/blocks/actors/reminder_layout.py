@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -155,13 +156,21 @@ def _from_message(message: reminders_pb2.Reminder) -> Entry:
         "dueTime": message.due_time,
     }
     if message.HasField("data") and (raw := _any_bytes(message.data.value)):
-        entry["data"] = encoding.loads(raw)
+        entry["data"] = _json_or_base64(raw)
     for name in ("registered_time", "expiration_time"):
         if message.HasField(name):
             moment = getattr(message, name)
             text = format_moment(moment.seconds + moment.nanos / 1e9)
             entry[name.replace("_time", "Time")] = text
     return entry
+
+
+def _json_or_base64(raw: bytes) -> object:
+    """Data is JSON; whatever else it is must not make its neighbours unreadable."""
+    try:
+        return encoding.loads(raw)
+    except ValueError:
+        return base64.b64encode(raw).decode()
 
 
 def _any_bytes(value: bytes) -> bytes:
