@@ -14,6 +14,7 @@ import pytest
 from harness.apiserver import ApiServer, api_server, missing_programs
 from harness.backends import Backend, Backends
 from harness.kube_cluster import Cluster
+from harness.redis_cluster import RedisCluster, redis_cluster
 from harness.redis_server import RedisServer, redis_server
 from harness.stand_in_cosmos import stand_in_cosmos
 
@@ -44,6 +45,7 @@ class Services:
         self._backends = self._stack.enter_context(Backends())
         self._cosmos = ""
         self._redis: RedisServer | None = None
+        self._cluster: RedisCluster | None = None
         self._kubernetes: ApiServer | None = None
 
     def redis(self) -> RedisServer:
@@ -51,6 +53,12 @@ class Services:
         if self._redis is None:
             self._redis = self._stack.enter_context(redis_server())
         return self._redis
+
+    def redis_cluster(self) -> RedisCluster:
+        """A Redis cluster of three nodes."""
+        if self._cluster is None:
+            self._cluster = self._stack.enter_context(redis_cluster())
+        return self._cluster
 
     def kubernetes(self) -> ApiServer:
         """A Kubernetes API server."""
@@ -89,6 +97,8 @@ class Maker:
         if backend := entry.get("backend"):
             server = services.backend(backend)
             self.variables |= {"backend": server.address, "port": str(server.port), **server.facts}
+        if entry.get("variant") == "cluster":
+            self.variables["redis"] = services.redis_cluster().address
         if entry["type"] == "state.azure.cosmosdb":
             self.variables["cosmos"] = services.cosmos()
         for name, content in entry.get("files", {}).items():

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from dapr_common.words import is_truthy
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.bindings.base import InvokeRequest, InvokeResponse, OutputBinding
-from dapr_sidecar.components.redis.client import RedisClient
+from dapr_sidecar.components.redis.cluster import redis_client
 from dapr_sidecar.components.redis.settings import RedisSettings
 
 
@@ -25,7 +25,7 @@ class RedisBinding(OutputBinding):
 
     def __init__(self, settings: RedisBindingSettings, context: ComponentContext) -> None:
         super().__init__(settings, context)
-        self._client = RedisClient(settings)
+        self._client = redis_client(settings)
 
     async def open(self) -> None:
         await self._client.open()

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.lock.base import LockStore, UnlockStatus
 from dapr_sidecar.components.metadata import SettingsError
-from dapr_sidecar.components.redis.client import RedisClient, Script
+from dapr_sidecar.components.redis.client import Script
+from dapr_sidecar.components.redis.cluster import redis_client
 from dapr_sidecar.components.redis.settings import LongPauseRedisSettings
 
 _UNLOCK = Script("""
@@ -34,7 +35,7 @@ class RedisLockStore(LockStore):
 
     def __init__(self, settings: LongPauseRedisSettings, context: ComponentContext) -> None:
         super().__init__(settings, context)
-        self._client = RedisClient(settings)
+        self._client = redis_client(settings)
         self._failover = settings.failover
 
     async def open(self) -> None:

@@ -57,7 +57,8 @@ class RedisClient:
     def __init__(self, settings: RedisSettings) -> None:
         if settings.type.lower() == "cluster":
             raise SettingsError(
-                "invalid metadata field 'redisType': cluster is not available yet, use node"
+                "invalid metadata field 'redisType': 'cluster': this component cannot use one yet: "
+                "expected node"
             )
         self._settings = settings
         self._dialer = Dialer(settings)
@@ -124,6 +125,10 @@ class RedisClient:
             if not str(error).startswith("NOSCRIPT"):
                 raise
         return await self.command("EVAL", script.text, len(keys), *keys, *arguments)
+
+    async def wait_for_replicas(self, key: str, replicas: int, milliseconds: int) -> None:
+        """Wait until replicas have what was written; ``key`` matters in a cluster only."""
+        await self.command("WAIT", replicas, milliseconds)
 
     async def ping(self) -> None:
         """Raise when the server does not answer."""

@@ -16,13 +16,18 @@ class RedisSettings:
     """Names as in Dapr's Redis components; bare numbers of durations are seconds."""
 
     host: str = setting(
-        "redisHost", help="host:port; of the sentinels, with commas, when failover is on"
+        "redisHost",
+        help="host:port; with commas, of sentinels when failover is on, or of a cluster's nodes",
     )
     port: str = setting("redisPort", default="", help="port when redisHost has none")
     username: str = setting("redisUsername", default="", help="ACL user; empty for the default")
     password: str = setting("redisPassword", default="", secret=True, help="password")
     database: int = setting("redisDB", default=0, help="number of the database")
-    type: str = setting("redisType", default="node", help="node; cluster is not available yet")
+    type: str = setting(
+        "redisType",
+        default="node",
+        help="node, or cluster (state stores, locks and bindings can use one)",
+    )
     enable_tls: bool = setting("enableTLS", default=False, help="connect with TLS")
     insecure_skip_verify: bool = setting(
         "insecureSkipTLSVerify", default=False, help="take any certificate of the server"

@@ -10,7 +10,8 @@ import orjson
 
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.metadata import setting
-from dapr_sidecar.components.redis.client import RedisClient, Script
+from dapr_sidecar.components.redis.client import Script
+from dapr_sidecar.components.redis.cluster import redis_client
 from dapr_sidecar.components.redis.connection import RedisConnectionError, RedisError
 from dapr_sidecar.components.redis.settings import RedisSettings
 from dapr_sidecar.components.state import encoding
@@ -115,7 +116,7 @@ class RedisStateStore(StateStore):
         super().__init__(settings, context)
         self._ttl = settings.ttl
         self._indexes = parse_indexes(settings.query_indexes)
-        self._client = RedisClient(settings)
+        self._client = redis_client(settings)
         self._has_json = False
         self._replicas = 0
 
@@ -158,7 +159,7 @@ class RedisStateStore(StateStore):
         if ttl is not None:
             await self._client.command(*_expire(request.key, ttl))
         if request.consistency == "strong" and self._replicas > 0:
-            await self._client.command("WAIT", self._replicas, _WAIT_MILLISECONDS)
+            await self._client.wait_for_replicas(request.key, self._replicas, _WAIT_MILLISECONDS)
 
     async def delete(self, request: DeleteRequest) -> None:
         version = _version(request.etag, request.concurrency)
