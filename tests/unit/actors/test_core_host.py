@@ -244,14 +244,17 @@ async def test_actors_that_move_are_drained_and_others_are_not_disturbed(make: M
     assert (await world.call(stays)).status == 200
 
 
-@pytest.mark.parametrize("settings", [{"drain_timeout": 0.1}, {"drain_rebalanced": False}])
+@pytest.mark.parametrize(
+    "settings", [{"drain_timeout": 0.1}, {"drain_timeout": 20.0, "drain_rebalanced": False}]
+)
 async def test_a_call_that_takes_too_long_is_ended(make: Make, settings: dict[str, Any]) -> None:
     world = await make(**settings)
     (moved,) = moving(1)
     world.app.gate.clear()
     running, waiting = world.call(moved), world.call(moved)
     await started(world, 1)
-    await world.tables(OWN, OTHER)
+    async with asyncio.timeout(5):
+        await world.tables(OWN, OTHER)
     with pytest.raises(DaprError, match="the actor leaves this sidecar"):
         await running
     with pytest.raises(ActorClosedError):

@@ -83,14 +83,16 @@ class Router:
 
     async def _invoke(self, call: ActorCall, caller: str | None) -> ActorAnswer:
         """One attempt; what moved meanwhile is looked up anew."""
+        known = self._host.is_known(call.ref)
         for _ in range(_LOOKS):
-            owner = await self._owner(call.ref, caller)
-            if not owner.local:
-                return await self._remote.invoke(call, owner)
+            if not known:
+                owner = await self._owner(call.ref, caller)
+                if not owner.local:
+                    return await self._remote.invoke(call, owner)
             try:
                 return await self._host.invoke(call, caller)
             except ActorClosedError:
-                continue
+                known = False
         raise _closed(call.method)
 
     async def _fire(self, callback: Callback) -> bool:

@@ -44,6 +44,17 @@ class ActorHost:
         kind = self._types.get(ref.type)
         return kind is not None and (ref.id in kind.instances or ref.id in kind.leaving)
 
+    def is_known(self, ref: ActorRef) -> bool:
+        """Whether the actor was called here since the tables of its type last changed.
+
+        Then nobody else need be asked for; whether its turn may begin is looked at all the same.
+        """
+        kind = self._types.get(ref.type)
+        instance = None if kind is None else kind.instances.get(ref.id)
+        if instance is None or instance.table is None:
+            return False
+        return instance.table is self._view.tables.get(ref.type)
+
     def counts(self) -> tuple[tuple[str, int], ...]:
         """How many actors of each hosted type are active."""
         return tuple(
