@@ -229,6 +229,7 @@ class SidecarMetrics:
     def http_client(
         self, method: str, path: str, status: int, elapsed_ms: float, sent: int, received: int
     ) -> None:
+        path = self._paths.client_key(path)
         key = (method, path, status)
         bound = self._client_bound.get(key)
         if bound is None:

@@ -11,6 +11,7 @@ _STATIC = frozenset({"/dapr/config", "/dapr/metrics", "/dapr/subscribe", "/healt
 _VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 _CACHE_LIMIT = 4096
 _INVOKE = "/v1.0/invoke/"
+_ACTORS, _APP_ACTORS = b"/v1.0/actors/", "/actors/"
 _STORES = (b"/v1.0/state/", b"/v1.0/secrets/")
 
 
@@ -43,6 +44,17 @@ class PathLabels:
             if path.startswith(prefix):
                 end = path.find(b"/", len(prefix))
                 return path if end < 0 else path[:end]
+        if path.startswith(_ACTORS):
+            return _without_id(path)
+        return path
+
+    def client_key(self, path: str) -> str:
+        """The same for the app's paths."""
+        if self._patterns is None and path.startswith(_APP_ACTORS):
+            segments = path.split("/", 4)
+            if len(segments) > 3:
+                segments[3] = "{id}"
+                return "/".join(segments)
         return path
 
     def server(self, path: str) -> str:
@@ -73,6 +85,14 @@ class PathLabels:
         if self.increased:
             return collapsed(path)
         return path if app and path in _STATIC else ""
+
+
+def _without_id(path: bytes) -> bytes:
+    """An actor's path with every id the same, and nothing after what is done with it."""
+    segments = path.split(b"/", 6)
+    if len(segments) < 6:
+        return path
+    return b"/".join((*segments[:4], b"{id}", segments[5]))
 
 
 def collapsed(path: str) -> str:

@@ -107,6 +107,27 @@ def test_keys_of_a_store_are_one_key() -> None:
     assert paths.key(b"/v1.0/state/st/a") == paths.key(b"/v1.0/state/st/b") == b"/v1.0/state/st"
 
 
+@pytest.mark.parametrize("increased", [True, False])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1.0/actors/T/1/method/m", "/v1.0/actors/T/1/state/k", "/v1.0/actors/T/1", "/v1.0/actors/"],
+)
+def test_actors_of_a_type_are_one_key(path: str, increased: bool) -> None:
+    paths = PathLabels({"increasedCardinality": increased})
+    assert paths.server(paths.key(path.encode()).decode()) == paths.server(path)
+    other = path.replace("/1", "/other")
+    if path.count("/") > 4:
+        assert paths.key(path.encode()) == paths.key(other.encode())
+
+
+@pytest.mark.parametrize("path", ["/actors/T/1/method/a/b", "/actors/T/1", "/actors/T", "/x/1"])
+def test_actors_of_a_type_are_one_key_towards_the_app(path: str) -> None:
+    paths = PathLabels({})
+    assert paths.client(paths.client_key(path)) == paths.client(path)
+    if path.count("/") > 2 and path.startswith("/actors/"):
+        assert paths.client_key(path) == paths.client_key(path.replace("/1", "/2"))
+
+
 # --- patterns -----------------------------------------------------------------------------------
 
 
