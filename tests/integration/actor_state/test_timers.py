@@ -52,6 +52,13 @@ async def test_without_a_due_time_it_fires_at_once_and_only_once(side: Any) -> N
     assert not side.timers._timers
 
 
+async def test_null_is_data_too(side: Any) -> None:
+    await side.http.call("POST", f"{TIMERS}/t", {"data": None})
+    await side.http.call("POST", f"{TIMERS}/u", {})
+    fired = await side.router.wait(2)
+    assert {one.name: one.data for one in fired} == {"t": b"null", "u": None}
+
+
 async def test_repetitions(side: Any) -> None:
     await side.http.call("POST", f"{TIMERS}/t", {"dueTime": "0s", "period": "R2/PT0S"})
     await side.http.call("POST", f"{TIMERS}/u", {"dueTime": "0s", "period": "R2/PT1S"})

@@ -173,7 +173,6 @@ def to_entry(reminder: Reminder) -> dict[str, Any]:
 
 def from_entry(entry: Mapping[str, Any]) -> Reminder:
     """Read the JSON object of a reminder. Raises ``ValueError`` when it is none."""
-    data = entry.get("data")
     try:
         due_time = str(entry.get("dueTime") or "")
         registered = str(entry.get("registeredTime") or "")
@@ -184,7 +183,7 @@ def from_entry(entry: Mapping[str, Any]) -> Reminder:
             parse_moment(registered, 0) if registered else 0.0,
             due_time,
             str(entry.get("period") or ""),
-            None if data is None else raw_json(data),
+            raw_json(entry["data"]) if "data" in entry else None,
             parse_moment(expires, 0) if expires and not expires.startswith("0001-") else None,
             policy_of(entry.get("failurePolicy")),
         )
