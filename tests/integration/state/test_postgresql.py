@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from harness.backends import Backend, Backends
 from harness.block_api import make
+from harness.stand_in_entra import stand_in_entra
 
 from dapr_sidecar.components.state.base import EtagError, GetRequest, Json, SetRequest
 from dapr_sidecar.components.state.postgresql_v1 import PostgresV1StateStore
@@ -328,3 +329,33 @@ async def test_a_closed_store_says_so(open_store: Open) -> None:
     await store.close()
     with pytest.raises(Exception, match="are closed"):
         await store.get(GetRequest("k"))
+
+
+# --- tokens as passwords ----------------------------------------------------------------------
+
+
+async def test_a_token_is_asked_for_as_password_by_a_stand_in_directory(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server here trusts everybody: that the token was sent is not proven.
+    with stand_in_entra("stand-in-token") as directory:
+        monkeypatch.setenv("AZURE_AUTHORITY_HOST", directory.url)
+        login = {"azureTenantId": "tenant", "azureClientId": "me", "azureClientSecret": "s"}
+        store = make(PostgresV2StateStore, connectionString=database, useAzureAD="true", **login)
+        await store.open()
+        await store.set(SetRequest("k", b"1"))
+        await store.close()
+    (asked,) = directory.asked
+    assert "scope=https%3A%2F%2Fossrdbms-aad.database.windows.net%2F.default" in asked
+
+
+async def test_no_token_says_why(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
+    keys = {"region": "r", "accessKey": "a", "secretKey": "s3cret", "assumeRoleArn": "arn:x"}
+    store = make(PostgresV2StateStore, connectionString=database, useAWSIAM="true", **keys)
+    with pytest.raises(
+        Exception, match=r"the AWS token service at 127\.0\.0\.1:1 cannot be"
+    ) as caught:
+        await store.open()
+    assert "s3cret" not in str(caught.value)
+    await store.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ import pytest
 
 from dapr_sidecar.components.aws.credentials import CredentialsError, CredentialSource
 from dapr_sidecar.components.aws.settings import AwsSettings
-from dapr_sidecar.components.aws.signing import Credentials, Scope, sign
+from dapr_sidecar.components.aws.signing import Credentials, Scope, presigned, sign
 from dapr_sidecar.components.metadata import SettingsError, decode_settings
 
 DOCUMENTED = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
@@ -48,6 +50,31 @@ def test_session_tokens_are_signed() -> None:
     headers = sign("POST", "/", {"host": "h"}, b"{}", credentials, scope, datetime.now(UTC))
     assert headers["x-amz-security-token"] == "t0ken"
     assert "SignedHeaders=host;x-amz-date;x-amz-security-token," in headers["authorization"]
+
+
+def test_a_signature_in_the_query() -> None:
+    """As RDS takes it for a password; computed here step by step from the specification."""
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    scope = Scope("eu-west-1", "rds-db")
+    keys = Credentials(DOCUMENTED.access_key, DOCUMENTED.secret_key, "t/ken")
+    text = presigned("/?Action=connect&DBUser=me%40x", "db:5432", keys, scope, now, 900)
+    url, _, signature = text.rpartition("&X-Amz-Signature=")
+    query = (
+        "Action=connect&DBUser=me%40x&X-Amz-Algorithm=AWS4-HMAC-SHA256"
+        "&X-Amz-Credential=AKIDEXAMPLE%2F20260102%2Feu-west-1%2Frds-db%2Faws4_request"
+        "&X-Amz-Date=20260102T030405Z&X-Amz-Expires=900&X-Amz-Security-Token=t%2Fken"
+        "&X-Amz-SignedHeaders=host"
+    )
+    assert url == f"db:5432/?{query}"
+    request = f"GET\n/\n{query}\nhost:db:5432\n\nhost\n{hashlib.sha256(b'').hexdigest()}"
+    to_sign = (
+        "AWS4-HMAC-SHA256\n20260102T030405Z\n20260102/eu-west-1/rds-db/aws4_request\n"
+        + hashlib.sha256(request.encode()).hexdigest()
+    )
+    key = ("AWS4" + keys.secret_key).encode()
+    for part in ("20260102", "eu-west-1", "rds-db", "aws4_request", to_sign):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    assert signature == key.hex()
 
 
 def test_keys_are_not_shown() -> None:

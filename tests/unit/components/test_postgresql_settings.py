@@ -98,8 +98,10 @@ def test_words_of_the_go_library() -> None:
         ({"connectionString": "host=a", "maxConns": "many"}, "'maxConns': 'many'"),
         ({"connectionString": "host=a", "timeout": "soon"}, "'timeout': 'soon'"),
         ({"connectionString": "host=a", "queryExecMode": "fast"}, "'queryExecMode': 'fast'"),
-        ({"connectionString": "host=a", "useAzureAD": "true"}, "'useAzureAD'"),
-        ({"connectionString": "host=a", "useAWSIAM": "true"}, "'useAWSIAM'"),
+        (
+            {"connectionString": "host=a", "useAzureAD": "true", "useAWSIAM": "true"},
+            "'useAWSIAM': 'useAzureAD' is on, too",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(properties: dict[str, str], text: str) -> None:

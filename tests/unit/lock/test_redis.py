@@ -71,6 +71,6 @@ async def test_replicas_are_refused(server: RedisServer) -> None:
         assert replica.port
 
 
-async def test_cluster_is_refused(server: RedisServer) -> None:
-    with pytest.raises(SettingsError, match="cluster"):
-        make(RedisLockStore, redisHost=server.address, redisType="cluster")
+async def test_a_type_that_is_unknown(server: RedisServer) -> None:
+    with pytest.raises(SettingsError, match="'redisType': 'ring': expected node or cluster"):
+        make(RedisLockStore, redisHost=server.address, redisType="ring")

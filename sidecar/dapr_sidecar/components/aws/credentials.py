@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dapr_sidecar.components.aws.settings import AwsSettings
+from dapr_sidecar.components.aws.settings import AwsIdentity
 from dapr_sidecar.components.aws.signing import Credentials, Scope, sign
 from dapr_sidecar.components.web import WebAnswer, WebError, WebService
 
@@ -39,7 +39,7 @@ class CredentialsError(Exception):
 class CredentialSource:
     """Credentials that are renewed before they end; callers at the same moment share a fetch."""
 
-    def __init__(self, settings: AwsSettings, region: str) -> None:
+    def __init__(self, settings: AwsIdentity, region: str) -> None:
         self._settings = settings
         self._region = region
         self._found: Credentials | None = None

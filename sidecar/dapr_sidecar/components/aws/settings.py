@@ -8,18 +8,28 @@ from dataclasses import dataclass
 from dapr_sidecar.components.metadata import SettingsError, setting
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwsSettings:
+# Without slots: a class can then inherit from this one and another.
+@dataclass(frozen=True, kw_only=True)
+class AwsIdentity:
     """Names as in Dapr's AWS components. Without keys, what the surroundings offer is taken."""
 
     region: str = setting(
         "region", aliases=("awsRegion",), default="", help="region; AWS_REGION when empty"
     )
-    endpoint: str = setting(
-        "endpoint", default="", help="URL of the service, for emulators and private endpoints"
+    access_key: str = setting(
+        "accessKey",
+        aliases=("awsAccessKey",),
+        default="",
+        secret=True,
+        help="id of the access key",
     )
-    access_key: str = setting("accessKey", default="", secret=True, help="id of the access key")
-    secret_key: str = setting("secretKey", default="", secret=True, help="the access key itself")
+    secret_key: str = setting(
+        "secretKey",
+        aliases=("awsSecretKey",),
+        default="",
+        secret=True,
+        help="the access key itself",
+    )
     session_token: str = setting(
         "sessionToken", default="", secret=True, help="token of temporary keys"
     )
@@ -57,3 +67,12 @@ class AwsSettings:
                 "here or in AWS_REGION"
             )
         return region
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsSettings(AwsIdentity):
+    """The same for a service that is called by HTTPS."""
+
+    endpoint: str = setting(
+        "endpoint", default="", help="URL of the service, for emulators and private endpoints"
+    )

@@ -16,7 +16,8 @@ class AzureEnvironment(Enum):
     GOVERNMENT = "AzureUSGovernmentCloud"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Without slots: a class can then inherit from this one and another.
+@dataclass(frozen=True, kw_only=True)
 class AzureSettings:
     """Names as in Dapr's Azure components. Without them, what the surroundings offer is taken."""
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import asyncpg
 
 from dapr_sidecar.components.metadata import SettingsError
+from dapr_sidecar.components.postgresql.passwords import token_password
 from dapr_sidecar.components.postgresql.settings import (
     PostgresSettings,
     QueryExecMode,
@@ -51,6 +52,7 @@ class Pool:
 
     def __init__(self, settings: PostgresSettings) -> None:
         self._info = connection_info(settings)
+        self._password = token_password(settings, self._info)
         self._seconds = settings.timeout.total_seconds() or _DEFAULT_SECONDS
         self._caches = settings.query_exec_mode is QueryExecMode.CACHE_STATEMENT
         self._pool: Any = None
@@ -67,6 +69,7 @@ class Pool:
                 max_inactive_connection_lifetime=info.max_idle_seconds or _IDLE_SECONDS,
                 statement_cache_size=_CACHED_STATEMENTS if self._caches else 0,
                 timeout=min(info.connect_timeout or self._seconds, self._seconds),
+                **({"password": self._password} if self._password else {}),
             )
             await self._pool
             await self.run(lambda connection: connection.fetchval("SELECT 1"))

@@ -10,6 +10,8 @@ from datetime import timedelta
 from enum import Enum
 
 from dapr_common.durations import parse_go_duration
+from dapr_sidecar.components.aws.settings import AwsIdentity
+from dapr_sidecar.components.azure.settings import AzureSettings
 from dapr_sidecar.components.metadata import SettingsError, setting
 
 _WORD = re.compile(r"\s*([A-Za-z_]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)(?:\s+|$)")
@@ -26,8 +28,8 @@ class QueryExecMode(Enum):
     SIMPLE_PROTOCOL = "simple_protocol"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostgresSettings:
+@dataclass(frozen=True, kw_only=True)
+class PostgresSettings(AzureSettings, AwsIdentity):
     """Names and defaults as in Dapr's PostgreSQL components."""
 
     connection_string: str = setting(
@@ -65,11 +67,9 @@ class PostgresSettings:
         help="anything but cache_statement prepares nothing: for PgBouncer and its like",
     )
     use_azure_ad: bool = setting(
-        "useAzureAD", default=False, help="log in with Microsoft Entra ID: not available yet"
+        "useAzureAD", default=False, help="log in with a token of Microsoft Entra ID"
     )
-    use_aws_iam: bool = setting(
-        "useAWSIAM", default=False, help="log in with AWS IAM: not available yet"
-    )
+    use_aws_iam: bool = setting("useAWSIAM", default=False, help="log in with a token of AWS IAM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +84,13 @@ class ConnectionInfo:
     max_connections: int
     """0 when nobody says."""
     max_idle_seconds: float
+    user: str
 
 
 def connection_info(settings: PostgresSettings) -> ConnectionInfo:
     """Put the connection string and the single fields together. Raises ``SettingsError``."""
-    if settings.use_azure_ad or settings.use_aws_iam:
-        name = "useAzureAD" if settings.use_azure_ad else "useAWSIAM"
-        raise SettingsError(
-            f"invalid metadata field '{name}': this sidecar cannot log in that way yet: "
-            "use a password or a client certificate in 'connectionString'"
-        )
+    if settings.use_azure_ad and settings.use_aws_iam:
+        raise SettingsError("invalid metadata field 'useAWSIAM': 'useAzureAD' is on, too: use one")
     words = _parse(settings.connection_string)
     words.update(_given(settings))
     if "host" not in words and "hostaddr" not in words:
@@ -116,6 +113,7 @@ def connection_info(settings: PostgresSettings) -> ConnectionInfo:
         float(timeout) or None,
         _bounded(settings.max_connections or pool_size),
         settings.max_idle_time.total_seconds() or idle,
+        words.get("user", ""),
     )
 
 
