@@ -84,14 +84,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "duration": ("1m30s", timedelta(seconds=90)),
     "stringSlice": ("a,b", ["a", "b"]),
 }
-WITHOUT_EFFECT = (
-    "actors-disseminate-timeout",
-    "enable-profiling",
-    "placement-host-address",
-    "profile-port",
-    "scheduler-host-address",
-    "scheduler-job-streams",
-)
+WITHOUT_EFFECT = ("enable-profiling", "profile-port")
 REPLACED = (
     "app-ssl",
     "components-path",
