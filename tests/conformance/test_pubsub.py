@@ -176,6 +176,7 @@ async def test_topics_are_apart(broker: Broker, topic: str) -> None:
 
 
 async def test_every_group_gets_every_message(broker: Broker, topic: str) -> None:
+    broker.require("groups")
     first, second = await broker.component("a"), await broker.component("b")
     one, two = Inbox(), Inbox()
     subscriptions = [
@@ -290,6 +291,7 @@ async def test_what_was_read_and_not_delivered_comes_again(broker: Broker, topic
 
 @pytest.mark.usefixtures("durable")
 async def test_messages_of_a_dead_process_go_to_another(broker: Broker, topic: str) -> None:
+    broker.require("dead-within-seconds")
     shared = broker.competing(topic)
     async with stuck_subscriber(broker.entry, broker.properties("g", {}), shared) as process:
         publisher, inbox = await broker.component("other"), Inbox()
@@ -313,7 +315,9 @@ async def test_a_delivery_that_hangs_is_given_up_and_comes_again(
     broker: Broker, topic: str
 ) -> None:
     broker.require("processing-timeout")
-    component = await broker.component(processingTimeout="200ms")
+    component = await broker.component(
+        **broker.entry.get("timeout", {"processingTimeout": "200ms"})
+    )
     seen: list[bytes] = []
     done = asyncio.Event()
 
@@ -389,6 +393,7 @@ async def test_one_at_a_time_keeps_the_order(broker: Broker, topic: str) -> None
 
 
 async def test_bulk_publish(broker: Broker, topic: str) -> None:
+    broker.require("bulk")
     component, inbox = await broker.component(), Inbox()
     subscription = await component.subscribe(topic, {}, inbox)
     entries = [BulkPublishEntry(str(n), b"%d" % n, "text/plain", {"n": "1"}) for n in range(120)]

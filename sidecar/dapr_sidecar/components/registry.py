@@ -28,6 +28,9 @@ TYPES: dict[str, str] = {
     "pubsub.redis/v1": "pubsub.redis:RedisPubSub",
     "pubsub.sqlite/v1": "pubsub.sqlite:SqlitePubSub",
     "pubsub.aws.snssqs/v1": "pubsub.snssqs:SnsSqsPubSub",
+    "pubsub.azure.servicebus.queues/v1": "pubsub.servicebus:ServiceBusQueues",
+    "pubsub.azure.servicebus.topics/v1": "pubsub.servicebus:ServiceBusTopics",
+    "pubsub.gcp.pubsub/v1": "pubsub.gcp:GcpPubSub",
     "pubsub.rabbitmq/v1": "pubsub.rabbitmq:RabbitMqPubSub",
     "pubsub.jetstream/v1": "pubsub.jetstream:JetStreamPubSub",
     "pubsub.kafka/v1": "pubsub.kafka:KafkaPubSub",
@@ -77,6 +80,12 @@ ALIASES: dict[str, str] = {
 
 # Libraries that only some components need → the extra that brings them.
 EXTRAS: dict[str, str] = {
+    "aiokafka": "kafka",
+    "aiomqtt": "mqtt",
+    "aiormq": "rabbitmq",
+    "azure": "azure",
+    "nats": "nats",
+    
     "aiokafka": "kafka",
     "aiomqtt": "mqtt",
     "aiormq": "rabbitmq",
