@@ -7,7 +7,6 @@ from datetime import timedelta
 from dapr_common.flags import Flag
 
 _NO_EFFECT = " (accepted, has no effect)"
-_YET = " (accepted, has no effect in this build)"
 
 FLAGS: tuple[Flag, ...] = (
     Flag(

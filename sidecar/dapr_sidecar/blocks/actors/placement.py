@@ -44,7 +44,7 @@ Placement gives up on a sidecar after 5 s of silence: its ping after 2 s has no 
 """
 _LONG_AGO = float("-inf")
 _NOTHING = (-1, _LONG_AGO)
-_TOO_MANY_PINGS = "too_many_pings"
+_TOO_MANY_PINGS = "too many pings"
 
 
 class PlacementSecurity(Protocol):
@@ -148,7 +148,7 @@ class PlacementClient:
         )
 
     def _explain(self, address: str, error: Exception) -> None:
-        if _TOO_MANY_PINGS in str(error):
+        if _TOO_MANY_PINGS in str(error).lower().replace("_", " "):
             # Then its own pings, which come every other second, have to do.
             self._pings = False
         text = f"{address}: {error or type(error).__name__}"
