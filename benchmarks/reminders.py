@@ -79,8 +79,7 @@ async def measure(options: argparse.Namespace, folder: Path) -> None:
             redis, port = await start_redis(cores.load, folder)
             programs.append(redis)
             metadata = {"redisHost": f"127.0.0.1:{port}"}
-        placement, placement_port = await _placement(cores.load, folder)
-        programs.append(placement)
+        placement_port = await _placement(cores.load, folder, programs)
         _manifest(folder, options.store, metadata)
         ports = {name: free_port() for name in ("http", "grpc", "internal-grpc")}
         command = [str(Path(sys.executable).parent / "daprd"), "--app-id=bench"]
@@ -116,7 +115,7 @@ async def _run(options: argparse.Namespace, app: App, daprd: Program, port: int)
     await asyncio.sleep(opens - time.time())
     before = daprd.cpu
     limit = opens + options.seconds + 120
-    while len(app.late) < options.count and time.time() < limit:
+    while len(app.late) < options.count and time.time() < limit:  # noqa: ASYNC110 - a look now and then
         await asyncio.sleep(0.1)
     print(
         f"fired {len(app.late)} ({len(app.names)} different) in {time.time() - opens:.1f} s, "
@@ -156,7 +155,7 @@ async def _create(client: HttpClient, options: argparse.Namespace, opens: float)
     await asyncio.gather(*(work() for _ in range(_AT_A_TIME)))
 
 
-async def _placement(cores: frozenset[int], folder: Path) -> tuple[Program, int]:
+async def _placement(cores: frozenset[int], folder: Path, programs: list[Program]) -> int:
     port, health, metrics = free_port(), free_port(), free_port()
     command = [str(Path(sys.executable).parent / "dapr-placement"), f"--port={port}"]
     command += [f"--healthz-port={health}", f"--metrics-port={metrics}"]
@@ -165,8 +164,9 @@ async def _placement(cores: frozenset[int], folder: Path) -> tuple[Program, int]
         cores,
         folder / "placement.log",
     )
+    programs.append(program)  # to be stopped, ready or not
     await program.ready(health, "/healthz")
-    return program, port
+    return port
 
 
 def _manifest(folder: Path, store: str, metadata: dict[str, str]) -> None:
@@ -189,7 +189,7 @@ def main() -> int:
     parser.add_argument("--store", choices=("sqlite", "redis"), default="sqlite")
     parser.add_argument("--partitions", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="reminders-") as folder:
+    with tempfile.TemporaryDirectory(prefix="reminders-", ignore_cleanup_errors=True) as folder:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(measure(options, Path(folder)))

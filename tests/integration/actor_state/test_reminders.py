@@ -460,6 +460,26 @@ async def test_a_run_under_way_is_noted_before_its_type_moves(sides: Any) -> Non
     assert one.router.names == ["once"]
 
 
+async def test_a_move_does_not_wait_for_changes_that_never_end(sides: Any) -> None:
+    side = await sides()
+    await side.load()
+    await side.http.call("POST", f"{REMINDERS}/once", {"dueTime": "0s"})
+    await side.router.wait(1)
+
+    async def set_for_ever(actor: int) -> None:
+        while True:
+            await side.http.call("POST", f"/v1.0/actors/T/{actor}/reminders/r", {"dueTime": "1h"})
+
+    busy = [asyncio.create_task(set_for_ever(actor)) for actor in range(20)]
+    await until(lambda: side.count >= 20)
+    async with asyncio.timeout(3):  # a flush of everything would take its 5 s
+        await side.ownership.leave()
+    assert "once" not in {one.name for one in await side.reminders.list("T", None)}
+    for task in busy:
+        task.cancel()
+    await asyncio.wait(busy)
+
+
 async def test_a_run_that_does_not_end_is_cancelled_and_repeated_by_the_new_owner(
     sides: Any,
 ) -> None:

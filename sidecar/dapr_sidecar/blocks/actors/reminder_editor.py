@@ -102,6 +102,7 @@ class ReminderEditor:
         self._asked: deque[_Waiting] = deque()
         self._later: dict[tuple[str, str], Remove] = {}
         self._wake = asyncio.Event()
+        self._stored = asyncio.Event()
         self._hurry = False
         self._pause = 0.0
         self._conflicts = self._failures = 0
@@ -122,6 +123,7 @@ class ReminderEditor:
         waiting = _Waiting(edit, asyncio.get_running_loop().create_future())
         if isinstance(edit, Put):
             self._later.pop(edit.reminder.key, None)
+            self._stored.set()
         self._asked.append(waiting)
         self._start()
         try:
@@ -150,12 +152,22 @@ class ReminderEditor:
         return found is not None and found.due == due
 
     async def flush(self, seconds: float) -> None:
-        """Wait, so long at the most, until everything is stored."""
-        task = self._task
-        if task is not None:
-            self._hurry = True
-            self._wake.set()
-            await asyncio.wait([task], timeout=seconds)
+        """Wait, so long at the most, until the reminders that are done with are deleted.
+
+        Changes that users ask for are nobody's in particular: they may come for ever.
+        """
+        leaving = list(self._later.values())
+        self._hurry = True
+        self._wake.set()
+        try:
+            async with asyncio.timeout(seconds):
+                while any(self._later.get((e.ref.id, e.name)) is e for e in leaving):
+                    self._stored.clear()
+                    await self._stored.wait()
+        except TimeoutError:
+            _LOG.warning("finished reminders could not be deleted within %g s", seconds)
+        finally:
+            self._hurry = False
 
     async def close(self, seconds: float) -> None:
         """Store what waits, within so long, and then nothing more."""
@@ -185,7 +197,7 @@ class ReminderEditor:
                 await self._rest()
                 await self._one_batch()
         finally:
-            self._task, self._hurry = None, False
+            self._task = None
 
     async def _rest(self) -> None:
         """Leave the loop to others for a while, unless somebody waits.
@@ -223,13 +235,15 @@ class ReminderEditor:
             for edit in later:
                 if self._later.get((edit.ref.id, edit.name)) is edit:
                     del self._later[edit.ref.id, edit.name]
+            self._stored.set()
             for waiting in asked:
                 _answer(waiting, refused.get(id(waiting)))
         self._pause = min((time.monotonic() - started) * _PAUSE_FACTOR, _LONGEST_PAUSE)
 
     def _take(self) -> tuple[list[_Waiting], list[Remove]]:
-        asked = [self._asked.popleft() for _ in range(min(len(self._asked), _MOST_AT_ONCE))]
-        later = list(self._later.values())[: _MOST_AT_ONCE - len(asked)]
+        later = list(self._later.values())[: _MOST_AT_ONCE // 2]
+        room = min(len(self._asked), _MOST_AT_ONCE - len(later))
+        asked = [self._asked.popleft() for _ in range(room)]
         return _unanswered(asked), later
 
     async def _store(
