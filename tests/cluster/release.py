@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from cluster.kubectl import CommandError, get, helm, kubectl
+from cluster.waiting import wait_until
 from tools.images import IMAGES, ROOT
 
 NAME = "dapr"
@@ -80,6 +81,12 @@ def pods(app: str, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
     """The pods of a workload that are not on their way out."""
     found = get("pods", "-n", namespace, "-l", f"app={app}")["items"]
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def only_pod(app: str, namespace: str = NAMESPACE) -> dict[str, Any]:
+    """The pod of a workload, as soon as those that it replaces are on their way out."""
+    wait_until(lambda: len(pods(app, namespace)) == 1, 60, f"{app} has one pod")
+    return pods(app, namespace)[0]
 
 
 def rollout(workload: str, namespace: str = NAMESPACE, seconds: int = 120) -> None:

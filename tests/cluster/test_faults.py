@@ -12,7 +12,7 @@ from cluster.applications import Space, component, has_sidecar
 from cluster.figures import Figures
 from cluster.kubectl import CommandError, kubectl
 from cluster.load import under_load
-from cluster.release import NAMESPACE, Release, pods, rollout
+from cluster.release import NAMESPACE, Release, only_pod, rollout
 from cluster.waiting import Until
 
 local = pytest.mark.skipif(not PIDS.exists(), reason="ends programs of a local node")
@@ -90,7 +90,7 @@ def test_changes_arrive_after_the_operator_was_replaced(space: Space, figures: F
 def test_changes_arrive_after_the_operator_was_killed(space: Space, until: Until) -> None:
     """In the middle of its streams; what is applied meanwhile arrives as well."""
     space.app("app")
-    (operator,) = pods("dapr-operator")
+    operator = only_pod("dapr-operator")
     with space.watch("app", "/v1.0/state/late/key") as watch:
         watch.until(500)
         faults.kill_container(operator, "dapr-operator")
@@ -99,7 +99,7 @@ def test_changes_arrive_after_the_operator_was_killed(space: Space, until: Until
         print(f"used {watch.until(204) - applied:.1f} s after kubectl apply")
 
     def again() -> bool:
-        (status,) = pods("dapr-operator")[0]["status"]["containerStatuses"]
+        (status,) = only_pod("dapr-operator")["status"]["containerStatuses"]
         return bool(status["ready"]) and status["restartCount"] > 0
 
     until(again, 60, "the operator is ready again")
@@ -125,7 +125,7 @@ def test_what_changed_while_a_watch_expired(talkative: None, space: Space, until
     """The operator's version to go on from is gone (410): a new list says what it missed."""
     space.apply(component("goes", "state.in-memory"))
     space.app("app")
-    (operator,) = pods("dapr-operator")
+    operator = only_pod("dapr-operator")
     with (
         space.watch("app", "/v1.0/state/goes/key", beside=True) as goes,
         space.watch("app", "/v1.0/state/comes/key", beside=True) as comes,
