@@ -23,6 +23,8 @@ from dapr_sidecar.components.state.base import GetRequest, SetRequest
 
 REMINDERS = "/v1.0/actors/T/1/reminders"
 SERVICE = "/dapr.proto.runtime.v1.Dapr/"
+LATE = 1.5
+"""Seconds by which a busy machine may be late; nothing may be early."""
 NOT_FOUND = (404, "ERR_ACTOR_REMINDER_NOT_FOUND", "actor reminder not found: r")
 
 
@@ -79,7 +81,8 @@ async def test_a_periodic_one_goes_on_and_notes_how_far_it_got(sides: Any, store
         while (await store.get(GetRequest("T||1||r"))).data is not None:
             await asyncio.sleep(0.01)
     moments = [moment for moment, _ in side.router.fired]
-    assert moments[2] - moments[0] == pytest.approx(2.0, abs=0.3)
+    # However late the first came, the third keeps to the schedule that the first began.
+    assert 2.0 - LATE < moments[2] - moments[0] < 2.0 + LATE
 
 
 async def test_a_restart_goes_on_where_it_stopped(sides: Any) -> None:
@@ -110,9 +113,10 @@ async def test_what_was_missed_fires_once_at_once_and_then_on_schedule(
     await side.load()
     await side.router.wait(2)
     first, second = (moment for moment, _ in side.router.fired)
-    assert first < due + 8
-    # due + 0, 2, 4 and 6 are one; the next is at due + 8.
-    assert second == pytest.approx(due + 8, abs=0.3)
+    assert first < due + 7.5 + LATE
+    # due + 0, 2, 4 and 6 are one; the next is at due + 8, or later on the same schedule.
+    assert second >= due + 8
+    assert (second - due) % 2 < LATE
 
 
 async def test_the_failure_policy(sides: Any, store: Any) -> None:
@@ -148,7 +152,7 @@ async def test_the_default_policy_waits_a_second_between_tries(sides: Any) -> No
     await side.http.call("POST", f"{REMINDERS}/r", {"dueTime": "0s"})
     await side.router.wait(2)
     (first, _), (second, _) = side.router.fired
-    assert second - first == pytest.approx(1.0, abs=0.3)
+    assert 1.0 - 0.01 < second - first < 1.0 + LATE
 
 
 async def test_the_app_cancels_it(sides: Any, store: Any) -> None:
@@ -579,7 +583,7 @@ async def test_a_track_of_dapr_is_honoured(sides: Any, store: Any) -> None:
     side = await sides()
     await side.load()
     await side.router.wait(1)
-    assert side.router.fired[0][0] == pytest.approx(now + 0.5, abs=0.3)
+    assert now + 0.5 - 0.01 < side.router.fired[0][0] < now + 0.5 + LATE
     async with asyncio.timeout(10):
         while await entries(store):
             await asyncio.sleep(0.01)
