@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
+from harness.broker_preparations import PREPARATIONS
 from harness.component_table import Maker, until
 
 from dapr_common.http.messages import Request, Response
@@ -41,6 +43,9 @@ async def target(maker: Maker) -> AsyncIterator[list[str]]:
 
 @pytest.fixture
 async def binding(maker: Maker, target: list[str]) -> Any:
+    maker.variables["unique"] = f"q-{uuid.uuid4().hex[:8]}"
+    if prepare := PREPARATIONS.get(maker.entry["type"]):
+        await prepare(maker)
     return await maker.component()
 
 
@@ -52,10 +57,23 @@ def output(maker: Maker, binding: Any) -> OutputBinding:
 
 
 @pytest.fixture
-def events(maker: Maker, binding: Any) -> InputBinding:
+async def events(maker: Maker, binding: Any) -> AsyncIterator[InputBinding]:
     if not maker.entry.get("events"):
         pytest.skip("brings no events")
-    return cast(InputBinding, binding)
+    feeding = asyncio.ensure_future(_feed(binding)) if maker.entry.get("operations") else None
+    yield cast(InputBinding, binding)
+    if feeding is not None:
+        feeding.cancel()
+        await asyncio.wait((feeding,))
+
+
+async def _feed(binding: OutputBinding) -> None:
+    """What comes in is what goes out: the binding's own operation brings its events."""
+    number = 0
+    while True:
+        number += 1
+        await binding.invoke(InvokeRequest("create", b"%d" % number))
+        await asyncio.sleep(0.2)
 
 
 # --- operations -------------------------------------------------------------------------------

@@ -6,6 +6,10 @@ from collections.abc import Awaitable, Callable
 
 from harness.component_table import Maker
 
+from dapr_sidecar.components.aws.queue import sqs_client
+from dapr_sidecar.components.aws.settings import AwsSettings
+from dapr_sidecar.components.metadata import decode_settings
+
 
 async def _jetstream(maker: Maker) -> None:
     """A stream; the component finds streams and makes none."""
@@ -16,4 +20,15 @@ async def _jetstream(maker: Maker) -> None:
     await client.close()
 
 
-PREPARATIONS: dict[str, Callable[[Maker], Awaitable[None]]] = {"pubsub.jetstream": _jetstream}
+async def _sqs(maker: Maker) -> None:
+    """A queue; the binding makes none."""
+    settings = decode_settings(AwsSettings, maker.properties({}))
+    client = sqs_client(settings)
+    await client.call("CreateQueue", {"QueueName": maker.properties({})["queueName"]})
+    await client.close()
+
+
+PREPARATIONS: dict[str, Callable[[Maker], Awaitable[None]]] = {
+    "pubsub.jetstream": _jetstream,
+    "bindings.aws.sqs": _sqs,
+}

@@ -39,6 +39,10 @@ TYPES: dict[str, str] = {
     "bindings.http/v1": "bindings.http:HttpBinding",
     "bindings.localstorage/v1": "bindings.localstorage:LocalStorageBinding",
     "bindings.redis/v1": "bindings.redis:RedisBinding",
+    "bindings.aws.sqs/v1": "bindings.sqs:SqsBinding",
+    "bindings.kafka/v1": "bindings.kafka:KafkaBinding",
+    "bindings.mqtt3/v1": "bindings.mqtt3:MqttBinding",
+    "bindings.rabbitmq/v1": "bindings.rabbitmq:RabbitMqBinding",
     "secretstores.kubernetes/v1": "secretstores.kubernetes:KubernetesSecretStore",
     "secretstores.local.env/v1": "secretstores.local_env:LocalEnvSecretStore",
     "secretstores.local.file/v1": "secretstores.local_file:LocalFileSecretStore",
@@ -66,6 +70,7 @@ TYPES: dict[str, str] = {
 
 # Other names of the same components.
 ALIASES: dict[str, str] = {
+    "bindings.mqtt/v1": "bindings.mqtt3/v1",
     "pubsub.azure.servicebus/v1": "pubsub.azure.servicebus.topics/v1",
     "pubsub.azure.servicebusqueues/v1": "pubsub.azure.servicebus.queues/v1",
     "pubsub.mqtt/v1": "pubsub.mqtt3/v1",
@@ -85,17 +90,10 @@ EXTRAS: dict[str, str] = {
     "aiormq": "rabbitmq",
     "azure": "azure",
     "nats": "nats",
-    
-    "aiokafka": "kafka",
-    "aiomqtt": "mqtt",
-    "aiormq": "rabbitmq",
-    "azure": "azure",
-    "google": "gcp",
-    "nats": "nats",
     "asyncpg": "postgresql",
-}
     "pymongo": "mongodb",
     "bson": "mongodb",
+}
 
 # Words of Dapr's messages: "couldn't find state store state.nope/v1".
 KIND_WORDS: dict[str, str] = {

@@ -50,6 +50,11 @@ WRONG = [
         {"projectID": "p", "privateKey": "k", "clientEmail": "c"},
         "privateKey",
     ),
+    ("bindings.kafka", KAFKA, "topics"),
+    ("bindings.rabbitmq", {"host": "amqp://b"}, "queueName"),
+    ("bindings.rabbitmq", {"host": "b", "queueName": "q"}, "host"),
+    ("bindings.mqtt3", {"url": "mqtt://b"}, "topic"),
+    ("bindings.aws.sqs", AWS, "queueName"),
 ]
 
 
