@@ -23,7 +23,8 @@ from dapr_sidecar.blocks.actors.block import ActorBlock
 from dapr_sidecar.blocks.actors.hosting import Hosting
 from dapr_sidecar.blocks.actors.instances.host import ActorHost
 from dapr_sidecar.blocks.actors.ownership import PlacementView
-from dapr_sidecar.blocks.actors.placement import Addresses, PlacementClient, PlacementSettings
+from dapr_sidecar.blocks.actors.placement import PlacementClient
+from dapr_sidecar.blocks.actors.placement_addresses import Addresses, PlacementSettings
 from dapr_sidecar.blocks.actors.remote import RemoteActors
 from dapr_sidecar.blocks.actors.router import Router
 from dapr_sidecar.blocks.actors.settings import HostingError, read_config, read_initial

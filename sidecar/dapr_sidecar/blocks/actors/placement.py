@@ -9,7 +9,6 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
@@ -19,6 +18,7 @@ from dapr_common.grpc.errors import RpcError
 from dapr_common.observe.logs import get_logger
 from dapr_common.wire.dapr.proto.placement.v1 import placement_pb2 as pb
 from dapr_sidecar.blocks.actors.ownership import PlacementView
+from dapr_sidecar.blocks.actors.placement_addresses import PlacementSettings
 from dapr_sidecar.blocks.actors.rounds import RoundError
 from dapr_sidecar.context import SidecarContext
 
@@ -61,15 +61,6 @@ class PlacementSecurity(Protocol):
 
 class _StreamEndError(Exception):
     """The conversation is over; the text says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacementSettings:
-    """Who reports, and to whom. ``resolve``: the first address names several servers in DNS."""
-
-    name: str
-    addresses: tuple[str, ...]
-    resolve: bool = False
 
 
 NextAddress = Callable[[], Awaitable[str]]
@@ -300,31 +291,3 @@ class PlacementClient:
 
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
-
-
-class Addresses:
-    """The servers in turn: as they were given, or as DNS has the first of them at each attempt."""
-
-    def __init__(self, settings: PlacementSettings) -> None:
-        self._settings = settings
-        self._turn = -1
-
-    async def next(self) -> str:
-        """The server of the next attempt."""
-        self._turn += 1
-        addresses = self._settings.addresses
-        if self._settings.resolve:
-            addresses = await _resolved(addresses[0])
-        return addresses[self._turn % len(addresses)]
-
-
-async def _resolved(address: str) -> tuple[str, ...]:
-    """Every address of a name; the name itself when it cannot be resolved now."""
-    host, _, port = address.rpartition(":")
-    try:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)
-    except (OSError, TimeoutError):
-        return (address,)
-    texts = sorted({str(entry[4][0]) for entry in found})
-    return tuple(f"[{text}]:{port}" if ":" in text else f"{text}:{port}" for text in texts)
