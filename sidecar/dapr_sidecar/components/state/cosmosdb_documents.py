@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -75,12 +74,10 @@ def document(request: SetRequest, partition: str, content_type: str) -> Document
 
 
 def response(found: Document) -> GetResponse:
-    """What a read found."""
+    """What a read found; what expired the service does not show."""
     ttl, written = found.get("ttl"), found.get("_ts")
     metadata = {}
     if isinstance(ttl, int) and ttl > 0 and isinstance(written, int):
-        if written + ttl <= time.time():
-            return GetResponse()
         moment = datetime.fromtimestamp(written + ttl, UTC)
         metadata["ttlExpireTime"] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
     value = found.get("value")
