@@ -54,8 +54,9 @@ class Release:
         self.seconds = time.monotonic() - started
 
     def upgrade(self, **more: object) -> None:
-        """Change values, and wait until every pod is ready."""
-        apart = ("-n", NAMESPACE, "--wait", "--timeout", "180s")
+        """Install with other values, and wait until every pod is ready."""
+        # Given no value, helm would keep those of the last time.
+        apart = ("-n", NAMESPACE, "--reset-values", "--wait", "--timeout", "180s")
         try:
             helm("upgrade", NAME, CHART, *apart, *values(**more))
         except CommandError as error:
