@@ -187,7 +187,9 @@ class CosmosDbStateStore(StateStore):
             raise EtagError("a document was changed, or is not there")
         raise CosmosError(f"an operation of the transaction failed with status {status}", status)
 
-    async def _absent(self, operations: Sequence[TransactionOperation], partition: str) -> frozenset[str]:
+    async def _absent(
+        self, operations: Sequence[TransactionOperation], partition: str
+    ) -> frozenset[str]:
         """Keys that are only deleted and are not there: a batch fails at such a deletion."""
         kept = {one.key for one in operations if isinstance(one, SetRequest) or one.etag}
         doomed = [one.key for one in operations if one.key not in kept]
