@@ -34,14 +34,19 @@ class Release:
 
     def ensure(self) -> None:
         """Have it installed with the values of the tests."""
-        if not self.is_installed():
-            self.install()
+        if (status := self._status()) == "deployed":
+            return
+        if status:  # somebody was interrupted
+            self.uninstall()
+        self.install()
 
     def is_installed(self) -> bool:
-        """Whether helm knows of it."""
-        return NAME in [
-            each["name"] for each in json.loads(helm("list", "-n", NAMESPACE, "-o", "json"))
-        ]
+        """Whether helm knows of it, in whatever state."""
+        return bool(self._status())
+
+    def _status(self) -> str:
+        listed = json.loads(helm("list", "--all", "-n", NAMESPACE, "-o", "json"))
+        return next((str(each["status"]) for each in listed if each["name"] == NAME), "")
 
     def install(self, **more: object) -> None:
         """Install, and wait until every pod is ready."""
