@@ -104,13 +104,17 @@ class Client:
         self._stopping = True
 
     async def call_each(self, method: str, callers: int = 16) -> dict[str, int]:
-        """One successful call to every actor; what each answered."""
+        """Call every actor until it answers; what each answered."""
         found: dict[str, int] = {}
         waiting = iter(self.actors)
 
         async def work(http: aiohttp.ClientSession) -> None:
             for name in waiting:
-                found[name] = await self._call(http, name, method)
+                while name not in found:
+                    try:
+                        found[name] = await self._call(http, name, method)
+                    except CallFailedError as error:  # a drained call, for instance
+                        self.failures[str(error)[:120]] += 1
 
         async with aiohttp.ClientSession() as http:
             await asyncio.gather(*(work(http) for _ in range(callers)))

@@ -26,7 +26,7 @@ _LOG = get_logger("dapr.runtime.actors.placement")
 _METHOD = "/dapr.proto.placement.v1.Placement/ReportDaprStatus"
 _API_LEVEL = 20
 _CONNECT_SECONDS = 5.0
-_PING_SECONDS, _PING_TIMEOUT = 1.0, 2.0
+_PING_SECONDS, _PING_TIMEOUT = 1.0, 4.0
 _LOOK_SECONDS = 0.25
 _HALT_SECONDS = 5.0
 _REDIAL_SECONDS = (0.25, 0.75)
@@ -41,6 +41,10 @@ _PING_LEASE, _QUIET_LEASE = 3.0, 4.5
 """How long a sign of life is good for, in seconds, with pings of our own and without.
 
 Placement gives up on a sidecar after 5 s of silence: its ping after 2 s has no answer for 3 s.
+"""
+_SILENCE_SECONDS = 4.5
+"""A silent stream is left after so long. From the end of the lease on no turn begins and no state
+is written, but a machine that is merely busy need not give its actors up for that.
 """
 _LONG_AGO = float("-inf")
 _NOTHING = (-1, _LONG_AGO)
@@ -194,7 +198,7 @@ class PlacementClient:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             now = time.monotonic()
-            if now - max(self._heard_since(call), began) > view.lease:
+            if now - max(self._heard_since(call), began) > _SILENCE_SECONDS:
                 raise _StreamEndError("nothing was heard from it in time")
             ends_by = view.rounds.ends_by
             if ends_by is not None and now > ends_by:
