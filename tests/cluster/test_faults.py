@@ -81,7 +81,7 @@ def test_changes_arrive_after_the_operator_was_replaced(space: Space, figures: F
         rollout("deployment/dapr-operator")
         space.apply(component("late", "state.in-memory"))
         applied = time.time()
-        took = watch.until(204) - applied
+        took = max(watch.until(204) - applied, 0.0)  # it may be used before kubectl is back
     figures.add("component after operator replaced, s", took)
     assert took < 5.0
 
