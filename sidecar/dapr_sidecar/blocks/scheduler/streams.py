@@ -149,6 +149,7 @@ class _Stream:
     async def _retire(self) -> None:
         self._retiring = True
         if self._work:
+            self._idle.clear()  # it was idle now and then before
             try:
                 async with asyncio.timeout(_RETIRE_SECONDS):
                     await self._idle.wait()
@@ -156,6 +157,8 @@ class _Stream:
                 pass
         self._task.cancel()
         await asyncio.wait([self._task])
+        if self._work:
+            await asyncio.wait(self._work)  # until then they are this stream's to end
 
     async def _run(self) -> None:
         while not self._retiring:
