@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,9 @@ from dapr_sidecar.blocks.actors.settings import HostingError, read_config, read_
 from dapr_sidecar.blocks.actors.store import actor_store
 from dapr_sidecar.blocks.invocation.block import InvocationBlock
 from dapr_sidecar.blocks.metadata import ActorStatus
+from dapr_sidecar.components.state.base import StateStore
 from dapr_sidecar.context import SidecarContext
+from dapr_sidecar.loaded import Loaded
 from dapr_sidecar.options import Options
 from dapr_sidecar.runtime.actor_state import ActorStateParts, ActorSurroundings
 from dapr_sidecar.runtime.scheduler import SchedulerParts
@@ -66,6 +68,7 @@ class ActorParts:
         self._changes: set[asyncio.Task[None]] = set()
         self._client: PlacementClient | None = None
         self._running: asyncio.Task[None] | None = None
+        self._store: Loaded[StateStore] | None = None
         self.enabled = bool(options.placement_addresses)
         self.view = PlacementView(options.disseminate_timeout)
         self.hosting = Hosting()
@@ -83,7 +86,7 @@ class ActorParts:
                 self.router,
                 self.view,
                 self.host,
-                self.hosting.settings,
+                self.hosting.known_settings,  # those that leave are drained as they were hosted
                 invocation.peers,
                 scheduler,
             )
@@ -139,7 +142,8 @@ class ActorParts:
         if not self.enabled:
             return
         self._started = True
-        self.hosting.set_store(actor_store(self._context.components) is not None)
+        self._store = actor_store(self._context.components)
+        self.hosting.set_store(self._store is not None)
         settings = PlacementSettings(
             name=self._name(),
             addresses=self._options.placement_addresses,
@@ -188,7 +192,11 @@ class ActorParts:
         """A component came, changed or went."""
         if manifest.category != "state" or not self._started:
             return
-        self.hosting.set_store(actor_store(self._context.components) is not None)
+        store = actor_store(self._context.components)
+        if store is self._store:
+            return  # another state store than the actors'
+        self._store = store
+        self.hosting.set_store(store is not None)
         await self._settle()
         await self.state.store_changed()
 
@@ -218,13 +226,25 @@ class ActorParts:
         if self._client is not None:
             self._client.report()
         if gone:
-            task = asyncio.create_task(self._withdraw(gone), name="withdraw-actors")
-            self._changes.add(task)
-            task.add_done_callback(self._changes.discard)
+            self._begin(self._withdraw(gone))
+        if new := after - before:
+            self._begin(self._resume(new, frozenset(self._changes)))
+
+    def _begin(self, change: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(change, name="hosted-actors")
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
 
     async def _withdraw(self, types: frozenset[str]) -> None:
         await self.view.leaving(types)
         self.view.withdrawn(types)
+
+    async def _resume(self, types: frozenset[str], earlier: frozenset[asyncio.Task[None]]) -> None:
+        """Placement may not have noticed that these were away, and then it says nothing."""
+        if earlier:
+            await asyncio.wait(earlier)
+        if types := self.view.resumed(types):
+            self.view.settled(types)
 
     async def _settle(self, seconds: float | None = None) -> None:
         """Wait until what was withdrawn has left."""

@@ -67,7 +67,7 @@ class PlacementView:
 
     def is_mine(self, ref: ActorRef) -> bool:
         """Whether a turn may begin here right now."""
-        if not self.ready or ref.type not in self.hosted or self.rounds.is_moving(ref.type):
+        if ref.type not in self.hosted or not self.is_settled(ref.type):
             return False
         return self._ring_says(self.tables, ref) and self.in_force
 
@@ -94,8 +94,10 @@ class PlacementView:
         return now - heard < self.lease and self.rounds.may_own(now, heard)
 
     def is_settled(self, actor_type: str) -> bool:
-        """Whether calls need not wait."""
-        return self.ready and not self.rounds.is_moving(actor_type)
+        """Whether calls need not wait, be it for a round or for the end of a withdrawal."""
+        if not self.ready or self.rounds.is_moving(actor_type):
+            return False
+        return actor_type not in self._withdrawing or actor_type not in self.hosted
 
     async def wait_settled(self, actor_type: str) -> None:
         """Return when the type is not moving."""
@@ -137,6 +139,18 @@ class PlacementView:
     def withdrawn(self, types: frozenset[str]) -> None:
         """Nothing of these types runs here any more."""
         self._withdrawing -= types
+        self._wake()
+
+    def resumed(self, types: frozenset[str]) -> frozenset[str]:
+        """Which of these are hosted and, by tables that do not move, this sidecar's already.
+
+        Types that were hosted again before placement gave them away: no round tells of them.
+        """
+        return frozenset(
+            name
+            for name in types & self.hosted & self.tables.keys()
+            if self.is_settled(name) and any(map(self._is_own, self.tables[name].hosts.values()))
+        )
 
     def lock(self, version: int) -> None:
         """A round began."""
