@@ -302,3 +302,36 @@ async def test_idle_actors_are_small(make: Make) -> None:
     finally:
         tracemalloc.stop()
     assert each < 500
+
+
+async def test_the_end_of_a_batch_of_deactivations_is_nobody_else_s_end(make: Make) -> None:
+    world = await make()
+    for actor in ("1", "2"):
+        await world.call(actor)
+    deactivation, kind = world.host.deactivation, world.host._types["T"]
+    slow = asyncio.Event()
+    told: list[str] = []
+
+    async def deactivate(ref: ActorRef) -> None:
+        told.append(ref.id)
+        if ref.id == "2" or told.count("1") > 1:
+            await slow.wait()
+
+    world.app.deactivate = deactivate  # type: ignore[method-assign]
+    first = deactivation._spawn(deactivation._tell_app(deactivation._taken_out(both(kind))))
+    while "1" in kind.leaving:
+        await asyncio.sleep(0)
+    await world.call("1")
+    second = deactivation._spawn(deactivation._tell_app(deactivation._taken_out(both(kind))))
+    while told.count("1") < 2:
+        await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    assert "1" in kind.leaving  # its own deactivation is still under way
+    slow.set()
+    await second
+    assert not kind.leaving
+
+
+def both(kind: Any) -> list[Any]:
+    return list(kind.instances.values())

@@ -85,11 +85,6 @@ class Deactivation:
     def settled(self, types: frozenset[str]) -> None:
         """Nothing waits here."""
 
-    async def withdraw(self, types: frozenset[str], *, drain: bool) -> None:
-        """The app hosts these types no more."""
-        affected = [self._types[name] for name in types if name in self._types]
-        await asyncio.gather(*(self._let_go(kind, drain=drain) for kind in affected))
-
     async def _let_go(self, kind: TypeInstances, *, drain: bool) -> None:
         moved = await self._moved(kind)
         if not moved:
@@ -147,7 +142,7 @@ class Deactivation:
         try:
             await asyncio.gather(*(self._work(waiting) for _ in range(workers)))
         finally:
-            for instance in instances:
+            for instance in waiting:  # nobody gets to these; the others may live again by now
                 _gone(instance)
 
     async def _work(self, waiting: Iterator[Instance]) -> None:
