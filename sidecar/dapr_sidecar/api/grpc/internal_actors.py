@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from google.protobuf import empty_pb2
+from google.protobuf import any_pb2, empty_pb2, wrappers_pb2
+from google.protobuf.message import DecodeError
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
@@ -11,6 +12,7 @@ from dapr_common.observe.tracing import RecordedSpan
 from dapr_common.security.spiffe import SpiffeId
 from dapr_common.wire.dapr.proto.internals.v1 import reminders_pb2
 from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
+from dapr_sidecar.blocks.actors import headers
 from dapr_sidecar.blocks.actors.base import ActorCall, ActorRef, Callback
 from dapr_sidecar.blocks.actors.block import ActorBlock
 from dapr_sidecar.messaging import reading, wire
@@ -32,7 +34,8 @@ def methods(block: ActorBlock) -> list[Method]:
 
     async def call_reminder(request: reminders_pb2.Reminder, context: Context) -> empty_pb2.Empty:
         _caller(block, context)
-        await block.fire_for_peer(_callback(request))
+        if await block.fire_for_peer(_callback(request)):
+            context.set_trailers([(headers.REMINDER_CANCEL.decode(), "true")])
         return empty_pb2.Empty()
 
     return [
@@ -85,10 +88,22 @@ def _callback(request: reminders_pb2.Reminder) -> Callback:
         ActorRef(request.actor_type, request.actor_id),
         request.name,
         "timer" if request.is_timer else "reminder",
-        request.data.value if request.HasField("data") else None,
+        _data(request.data) if request.HasField("data") else None,
         request.due_time,
         request.period,
     )
+
+
+def _data(data: any_pb2.Any) -> bytes:
+    """The JSON: as bytes of a ``BytesValue``, which sidecars of Dapr send too, or bare."""
+    if not data.type_url.endswith("google.protobuf.BytesValue"):
+        return data.value
+    try:
+        return wrappers_pb2.BytesValue.FromString(data.value).value
+    except DecodeError as error:
+        raise RpcError(
+            GrpcCode.INVALID_ARGUMENT, f"the reminder's data cannot be read: {error}"
+        ) from error
 
 
 def _caller(block: ActorBlock, context: Context) -> tuple[str, str] | None:

@@ -40,7 +40,12 @@ class ActorBlock:
         return await self._router.invoke(call)
 
     async def invoke_for_peer(self, call: ActorCall, caller: tuple[str, str] | None) -> ActorAnswer:
-        """A call of another sidecar; ``caller`` is its namespace and app id, proved by TLS."""
+        """A call of another sidecar; ``caller`` is its namespace and app id, proved by TLS.
+
+        Raises ``DaprError``, also for names that would lead elsewhere in the app.
+        """
+        if (problem := call_problem(call.ref, call.method)) is not None:
+            raise errors.bad_request(problem)
         if self._closed():
             raise errors.runtime_closed()
         own = self.context.identity

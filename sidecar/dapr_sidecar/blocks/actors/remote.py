@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from google.protobuf import any_pb2, empty_pb2
+from google.protobuf import empty_pb2, wrappers_pb2
 from google.protobuf.message import Message
 
 from dapr_common.errors import GrpcCode
+from dapr_common.grpc.client import UnaryResult
 from dapr_common.grpc.errors import RpcError
 from dapr_common.observe.tracing import current_span
 from dapr_common.wire.dapr.proto.internals.v1 import reminders_pb2
@@ -68,8 +69,8 @@ class RemoteActors:
             call.query,
             call.body,
         )
-        response = await self._unary(_CALL, raw, internals.InternalInvokeResponse, call, owner)
-        answer = reading.answer_of(response)
+        result = await self._unary(_CALL, raw, internals.InternalInvokeResponse, call, owner)
+        answer = reading.answer_of(result.message)
         body = answer.body if isinstance(answer.body, bytes) else b""
         app_error = headers.first(answer.headers, headers.APP_ERROR) is not None
         return ActorAnswer(
@@ -77,7 +78,10 @@ class RemoteActors:
         )
 
     async def fire(self, callback: Callback, owner: Owner) -> bool:
-        """Deliver a reminder or timer. Whether the app wants no more of it is not told back."""
+        """Deliver a reminder or timer. Returns whether the app wants no more of it.
+
+        The answer has no member for that: a trailer tells, which sidecars of Dapr do not send.
+        """
         reminder = reminders_pb2.Reminder(
             actor_id=callback.ref.id,
             actor_type=callback.ref.type,
@@ -87,9 +91,10 @@ class RemoteActors:
             is_timer=callback.kind == "timer",
         )
         if callback.data is not None:
-            reminder.data.CopyFrom(any_pb2.Any(value=callback.data))
-        await self._unary(_REMINDER, reminder.SerializeToString(), empty_pb2.Empty, callback, owner)
-        return False
+            reminder.data.Pack(wrappers_pb2.BytesValue(value=callback.data))
+        raw = reminder.SerializeToString()
+        result = await self._unary(_REMINDER, raw, empty_pb2.Empty, callback, owner)
+        return any(name.encode() == headers.REMINDER_CANCEL for name, _ in result.trailers)
 
     async def _unary(
         self,
@@ -98,19 +103,18 @@ class RemoteActors:
         answer: type[Message],
         call: ActorCall | Callback,
         owner: Owner,
-    ) -> Any:
+    ) -> UnaryResult:
         namespace = self._context.identity.invocation_namespace
         channel = self._peers.channel(owner.address, namespace, owner.app_id)
         span = current_span.get()
         metadata = () if span is None else trace_metadata(span)
         try:
             with self._noted(owner.address):
-                result = await channel.unary(method, raw, answer, metadata=metadata)
+                return await channel.unary(method, raw, answer, metadata=metadata)
         except RpcError as error:
             if error.code in (GrpcCode.UNAVAILABLE, GrpcCode.UNAUTHENTICATED):
                 await self._peers.drop(channel)
             raise _told(error, call) from error
-        return result.message
 
     @contextmanager
     def _noted(self, address: str) -> Iterator[None]:
