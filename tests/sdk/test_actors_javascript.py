@@ -1,7 +1,4 @@
-"""Virtual actors of the official JavaScript SDK, called by its proxies over HTTP.
-
-Over gRPC its proxies send arguments without a content type, which its own host then does not read.
-"""
+"""Virtual actors of the official JavaScript SDK, called by its proxies."""
 
 from __future__ import annotations
 
@@ -47,6 +44,11 @@ def test_proxies_reach_actors_behind_another_sidecar(world: World) -> None:
         "where": "one",
         "echo": {"echo": {"n": [1, "é", None]}, "id": "an id@with spaces"},
     }
+
+
+def test_arguments_of_proxies_over_grpc_are_read(world: World) -> None:
+    """They come without a content type, and the SDK's own host reads none of what is not JSON."""
+    assert world.seen["grpc"] == {"echo": {"n": [1, "é", None]}, "id": "over gRPC"}
 
 
 def test_the_state_manager_s_state_is_in_the_store(world: World) -> None:

@@ -26,6 +26,20 @@ const sections = {
     const one = ledger("an id@with spaces");
     return { where: await one.where(), echo: await one.echo({ n: [1, "é", null] }) };
   },
+  async grpc() {
+    const over = new DaprClient({
+      daprHost: "127.0.0.1",
+      daprPort: process.env.DAPR_GRPC_PORT,
+      communicationProtocol: CommunicationProtocolEnum.GRPC,
+      logger: { level: LogLevel.Error },
+    });
+    const one = new ActorProxyBuilder(Ledger, over).build(new ActorId("over gRPC"));
+    try {
+      return await one.echo({ n: [1, "é", null] });
+    } finally {
+      await over.stop();
+    }
+  },
   async state() {
     const one = ledger("state");
     await one.put("a", { deep: [1, 2] });

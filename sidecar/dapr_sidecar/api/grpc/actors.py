@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from dapr_common.errors import GrpcCode
@@ -18,6 +19,8 @@ from dapr_sidecar.blocks.actors.names import call_problem
 from dapr_sidecar.messaging.headers import pairs_from_metadata
 
 _SERVICE = "/dapr.proto.runtime.v1.Dapr/"
+_JSON_ENDS = (b"{}", b"[]", b'""')
+_SCALAR = re.compile(rb"true|false|null|-?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,4})?")
 Initial = pb.SubscribeActorEventsRequestInitialAlpha1
 ReadInitial = Callable[[Initial], Mapping[str, TypeSettings]]
 
@@ -36,7 +39,7 @@ def methods(block: ActorBlock) -> list[Method]:
             headers=_pairs(request.metadata),
             from_grpc=True,
         )
-        call.content_type = headers.first(call.headers, b"content-type") or ""
+        call.content_type = headers.first(call.headers, b"content-type") or _guessed(request.data)
         answer = await block.invoke(call)
         return pb.InvokeActorResponse(data=answer.body)
 
@@ -49,6 +52,20 @@ def methods(block: ActorBlock) -> list[Method]:
             invoke,
         )
     ]
+
+
+def _guessed(data: bytes) -> str:
+    """The content type of data that came without one.
+
+    The message has no member for it and SDKs say nothing, but what they send is JSON, which HTTP
+    apps read as such only when told so.
+    """
+    text = data.rstrip(b"\n")
+    if (len(text) > 1 and text[:1] + text[-1:] in _JSON_ENDS) or _SCALAR.fullmatch(
+        text
+    ) is not None:
+        return "application/json"
+    return ""
 
 
 def _pairs(metadata: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
