@@ -139,6 +139,22 @@ async def test_the_failure_policy(sides: Any, store: Any) -> None:
     assert Counter(side.router.names) == {"r": 3, "d": 1}
 
 
+async def test_tries_end_with_the_ttl_whatever_the_policy(sides: Any, store: Any) -> None:
+    side = await sides()
+    await side.load()
+
+    def fail(_: Any) -> bool:
+        raise AppFailedError
+
+    side.router.answer = fail
+    body = {"dueTime": "0s", "ttl": "200ms", "failure_policy": {"constant": {"interval": "50ms"}}}
+    await side.http.call("POST", f"{REMINDERS}/r", body)
+    async with asyncio.timeout(10):
+        while await entries(store):
+            await asyncio.sleep(0.01)
+    assert 1 <= len(side.router.fired) <= 5
+
+
 async def test_the_default_policy_waits_a_second_between_tries(sides: Any) -> None:
     side = await sides()
     await side.load()
@@ -397,6 +413,28 @@ async def test_a_store_that_hangs_is_told_to_the_caller_in_time(
     hangs = False
     answer = await side.http.call("POST", f"{REMINDERS}/s", {"dueTime": "1h"})
     assert answer.status == 204
+
+
+async def test_a_change_under_way_when_the_sidecar_stops_is_answered(sides: Any) -> None:
+    side = await sides()
+    await side.load()
+    entered = asyncio.Event()
+
+    async def hangs(*_: Any) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    side.context.components.state["st"].component.transact = hangs
+    created = asyncio.create_task(side.http.call("POST", f"{REMINDERS}/r", {"dueTime": "1h"}))
+    await entered.wait()
+    waiting = asyncio.create_task(side.http.call("POST", f"{REMINDERS}/s", {"dueTime": "1h"}))
+    while not side.owner.of("T").editor._asked:
+        await asyncio.sleep(0)
+    await side.close()
+    async with asyncio.timeout(5):
+        for answer in (await created, await waiting):
+            assert answer.error[:2] == (500, "ERR_ACTOR_REMINDER_CREATE")
+            assert "the sidecar stops" in answer.error[2]
 
 
 # --- moving ---------------------------------------------------------------------------------

@@ -61,6 +61,13 @@ class NotStoredError(Exception):
         )
 
 
+class StoppedError(Exception):
+    """The sidecar stopped first."""
+
+    def __init__(self) -> None:
+        super().__init__("the sidecar stops, and whether it was stored is not known")
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """A record that was written: its content's digest before and after."""
@@ -115,8 +122,8 @@ class ReminderEditor:
     async def edit(self, edit: Edit) -> None:
         """Return once a change is stored.
 
-        Raises ``AlreadyExistsError``, ``TooManyChangesError``, ``NotStoredError`` or what the
-        store raises.
+        Raises ``AlreadyExistsError``, ``TooManyChangesError``, ``NotStoredError``, ``StoppedError``
+        or what the store raises.
         """
         if len(self._asked) >= _MOST_WAITING:
             raise TooManyChangesError
@@ -177,7 +184,7 @@ class ReminderEditor:
             task.cancel()
             await asyncio.wait([task])
         for waiting in self._asked:
-            waiting.answer.cancel()
+            _answer(waiting, StoppedError())
         self._asked.clear()
         self._cache.clear()
         if self._forget is not None:
@@ -227,6 +234,10 @@ class ReminderEditor:
                 _CONFLICT_SECONDS * 2 ** min(self._conflicts, 16), _LONGEST_CONFLICT_SECONDS
             )
             await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - not a secret
+        except asyncio.CancelledError:
+            for waiting in asked:
+                _answer(waiting, StoppedError())
+            raise
         except Exception as error:  # noqa: BLE001 - told to who asked
             await self._failed(asked, later, error)
         else:

@@ -167,8 +167,12 @@ class ReminderFiring:
         policy = scheduled.reminder.failure_policy or DEFAULT_POLICY
         if policy.retries is not None and scheduled.failures >= policy.retries:
             return False
+        again = self._runner.clock() + policy.interval
+        expires = scheduled.reminder.expires
+        if expires is not None and again > expires:
+            return False
         scheduled.failures += 1
-        self._runner.put(scheduled, self._runner.clock() + policy.interval)
+        self._runner.put(scheduled, again)
         return True
 
     async def _advance(self, scheduled: Scheduled) -> None:
