@@ -1,6 +1,6 @@
 """An HTTP application without an SDK that hosts actors and writes down what reaches them.
 
-``ACTOR_CONFIG`` is its ``/dapr/config``. Each callback is a JSON line: path, body, time.
+``ACTOR_CONFIG`` is its ``/dapr/config``; each call takes ``ACTOR_SECONDS``. Each callback is a JSON line: path, body, time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _LOCK = threading.Lock()
+_SECONDS = float(os.environ.get("ACTOR_SECONDS", "0"))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -32,6 +33,7 @@ class _Handler(BaseHTTPRequestHandler):
         with _LOCK:
             sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
+        time.sleep(_SECONDS)
         self._reply(b"")
 
     do_POST = do_DELETE = do_PUT  # noqa: N815

@@ -62,12 +62,12 @@ def host(
     *flags: str,
     config: str = '{"entities":["T"]}',
     exit_code: int | None = 0,
+    seconds: float = 0.0,
 ) -> Iterator[Host]:
-    """Start both, the app first."""
+    """Start both, the app first; ``seconds`` is how long it takes for each call."""
     port = free_port()
-    app = AppProcess(
-        [sys.executable, _APP], port=port, env={"ACTOR_CONFIG": config}, name="actor app"
-    )
+    env = {"ACTOR_CONFIG": config, "ACTOR_SECONDS": str(seconds)}
+    app = AppProcess([sys.executable, _APP], port=port, env=env, name="actor app")
     sidecar = Sidecar(APP_ID, resources=resources, app_port=port, flags=flags, exit_code=exit_code)
     with app, sidecar:
         yield Host(app, sidecar)

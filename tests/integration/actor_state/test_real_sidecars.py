@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -80,6 +83,19 @@ def test_a_sidecar_that_stops_hands_over_and_nothing_fires_twice(
             before = two.fired()
         wait(lambda: len(fired(one) + before) == len(ACTORS))
         assert before + one.fired() == dict.fromkeys((f"{a}/once" for a in ACTORS), 1)
+
+
+def test_a_run_under_way_when_the_sidecar_stops_is_noted(
+    tmp_path: Path, placement: Placement
+) -> None:
+    flag = f"--placement-host-address={placement.address}"
+    with host(sqlite(tmp_path), flag, seconds=1.0) as one:
+        one.remind("1", "hourly", dueTime="0s", period="R9/PT1H")
+        wait(lambda: one.fired() == {"1/hourly": 1})
+        one.sidecar.stop()
+    with sqlite3.connect(tmp_path / "state.db") as store:
+        [(encoded,)] = store.execute("select value from state where key = 'T||1||hourly'")
+    assert json.loads(base64.b64decode(encoded))["repetitionLeft"] == 8
 
 
 def test_a_restart_goes_on_where_it_stopped(tmp_path: Path, placement: Placement) -> None:
