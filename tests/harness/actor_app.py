@@ -1,6 +1,7 @@
 """An HTTP application without an SDK that hosts actors and writes down what reaches them.
 
-``ACTOR_CONFIG`` is its ``/dapr/config``; each call takes ``ACTOR_SECONDS``. Each callback is a JSON line: path, body, time.
+``ACTOR_CONFIG`` is its ``/dapr/config``; each call takes ``ACTOR_SECONDS``. Each callback is a JSON
+line: path, body, time.
 """
 
 from __future__ import annotations
