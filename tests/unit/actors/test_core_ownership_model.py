@@ -29,6 +29,7 @@ TYPES = ("T", "U")
 REFS = [ActorRef(actor_type, str(number)) for actor_type in TYPES for number in range(24)]
 LEASE, SILENCE, ROUND = 3.0, 5.0, 8.0
 LONG_AGO = float("-inf")
+_FRAME_BYTES = 5
 OPERATIONS = {"lock": pb.LOCK, "update": pb.UPDATE, "unlock": pb.UNLOCK}
 
 
@@ -82,7 +83,9 @@ class World(RuleBasedStateMachine):
             if isinstance(effect, Wait):
                 self.due = None if effect.seconds is None else self.now + effect.seconds
             elif isinstance(effect, Order):
-                raw = self.book.encoded(effect.operation, effect.version, self.placement.hosts)
+                raw = self.book.encoded(
+                    effect.operation, effect.version, lambda: self.placement.hosts
+                )
                 for number in effect.streams:
                     self.streams[number].down.append(("order", raw))
             else:
@@ -148,7 +151,7 @@ class World(RuleBasedStateMachine):
         elif kind == "end":
             self.lose(sidecar)
         else:
-            stream.inbox.append(pb.PlacementOrder.FromString(what))
+            stream.inbox.append(pb.PlacementOrder.FromString(what.plain[_FRAME_BYTES:]))
             self.read_inbox(sidecar)
 
     def read_inbox(self, sidecar: Sidecar) -> None:
