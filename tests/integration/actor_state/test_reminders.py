@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from dapr_common.grpc.errors import RpcError
 from dapr_common.wire.dapr.proto.runtime.v1 import actors_pb2 as pb
 from dapr_sidecar.blocks.actors import reminder_editor
 from dapr_sidecar.blocks.actors.base import ActorRef, TypeSettings
+from dapr_sidecar.blocks.actors.reminder_edits import Put
 from dapr_sidecar.blocks.actors.reminder_layout import Layout, partition_of
 from dapr_sidecar.blocks.actors.times import format_moment
 from dapr_sidecar.components.state.base import GetRequest, SetRequest
@@ -230,6 +232,21 @@ async def test_overwrite(sides: Any) -> None:
         "ttl": "2100-01-01T00:00:00Z",
     }
     assert side.count == 1
+
+
+async def test_one_that_is_done_with_is_not_in_the_way_of_its_successor(sides: Any) -> None:
+    side = await sides()
+    await side.load()
+    body = {"dueTime": "1h", "overwrite": False}
+    await side.http.call("POST", f"{REMINDERS}/r", body)
+    held = side.owner.of("T")
+    [scheduled] = [found for record in held._scheduled.values() for found in record.values()]
+    held.finished(scheduled)  # and before that is stored:
+    await held.editor.edit(Put(replace(scheduled.reminder, due_time="2h"), overwrite=False))
+    answer = await side.http.call("GET", f"{REMINDERS}/r")
+    assert answer.json["dueTime"] == "2h"
+    await held.editor.flush(5)
+    assert (await side.http.call("GET", f"{REMINDERS}/r")).json["dueTime"] == "2h"
 
 
 async def test_refusals(sides: Any) -> None:

@@ -128,7 +128,8 @@ class ReminderEditor:
         if len(self._asked) >= _MOST_WAITING:
             raise TooManyChangesError
         waiting = _Waiting(edit, asyncio.get_running_loop().create_future())
-        if isinstance(edit, Put):
+        if isinstance(edit, Put) and edit.overwrite:
+            # Else the one that is done with must go first, so as not to be in the way.
             self._later.pop(edit.reminder.key, None)
             self._stored.set()
         self._asked.append(waiting)
