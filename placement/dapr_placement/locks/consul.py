@@ -12,7 +12,7 @@ from urllib.parse import quote
 from dapr_common.http.messages import Header
 from dapr_common.lease import Record, ReplacedError, StoreError
 from dapr_placement.locks.record import decoded, encoded
-from dapr_placement.locks.servers import Servers, parsed, shown
+from dapr_placement.locks.servers import Servers, odd_answers, parsed, shown
 
 
 class ConsulLease:
@@ -31,8 +31,9 @@ class ConsulLease:
             return Record()
         if status != 200:
             raise StoreError(f"Consul: {shown(status, text)}")
-        entry = parsed(text)[0]
-        return decoded(entry["Value"], str(entry["ModifyIndex"]), self._key)
+        with odd_answers("Consul"):
+            entry = parsed(text)[0]
+            return decoded(entry["Value"], str(entry["ModifyIndex"]), self._key)
 
     async def write(self, record: Record) -> Record:
         """Replace it. Raises ``StoreError``."""
@@ -52,7 +53,8 @@ class ConsulLease:
         return self._written(record, parsed(text))
 
     def _written(self, record: Record, answer: Any) -> Record:
-        version = answer["Results"][0]["KV"]["ModifyIndex"]
+        with odd_answers("Consul"):
+            version = answer["Results"][0]["KV"]["ModifyIndex"]
         return Record(holder=record.holder, life_seconds=record.life_seconds, version=str(version))
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from dapr_common.http.messages import Header
 from dapr_common.lease import Record, ReplacedError, StoreError
 from dapr_placement.locks.record import decoded, encoded
-from dapr_placement.locks.servers import Servers, parsed, shown
+from dapr_placement.locks.servers import Servers, odd_answers, parsed, shown
 
 
 class EtcdLease:
@@ -27,10 +27,11 @@ class EtcdLease:
     async def read(self) -> Record:
         """As a majority has it. Raises ``StoreError``."""
         found = await self._call("kv/range", {"key": self._encoded_key})
-        entries = found.get("kvs") or []
-        if not entries:
-            return Record()
-        return decoded(entries[0].get("value"), str(entries[0]["mod_revision"]), self._key)
+        with odd_answers("etcd"):
+            entries = found.get("kvs") or []
+            if not entries:
+                return Record()
+            return decoded(entries[0].get("value"), str(entries[0]["mod_revision"]), self._key)
 
     async def write(self, record: Record) -> Record:
         """Replace it. Raises ``StoreError``."""
@@ -42,13 +43,11 @@ class EtcdLease:
         }
         put = {"request_put": {"key": self._encoded_key, "value": encoded(record)}}
         answer = await self._call("kv/txn", {"compare": [unchanged], "success": [put]})
-        if not answer.get("succeeded"):
-            raise ReplacedError("etcd: the key has been written meanwhile")
-        return Record(
-            holder=record.holder,
-            life_seconds=record.life_seconds,
-            version=str(answer["header"]["revision"]),
-        )
+        with odd_answers("etcd"):
+            if not answer.get("succeeded"):
+                raise ReplacedError("etcd: the key has been written meanwhile")
+            version = str(answer["header"]["revision"])
+        return Record(holder=record.holder, life_seconds=record.life_seconds, version=version)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -64,7 +63,8 @@ class EtcdLease:
             except StoreError:
                 self._token = ""  # it runs out; whatever it was, a new one is asked for
         found = await self._post("auth/authenticate", {"name": name, "password": password}, [])
-        self._token = str(found["token"])
+        with odd_answers("etcd"):
+            self._token = str(found["token"])
         return await self._post(method, body, self._authorization())
 
     def _authorization(self) -> list[Header]:

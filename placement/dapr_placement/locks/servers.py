@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -91,6 +92,15 @@ def parsed(text: bytes) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise StoreError(f"an answer that is no JSON: {error}") from error
+
+
+@contextmanager
+def odd_answers(system: str) -> Iterator[None]:
+    """JSON that is not what the system answers, but perhaps a proxy: raises ``StoreError``."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError) as error:
+        raise StoreError(f"{system}: an answer of another form than expected: {error!r}") from error
 
 
 def shown(status: int, text: bytes) -> str:
