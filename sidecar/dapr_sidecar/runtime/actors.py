@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dapr_common.aio.host import join_host_port
+from dapr_common.aio.run import FatalError
 from dapr_common.grpc.server import Context, Method
 from dapr_common.http.messages import Request, Response
 from dapr_common.kube.resources import Component
@@ -138,9 +139,15 @@ class ActorParts:
     # --- life -------------------------------------------------------------------------------
 
     async def run(self, tasks: asyncio.TaskGroup) -> None:
-        """Begin to follow placement, once this sidecar can be reached by others."""
+        """Begin to follow placement, once this sidecar can be reached by others.
+
+        Raises ``FatalError``.
+        """
         if not self.enabled:
             return
+        in_cluster = self._options.mode == "kubernetes" and self._security is not None
+        if in_cluster and not self._context.identity.invocation_namespace:
+            raise FatalError(errors.namespace_required().message)
         self._started = True
         self._store = actor_store(self._context.components)
         self.hosting.set_store(self._store is not None)

@@ -1,14 +1,16 @@
-"""Types that the app hosts again before placement gave them away."""
+"""The runtime's part of hosting: types hosted again before placement gave them away, and more."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from harness.block_api import loaded, make, make_context
 
+from dapr_common.aio.run import FatalError
 from dapr_common.kube import resources
 from dapr_common.wire.dapr.proto.placement.v1 import placement_pb2 as pb
 from dapr_sidecar.blocks.actors.base import ActorAnswer, ActorCall, ActorRef, TypeSettings
@@ -156,3 +158,13 @@ async def test_another_state_store_s_change_is_none_of_the_actors_business(world
     world.context.components.state["st"] = world.store("st", actorStateStore="true")
     await world.parts.component_changed(other.manifest)
     assert reloads == ["again"]
+
+
+async def test_actors_of_a_cluster_need_a_namespace(world: World) -> None:
+    parts: Any = world.parts
+    parts._options = replace(parts._options, mode="kubernetes")
+    parts._security = object()
+    world.context.identity.invocation_namespace = ""
+    async with asyncio.TaskGroup() as tasks:
+        with pytest.raises(FatalError, match="actors must have a namespace"):
+            await parts.run(tasks)

@@ -67,6 +67,9 @@ class _StreamEndError(Exception):
     """The conversation is over; the text says why."""
 
 
+_LOSSES = (RpcError, RoundError, _StreamEndError, DecodeError, OSError, UnicodeError)
+"""What ends an attempt; a name that no resolver can take is a ``UnicodeError``."""
+
 NextAddress = Callable[[], Awaitable[str]]
 
 
@@ -123,7 +126,7 @@ class PlacementClient:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 call = await channel.open(_METHOD)
             await self._converse(call)
-        except (RpcError, RoundError, _StreamEndError, DecodeError, OSError, TimeoutError) as error:
+        except _LOSSES as error:
             self._explain(address, error)
         finally:
             await channel.close()

@@ -39,7 +39,7 @@ async def _resolved(address: str) -> tuple[str, ...]:
     try:
         async with asyncio.timeout(_RESOLVE_SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)
-    except (OSError, TimeoutError):
+    except (OSError, UnicodeError):
         return (address,)
     texts = sorted({str(entry[4][0]) for entry in found})
     return tuple(f"[{text}]:{port}" if ":" in text else f"{text}:{port}" for text in texts)
