@@ -100,7 +100,7 @@ class SchedulerHosts:
                 try:
                     await self._follow(address)
                     failure = ""
-                except (RpcError, OSError, DecodeError) as error:
+                except (RpcError, OSError, DecodeError, UnicodeError) as error:
                     text = f"{address}: {error or type(error).__name__}"
                     level = _LOG.debug if text == failure else _LOG.warning
                     level("the scheduler's instances cannot be read, trying again: %s", text)

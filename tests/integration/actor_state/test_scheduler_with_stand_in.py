@@ -26,6 +26,7 @@ from dapr_common.grpc.errors import RpcError
 from dapr_common.wire.dapr.proto.runtime.v1 import jobs_pb2
 from dapr_common.wire.dapr.proto.scheduler.v1 import scheduler_pb2 as pb
 from dapr_sidecar.blocks.scheduler.streams import JobStreams, Wanted
+from dapr_sidecar.messaging import scheduler as scheduler_hosts
 from dapr_sidecar.messaging.scheduler import SchedulerHosts
 
 SERVICE = "/dapr.proto.runtime.v1.Dapr/"
@@ -301,3 +302,22 @@ async def test_streams_come_back(near: StandInScheduler) -> None:
     await client.schedule("after", due_time="0s")
     assert await taken.get() == "after"
     await client.close()
+
+
+async def test_a_name_no_resolver_takes_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler_hosts, "_AGAIN_SECONDS", (0.0, 0.0))
+    hosts = SchedulerHosts(["a..b:1"], None)
+    tried, connect = asyncio.Semaphore(0), hosts._connect
+
+    def counting(address: str) -> GrpcChannel:
+        tried.release()
+        return connect(address)
+
+    monkeypatch.setattr(hosts, "_connect", counting)
+    running = asyncio.create_task(hosts.run())
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            await tried.acquire()
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait([running])

@@ -170,7 +170,7 @@ class _Stream:
                     await call.send(self.wanted.initial(self._identity))
                     self._failure = ""
                     await self._take_all(call)
-            except (RpcError, OSError, DecodeError) as error:
+            except (RpcError, OSError, DecodeError, UnicodeError) as error:
                 self._explain(error)
             await asyncio.sleep(random.uniform(*_AGAIN_SECONDS))  # noqa: S311 - a pause
 
