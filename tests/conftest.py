@@ -61,7 +61,17 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if report.failed:
+        _make_sendable(report)
     if report.failed and call.when == "call":
         for program in programs.running:
             report.sections.append((program.name, program.tail()))
     return report
+
+
+def _make_sendable(report: pytest.TestReport) -> None:
+    """A failure whose text holds half a character would end the whole run: it cannot be sent."""
+    text = str(report.longrepr)
+    sendable = text.encode("utf-8", "backslashreplace").decode()
+    if sendable != text:
+        report.longrepr = sendable
