@@ -496,6 +496,30 @@ async def test_a_move_fires_nothing_twice_and_nothing_is_missed(sides: Any) -> N
     assert Counter(one.router.names + two.router.names) == {f"r{n}": 1 for n in range(200)}
 
 
+async def test_what_is_read_while_everything_is_let_go_hides_nothing(sides: Any) -> None:
+    side, other = await sides("a"), await sides("b")
+    await side.load()
+    await other.load()
+    for name in ("one", "two"):
+        await side.http.call("POST", f"{REMINDERS}/{name}", {"dueTime": "1h", "period": "1h"})
+    reading, go_on, bulk_get = asyncio.Event(), asyncio.Event(), side.store.bulk_get
+
+    async def slow(requests: Any) -> Any:
+        if requests[0].key == "T||1||three":  # how far that one got
+            reading.set()
+            await go_on.wait()
+        return await bulk_get(requests)
+
+    side.store.bulk_get = slow
+    await other.http.call("POST", f"{REMINDERS}/three", {"dueTime": "1h", "period": "1h"})
+    await reading.wait()
+    await side.ownership.leave()
+    side.ownership.settle()
+    go_on.set()
+    await side.loaded()
+    assert side.count == 3
+
+
 async def test_a_run_under_way_is_noted_before_its_type_moves(sides: Any) -> None:
     one, two = await sides("a"), await sides("b")
     await asyncio.gather(one.load(), two.load())

@@ -57,6 +57,8 @@ class TypeReminders:
         self._scheduled: dict[Record, dict[Key, Scheduled]] = {}
         self._digests: dict[Record, bytes] = {}
         self._head_etag: str | None = None
+        self._cleared = 0
+        """How often everything was let go: what was being read then counts for nothing."""
 
     # --- asked by others --------------------------------------------------------------------
 
@@ -107,6 +109,8 @@ class TypeReminders:
         """Read again what may have changed: the records of some reminders, or all of them."""
         async with self.editor.lock:
             head = await self.records.head()
+            if not self.loaded:
+                return
             if keys is None and head.etag == self._head_etag:
                 return
             if head.layout != self._layout:
@@ -122,6 +126,7 @@ class TypeReminders:
     def clear(self) -> None:
         """Nothing of this type is scheduled here any more."""
         self.loaded = False
+        self._cleared += 1
         for record, held in list(self._scheduled.items()):
             for key in list(held):
                 self._take_out(record, key)
@@ -167,13 +172,16 @@ class TypeReminders:
             self._scheduled.setdefault(head.layout.record_of(*key), {})[key] = scheduled
 
     async def _read(self, records: Iterable[Record]) -> None:
+        cleared = self._cleared
         for content in await self.records.read(list(records)):
             digest = content.digest
             if self._digests.get(content.record) != digest:
-                await self._reconcile(content)
-                self._digests[content.record] = digest
+                await self._reconcile(content, cleared)
+            if self._cleared != cleared:
+                return
+            self._digests[content.record] = digest
 
-    async def _reconcile(self, content: Content) -> None:
+    async def _reconcile(self, content: Content, cleared: int) -> None:
         """Schedule what a record says, and nothing else of it."""
         gone = set(self._scheduled.get(content.record, ()))
         added: list[Reminder] = []
@@ -190,6 +198,8 @@ class TypeReminders:
         for key in gone:
             self._take_out(content.record, key)
         tracks = await self._tracks([r for r in added if r.period])
+        if self._cleared != cleared:
+            return
         for reminder in added:
             if not self.editor.is_leaving(reminder.key, reminder.due):
                 self._schedule(content.record, reminder, tracks.get(reminder.key))
