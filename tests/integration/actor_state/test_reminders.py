@@ -520,6 +520,28 @@ async def test_what_is_read_while_everything_is_let_go_hides_nothing(sides: Any)
     assert side.count == 3
 
 
+async def test_a_load_that_everything_is_let_go_in_reads_again(sides: Any) -> None:
+    side = await sides()
+    await side.load()
+    for name in ("one", "two"):
+        await side.http.call("POST", f"{REMINDERS}/{name}", {"dueTime": "1h", "period": "1h"})
+    await side.ownership.leave()
+    reading, go_on, bulk_get = asyncio.Event(), asyncio.Event(), side.store.bulk_get
+
+    async def slow(requests: Any) -> Any:
+        reading.set()
+        await go_on.wait()
+        return await bulk_get(requests)
+
+    side.store.bulk_get = slow
+    side.ownership.settle()
+    await reading.wait()
+    side.owner.of("T").clear()  # by a withdrawal that takes longer than the round after it
+    go_on.set()
+    await side.loaded()
+    assert side.count == 2
+
+
 async def test_a_run_under_way_is_noted_before_its_type_moves(sides: Any) -> None:
     one, two = await sides("a"), await sides("b")
     await asyncio.gather(one.load(), two.load())

@@ -90,13 +90,15 @@ class TypeReminders:
         """Read everything and schedule what is owned here; tried until it succeeds."""
         backoff = Backoff(0.5, 30.0)
         while True:
+            cleared = self._cleared
             try:
                 async with self.editor.lock:
                     head = await self._spread_if_wanted(await self.records.head(), partitions)
                     self._take_layout(head)
                     await self._read(head.layout.records())
-                self.loaded = True
-                return
+                if self._cleared == cleared:
+                    self.loaded = True
+                    return
             except EtagError:
                 await asyncio.sleep(backoff.next())  # others spread it meanwhile
             except Exception as error:  # noqa: BLE001 - whatever the store says
