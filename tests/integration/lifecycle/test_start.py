@@ -71,7 +71,6 @@ def test_flags_that_cannot_be_used(arguments: list[str], text: str) -> None:
 
 def test_addresses_without_effect_do_not_keep_it_from_starting() -> None:
     flags = [
-        "--scheduler-host-address=127.0.0.1:1",
         "--sentry-address=127.0.0.1:1",
         "--enable-profiling",
     ]
