@@ -61,8 +61,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.failed:
-        _make_sendable(report)
+    _make_sendable(report)
     if report.failed and call.when == "call":
         for program in programs.running:
             report.sections.append((program.name, program.tail()))
@@ -70,8 +69,12 @@ def pytest_runtest_makereport(
 
 
 def _make_sendable(report: pytest.TestReport) -> None:
-    """A failure whose text holds half a character would end the whole run: it cannot be sent."""
-    text = str(report.longrepr)
-    sendable = text.encode("utf-8", "backslashreplace").decode()
-    if sendable != text:
-        report.longrepr = sendable
+    """Half a character in a failure or a log would end the whole run: it cannot be sent."""
+    report.sections = [(title, _sendable(text)) for title, text in report.sections]
+    text = str(report.longrepr) if report.failed else ""
+    if _sendable(text) != text:
+        report.longrepr = _sendable(text)
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
