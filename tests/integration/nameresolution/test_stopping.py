@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 from harness.http_call import call
@@ -14,7 +13,7 @@ from harness.sidecar_pair import names_in
 
 async def test_no_caller_waits_for_an_instance_that_stops(tmp_path: Path) -> None:
     config = names_in(tmp_path)
-    slowest, answered = 0.0, 0
+    answered = 0
 
     async def slow(seen: Seen) -> int:
         await asyncio.sleep(1.5)
@@ -28,13 +27,11 @@ async def test_no_caller_waits_for_an_instance_that_stops(tmp_path: Path) -> Non
         going = asyncio.Event()
 
         async def ask() -> None:
-            nonlocal slowest, answered
+            nonlocal answered
             path = f"/v1.0/invoke/{stays.app_id}/method/hi"
             while not going.is_set():
-                started = time.monotonic()
                 answer = await asyncio.to_thread(call, front.http_port, "GET", path)
                 assert answer.status == 200, answer.body
-                slowest = max(slowest, time.monotonic() - started)
                 answered += 1
 
         async with asyncio.TaskGroup() as tasks:
@@ -49,4 +46,4 @@ async def test_no_caller_waits_for_an_instance_that_stops(tmp_path: Path) -> Non
                 tasks.create_task(asyncio.to_thread(call, goes.http_port, "GET", path))
                 await app.wait("/slow")
             going.set()
-    assert slowest < 1.0  # the built-in retry waits a second before it tries again
+    assert "Retrying in" not in front.log  # the built-in retry waits a second before that
