@@ -46,4 +46,6 @@ async def test_no_caller_waits_for_an_instance_that_stops(tmp_path: Path) -> Non
                 tasks.create_task(asyncio.to_thread(call, goes.http_port, "GET", path))
                 await app.wait("/slow")
             going.set()
-    assert "Retrying in" not in front.log  # the built-in retry waits a second before that
+    # A call that leaves at the very moment the connection is closed may be refused and wait for the
+    # built-in retry, a second later; without the withdrawal each of the four callers waits.
+    assert front.log.count("Retrying in") <= 2
