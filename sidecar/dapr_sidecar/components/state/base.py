@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from dapr_sidecar.components.base import Component
 
 _EMPTY: Mapping[str, str] = {}
+R = TypeVar("R")
 
 
 class Feature(Enum):
@@ -157,6 +159,25 @@ async def _all(calls: Iterable[Awaitable[None]]) -> None:
     errors = {i: r for i, r in enumerate(results) if isinstance(r, Exception)}
     if errors:
         raise BulkError(errors)
+
+
+async def one_by_one(
+    call: Callable[[R], Awaitable[None]],
+    requests: Iterable[tuple[int, R]],
+    errors: Mapping[int, Exception] = MappingProxyType({}),
+) -> None:
+    """Make the calls of a bulk write that cannot be made together, each by its index.
+
+    ``errors`` are those of items that failed before. Raises ``BulkError``, in the items' order.
+    """
+    found = dict(errors)
+    for index, request in requests:
+        try:
+            await call(request)
+        except Exception as error:  # noqa: BLE001 - reported per item, by contract
+            found[index] = error
+    if found:
+        raise BulkError(dict(sorted(found.items())))
 
 
 @runtime_checkable

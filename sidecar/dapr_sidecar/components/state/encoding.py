@@ -14,6 +14,7 @@ from dapr_common.json_text import html_escape
 from dapr_sidecar.components.state.base import Json, StateValue
 
 _ROUNDED_LIMIT = 83_886_079
+_MAX_SQL_TTL = 2_147_483_647
 """Up to this magnitude the Redis component of Dapr keeps six decimals of a float."""
 _DIGITS = bytes(ord("0") if chr(code) in "0123456789" else ord(" ") for code in range(256))
 _LONG_NUMBER = b"0" * 19
@@ -139,3 +140,15 @@ def ttl_seconds(metadata: object) -> int | None:
         raise ValueError(
             f"incorrect value for metadata 'ttlInSeconds': '{text}': expected a whole number"
         ) from None
+
+
+def sql_ttl_seconds(metadata: object) -> int | None:
+    """The same as SQL stores take it; ``None`` for a value that stays. Raises ``ValueError``."""
+    seconds = ttl_seconds(metadata)
+    if seconds is None or seconds in (0, -1):
+        return None
+    if seconds < -1 or seconds > _MAX_SQL_TTL:
+        raise ValueError(
+            f"invalid value for 'ttlInSeconds': {seconds}: expected -1 or 0 to {_MAX_SQL_TTL}"
+        )
+    return seconds

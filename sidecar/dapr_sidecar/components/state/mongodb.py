@@ -22,7 +22,6 @@ from pymongo.write_concern import WriteConcern
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.metadata import SettingsError, setting
 from dapr_sidecar.components.state.base import (
-    BulkError,
     BulkGetItem,
     DeleteRequest,
     EtagError,
@@ -33,6 +32,7 @@ from dapr_sidecar.components.state.base import (
     SetRequest,
     StateStore,
     TransactionOperation,
+    one_by_one,
 )
 from dapr_sidecar.components.state.mongodb_documents import (
     changes,
@@ -182,11 +182,11 @@ class MongoDbStateStore(StateStore):
     async def bulk_set(self, requests: Sequence[SetRequest]) -> None:
         """One call for what has no condition, the others one by one."""
         errors: dict[int, Exception] = {}
-        conditional: list[int] = []
+        conditional: list[tuple[int, SetRequest]] = []
         plain: dict[str, UpdateOne] = {}
         for index, request in enumerate(requests):
             if request.etag or request.concurrency == "first-write":
-                conditional.append(index)
+                conditional.append((index, request))
                 continue
             try:
                 change = changes(request, _now())
@@ -197,28 +197,14 @@ class MongoDbStateStore(StateStore):
         if plain:
             writes = list(plain.values())
             await self._within(self._documents.bulk_write(writes, ordered=False))
-        for index in conditional:
-            try:
-                await self.set(requests[index])
-            except Exception as error:  # noqa: BLE001 - reported per item, by contract
-                errors[index] = error
-        if errors:
-            raise BulkError(dict(sorted(errors.items())))
+        await one_by_one(self.set, conditional, errors)
 
     async def bulk_delete(self, requests: Sequence[DeleteRequest]) -> None:
         """One call for what has no etag, the others one by one."""
         plain = [request.key for request in requests if not request.etag]
         if plain:
             await self._within(self._documents.delete_many({"_id": {"$in": plain}}))
-        errors: dict[int, Exception] = {}
-        for index, request in enumerate(requests):
-            if request.etag:
-                try:
-                    await self.delete(request)
-                except Exception as error:  # noqa: BLE001 - reported per item, by contract
-                    errors[index] = error
-        if errors:
-            raise BulkError(errors)
+        await one_by_one(self.delete, ((i, one) for i, one in enumerate(requests) if one.etag))
 
     async def transact(
         self, operations: Sequence[TransactionOperation], metadata: Mapping[str, str]

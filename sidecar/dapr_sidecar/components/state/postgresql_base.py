@@ -17,7 +17,6 @@ from dapr_sidecar.components.postgresql.pool import Connection, Pool
 from dapr_sidecar.components.postgresql.settings import PostgresSettings
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import (
-    BulkError,
     BulkGetItem,
     DeleteRequest,
     EtagError,
@@ -27,12 +26,12 @@ from dapr_sidecar.components.state.base import (
     SetRequest,
     StateStore,
     TransactionOperation,
+    one_by_one,
 )
 from dapr_sidecar.components.state.postgresql_layout import Layout, migrate
 
 _LOG = get_logger("dapr.contrib.state.postgresql")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
-_MAX_TTL = 2_147_483_647
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,28 +155,14 @@ class PostgresStateStore(StateStore):
             rows = [plain[key] for key in sorted(plain)]
             columns = [list(column) for column in zip(*rows, strict=True)]
             await self._pool.run(lambda c: c.execute(self._sql.bulk_set, *columns))
-        for index, request in conditional:
-            try:
-                await self.set(request)
-            except Exception as error:  # noqa: BLE001 - reported per item, by contract
-                errors[index] = error
-        if errors:
-            raise BulkError(dict(sorted(errors.items())))
+        await one_by_one(self.set, conditional, errors)
 
     async def bulk_delete(self, requests: Sequence[DeleteRequest]) -> None:
         """One statement for what has no etag, the others one by one."""
         plain = sorted(request.key for request in requests if not request.etag)
         if plain:
             await self._pool.run(lambda c: c.execute(self._sql.bulk_delete, plain))
-        errors: dict[int, Exception] = {}
-        for index, request in enumerate(requests):
-            if request.etag:
-                try:
-                    await self.delete(request)
-                except Exception as error:  # noqa: BLE001 - reported per item, by contract
-                    errors[index] = error
-        if errors:
-            raise BulkError(errors)
+        await one_by_one(self.delete, ((i, one) for i, one in enumerate(requests) if one.etag))
 
     async def transact(
         self, operations: Sequence[TransactionOperation], metadata: Mapping[str, str]
@@ -268,11 +253,5 @@ def _rfc3339(moment: datetime) -> str:
 
 def _expiry(metadata: Mapping[str, str]) -> float | None:
     """Seconds from now, or none. Raises ``ValueError``."""
-    seconds = encoding.ttl_seconds(metadata)
-    if seconds is None or seconds in (0, -1):
-        return None
-    if seconds < -1 or seconds > _MAX_TTL:
-        raise ValueError(
-            f"invalid value for 'ttlInSeconds': {seconds}: expected -1 or 0 to {_MAX_TTL}"
-        )
-    return float(seconds)
+    seconds = encoding.sql_ttl_seconds(metadata)
+    return None if seconds is None else float(seconds)

@@ -32,7 +32,6 @@ from dapr_sidecar.components.state.base import (
 
 _LOG = get_logger("dapr.contrib.state.sqlite")
 _DEFAULT_SECONDS = 20.0
-_MAX_TTL = 2_147_483_647
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LIVE = "(expiration_time IS NULL OR expiration_time > CURRENT_TIMESTAMP)"
 
@@ -260,11 +259,5 @@ def _response(row: tuple[Any, ...]) -> GetResponse:
 
 
 def _expiry(metadata: Mapping[str, str]) -> str | None:
-    seconds = encoding.ttl_seconds(metadata)
-    if seconds is None or seconds in (0, -1):
-        return None
-    if seconds < -1 or seconds > _MAX_TTL:
-        raise ValueError(
-            f"invalid value for 'ttlInSeconds': {seconds}: expected -1 or 0 to {_MAX_TTL}"
-        )
-    return f"+{seconds} seconds"
+    seconds = encoding.sql_ttl_seconds(metadata)
+    return None if seconds is None else f"+{seconds} seconds"
