@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import tempfile
 
 from dapr_sidecar.components.metadata import SettingsError
 
@@ -33,14 +32,17 @@ def client_context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if certificate:
-        _load_pair(context, certificate, key, names)
+        load_pair(context, certificate, key, names[1:])
     return context
 
 
-def _load_pair(
-    context: ssl.SSLContext, certificate: str, key: str, names: tuple[str, str, str]
-) -> None:
-    """``ssl`` takes files only, so a private one exists for a moment."""
+def load_pair(context: ssl.SSLContext, certificate: str, key: str, names: tuple[str, str]) -> None:
+    """Have a context show a PEM pair; ``names`` are the metadata fields of its texts.
+
+    ``ssl`` takes files only, so a private one exists for a moment. Raises ``SettingsError``.
+    """
+    import tempfile
+
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
         file.write(f"{certificate}\n{key}\n")
         file.flush()
@@ -48,5 +50,5 @@ def _load_pair(
             context.load_cert_chain(file.name, password="")
         except ssl.SSLError as error:
             raise SettingsError(
-                f"invalid metadata fields '{names[1]}' and '{names[2]}': {error.reason}"
+                f"invalid metadata fields '{names[0]}' and '{names[1]}': {error.reason}"
             ) from error

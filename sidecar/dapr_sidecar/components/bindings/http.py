@@ -22,6 +22,7 @@ from dapr_sidecar.components.bindings.base import (
     OutputBinding,
 )
 from dapr_sidecar.components.metadata import SettingsError, bytesize, setting
+from dapr_sidecar.components.pem import load_pair
 
 if TYPE_CHECKING:
     import aiohttp
@@ -225,10 +226,11 @@ def _tls(options: HttpBindingSettings) -> ssl.SSLContext:
             "invalid metadata fields 'MTLSClientCert' and 'MTLSClientKey': give both or none"
         )
     if options.client_cert:
-        _load_pair(
+        load_pair(
             context,
             _pem("MTLSClientCert", options.client_cert),
             _pem("MTLSClientKey", options.client_key),
+            ("MTLSClientCert", "MTLSClientKey"),
         )
     return context
 
@@ -243,18 +245,3 @@ def _pem(name: str, value: str) -> str:
         raise SettingsError(
             f"invalid metadata field '{name}': expected PEM text or the path of a file: {reason}"
         ) from error
-
-
-def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Load a PEM pair; ``ssl`` takes files only, so a private one exists for a moment."""
-    import tempfile
-
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-        file.write(f"{certificate}\n{key}\n")
-        file.flush()
-        try:
-            context.load_cert_chain(file.name, password="")
-        except ssl.SSLError as error:
-            raise SettingsError(
-                f"invalid metadata fields 'MTLSClientCert' and 'MTLSClientKey': {error.reason}"
-            ) from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from dapr_sidecar.components.metadata import SettingsError, setting
+from dapr_sidecar.components.pem import load_pair
 
 _MILLISECONDS = 0.001
 
@@ -109,23 +110,8 @@ class RedisSettings:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.client_cert and self.client_key:
-            _load_pair(context, self.client_cert, self.client_key)
+            load_pair(context, self.client_cert, self.client_key, ("clientCert", "clientKey"))
         return context
-
-
-def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Load a PEM pair; ``ssl`` takes files only, so a private one exists for a moment."""
-    import tempfile
-
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-        file.write(f"{certificate}\n{key}\n")
-        file.flush()
-        try:
-            context.load_cert_chain(file.name, password="")
-        except ssl.SSLError as error:
-            raise SettingsError(
-                f"invalid metadata fields 'clientCert' and 'clientKey': {error.reason}"
-            ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
