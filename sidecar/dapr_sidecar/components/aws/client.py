@@ -14,7 +14,7 @@ from dapr_sidecar.components.aws.credentials import CredentialSource, domain
 from dapr_sidecar.components.aws.settings import AwsSettings
 from dapr_sidecar.components.aws.signing import Scope, sign
 from dapr_sidecar.components.metadata import SettingsError
-from dapr_sidecar.components.web import WebError, WebService
+from dapr_sidecar.components.web import WebAnswer, WebError, WebService
 
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.05
@@ -39,12 +39,10 @@ class AwsError(Exception):
         self.body = body
 
 
-class AwsJsonClient:
-    """One service's JSON protocol. ``seconds`` bounds a call with all its repetitions."""
+class SignedService:
+    """A service, and who calls it. ``seconds`` bounds one attempt."""
 
-    def __init__(
-        self, settings: AwsSettings, service: str, target_prefix: str, version: str, seconds: float
-    ) -> None:
+    def __init__(self, settings: AwsSettings, service: str, seconds: float) -> None:
         """Raises ``SettingsError``."""
         region = settings.checked_region()
         url = settings.endpoint or f"https://{service}.{region}.{domain(region)}"
@@ -55,10 +53,42 @@ class AwsJsonClient:
                 f"invalid metadata field 'endpoint': '{settings.endpoint}': {error}"
             ) from None
         self._scope = Scope(region, service)
+        self._credentials = CredentialSource(settings, region)
+
+    @property
+    def shown(self) -> str:
+        """What errors call it."""
+        return self._service.shown
+
+    async def post(self, headers: Mapping[str, str], body: bytes) -> WebAnswer:
+        """One signed request. Raises ``WebError`` or ``CredentialsError``."""
+        named = {"host": self._service.authority, **headers}
+        credentials = await self._credentials.get()
+        signed = sign("POST", "/", named, body, credentials, self._scope, datetime.now(UTC))
+        del signed["host"]  # the connection says it
+        return await self._service.call("POST", "/", signed, body)
+
+    def refusal(self, code: str, text: str, status: int, body: Mapping[str, Any]) -> AwsError:
+        """An answer that is none; ``code`` is empty when the service gave no word for it."""
+        code = code or f"status {status}"
+        return AwsError(f"{self.shown}: {code}" + (f": {text}" if text else ""), code, status, body)
+
+    async def close(self) -> None:
+        """Cut every connection; safe to call twice."""
+        await self._service.close()
+
+
+class AwsJsonClient:
+    """One service's JSON protocol. ``seconds`` bounds a call with all its repetitions."""
+
+    def __init__(
+        self, settings: AwsSettings, service: str, target_prefix: str, version: str, seconds: float
+    ) -> None:
+        """Raises ``SettingsError``."""
+        self._service = SignedService(settings, service, seconds)
         self._prefix = target_prefix
         self._content_type = f"application/x-amz-json-{version}"
         self._seconds = seconds
-        self._credentials = CredentialSource(settings, region)
 
     async def call(
         self, operation: str, request: Mapping[str, Any], *, repeatable: bool = True
@@ -89,21 +119,16 @@ class AwsJsonClient:
 
     async def _once(self, operation: str, body: bytes) -> dict[str, Any]:
         headers = {
-            "host": self._service.authority,
             "content-type": self._content_type,
             "x-amz-target": f"{self._prefix}.{operation}",
         }
-        credentials = await self._credentials.get()
-        signed = sign("POST", "/", headers, body, credentials, self._scope, datetime.now(UTC))
-        del signed["host"]  # the connection says it
-        answer = await self._service.call("POST", "/", signed, body)
+        answer = await self._service.post(headers, body)
         content: dict[str, Any] = _json(answer.body)
         if answer.status == 200:
             return content
-        code = str(content.get("__type", "")).rpartition("#")[2] or f"status {answer.status}"
+        code = str(content.get("__type", "")).rpartition("#")[2]
         text = content.get("message") or content.get("Message") or ""
-        message = f"{self._service.shown}: {code}" + (f": {text}" if text else "")
-        raise AwsError(message, code, answer.status, content)
+        raise self._service.refusal(code, text, answer.status, content)
 
 
 def _helps_to_repeat(error: AwsError | WebError, repeatable: bool) -> bool:

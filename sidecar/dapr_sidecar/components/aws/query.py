@@ -7,14 +7,10 @@ import html
 import re
 import urllib.parse
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
-from dapr_sidecar.components.aws.client import AwsError
-from dapr_sidecar.components.aws.credentials import CredentialSource, domain
+from dapr_sidecar.components.aws.client import AwsError, SignedService
 from dapr_sidecar.components.aws.settings import AwsSettings
-from dapr_sidecar.components.aws.signing import Scope, sign
-from dapr_sidecar.components.metadata import SettingsError
-from dapr_sidecar.components.web import WebError, WebService
+from dapr_sidecar.components.web import WebError
 
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.2
@@ -27,17 +23,8 @@ class AwsQueryClient:
 
     def __init__(self, settings: AwsSettings, service: str, version: str, seconds: float) -> None:
         """Raises ``SettingsError``."""
-        region = settings.checked_region()
-        url = settings.endpoint or f"https://{service}.{region}.{domain(region)}"
-        try:
-            self._service = WebService(f"AWS {service}", url, seconds=seconds)
-        except ValueError as error:
-            raise SettingsError(
-                f"invalid metadata field 'endpoint': '{settings.endpoint}': {error}"
-            ) from None
-        self._scope = Scope(region, service)
+        self._service = SignedService(settings, service, seconds)
         self._version = version
-        self._credentials = CredentialSource(settings, region)
 
     async def call(self, action: str, words: Mapping[str, str]) -> dict[str, str]:
         """The answer's elements that hold text, by name (of equal ones the last).
@@ -63,21 +50,13 @@ class AwsQueryClient:
         await self._service.close()
 
     async def _once(self, body: bytes) -> dict[str, str]:
-        headers = {
-            "host": self._service.authority,
-            "content-type": "application/x-www-form-urlencoded; charset=utf-8",
-        }
-        credentials = await self._credentials.get()
-        signed = sign("POST", "/", headers, body, credentials, self._scope, datetime.now(UTC))
-        del signed["host"]  # the connection says it
-        answer = await self._service.call("POST", "/", signed, body)
+        headers = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+        answer = await self._service.post(headers, body)
         found = {
             name: html.unescape(text)
             for name, text in _ELEMENT.findall(answer.body.decode("utf-8", "replace"))
         }
         if answer.status == 200:
             return found
-        code = found.get("Code") or f"status {answer.status}"
-        text = found.get("Message", "")
-        message = f"{self._service.shown}: {code}" + (f": {text}" if text else "")
-        raise AwsError(message, code, answer.status, found)
+        code, text = found.get("Code", ""), found.get("Message", "")
+        raise self._service.refusal(code, text, answer.status, found)
