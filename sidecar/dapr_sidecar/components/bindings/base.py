@@ -45,6 +45,11 @@ class OutputBinding(Component):
     @abstractmethod
     async def invoke(self, request: InvokeRequest) -> InvokeResponse | None: ...
 
+    def check_operation(self, request: InvokeRequest) -> None:
+        """Raise ``ValueError`` for an operation that is none of the binding's."""
+        if request.operation not in self.operations:
+            raise ValueError(f"invalid operation type: {request.operation}")
+
 
 @dataclass(slots=True)
 class Event:

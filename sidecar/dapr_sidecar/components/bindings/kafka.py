@@ -68,8 +68,7 @@ class KafkaBinding(InputBinding, OutputBinding):
         await self._producer.ping()
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse | None:
-        if request.operation != "create":
-            raise ValueError(f"invalid operation type: {request.operation}")
+        self.check_operation(request)
         if not self._config.publish_topic:
             raise ValueError("metadata field 'publishTopic' is not set: nothing can be written")
         await self._producer.send(self._config.publish_topic, request.data, request.metadata)

@@ -59,8 +59,7 @@ class MqttBinding(InputBinding, OutputBinding):
         await self._sender.ping()
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse | None:
-        if request.operation != "create":
-            raise ValueError(f"invalid operation type: {request.operation}")
+        self.check_operation(request)
         given = request.metadata
         retain = is_truthy(given["retain"]) if "retain" in given else self._config.retain
         await self._sender.publish(

@@ -100,8 +100,7 @@ class RabbitMqBinding(InputBinding, OutputBinding):
         await close_quietly(await self._connection.channel())
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse | None:
-        if request.operation != "create":
-            raise ValueError(f"invalid operation type: {request.operation}")
+        self.check_operation(request)
         properties = Basic.Properties(
             content_type=self._config.content_type,
             delivery_mode=2 if self._config.durable else 1,

@@ -68,8 +68,7 @@ class SqsBinding(InputBinding, OutputBinding):
         await queue_url(self._client, self._config.queue)
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse | None:
-        if request.operation != "create":
-            raise ValueError(f"invalid operation type: {request.operation}")
+        self.check_operation(request)
         try:
             text = request.data.decode()
         except UnicodeDecodeError:
