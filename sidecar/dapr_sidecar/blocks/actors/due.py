@@ -9,10 +9,12 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
+from logging import Logger
 from typing import Generic, Protocol, TypeVar
 
+from dapr_common.errors import DaprError
 from dapr_common.observe.logs import get_logger
-from dapr_sidecar.blocks.actors.base import ActorRef
+from dapr_sidecar.blocks.actors.base import ActorRef, ActorRouter, Callback
 
 _LOG = get_logger("dapr.runtime.actors")
 _LONGEST_SLEEP_SECONDS = 60.0
@@ -79,6 +81,21 @@ class DueHeap(Generic[D]):
         item = heapq.heappop(self._entries)[2]
         item.ticket = 0
         return item
+
+
+async def deliver(router: ActorRouter, callback: Callback, log: Logger) -> tuple[bool, bool]:
+    """Have the app run what is due. Returns whether it went well, and whether it wants no more.
+
+    A failure is logged; what follows from it is the caller's business.
+    """
+    what = (callback.kind, callback.name, callback.ref)
+    try:
+        return True, await router.fire(callback)
+    except DaprError as error:
+        log.error("%s %s of actor %s failed: %s", *what, error)
+    except Exception:
+        log.exception("%s %s of actor %s failed", *what)
+    return False, False
 
 
 class DueRunner(Generic[D]):

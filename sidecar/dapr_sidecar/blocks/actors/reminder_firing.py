@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from dapr_common.errors import DaprError
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.blocks.actors.base import ActorRef, ActorRouter, Callback, Ownership
-from dapr_sidecar.blocks.actors.due import DueRunner
+from dapr_sidecar.blocks.actors.due import DueRunner, deliver
 from dapr_sidecar.blocks.actors.reminder import DEFAULT_POLICY, Reminder, Track, to_track
 from dapr_sidecar.blocks.actors.reminder_layout import track_key
 from dapr_sidecar.blocks.actors.stored import ActorStore
@@ -144,7 +143,7 @@ class ReminderFiring:
 
     async def _deliver(self, scheduled: Scheduled) -> tuple[bool, bool]:
         """Returns whether it went well, and whether the app wants no more of it."""
-        reminder, success, cancelled = scheduled.reminder, False, False
+        reminder = scheduled.reminder
         callback = Callback(
             reminder.ref,
             reminder.name,
@@ -153,13 +152,7 @@ class ReminderFiring:
             reminder.due_time,
             reminder.period,
         )
-        try:
-            cancelled = await self._router.fire(callback)
-            success = True
-        except DaprError as error:
-            _LOG.error("reminder %s of actor %s failed: %s", reminder.name, reminder.ref, error)
-        except Exception:  # noqa: BLE001 - whatever it is, the failure policy applies
-            _LOG.exception("reminder %s of actor %s failed", reminder.name, reminder.ref)
+        success, cancelled = await deliver(self._router, callback, _LOG)
         self._context.metrics.actors.reminder_fired(reminder.ref.type, success)
         return success, cancelled
 

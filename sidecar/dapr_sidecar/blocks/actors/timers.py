@@ -6,11 +6,10 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from dapr_common.errors import DaprError
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.blocks.actors import state_errors
 from dapr_sidecar.blocks.actors.base import ActorRef, ActorRouter, Callback, Ownership
-from dapr_sidecar.blocks.actors.due import DueRunner, steady_clock
+from dapr_sidecar.blocks.actors.due import DueRunner, deliver, steady_clock
 from dapr_sidecar.blocks.actors.names import check_actor, check_name, check_not_reserved
 from dapr_sidecar.blocks.actors.times import (
     Period,
@@ -114,7 +113,7 @@ class Timers:
 
     async def _deliver(self, timer: _Timer) -> bool:
         """Returns whether the app cancelled it; a failure is logged, and the timer goes on."""
-        request, success, cancelled = timer.request, False, False
+        request = timer.request
         callback = Callback(
             timer.ref,
             request.name,
@@ -124,13 +123,7 @@ class Timers:
             request.period,
             request.callback,
         )
-        try:
-            cancelled = await self._router.fire(callback)
-            success = True
-        except DaprError as error:
-            _LOG.error("timer %s of actor %s failed: %s", request.name, timer.ref, error)
-        except Exception:  # noqa: BLE001 - whatever it is, the next tick comes
-            _LOG.exception("timer %s of actor %s failed", request.name, timer.ref)
+        success, cancelled = await deliver(self._router, callback, _LOG)
         self._context.metrics.actors.timer_fired(timer.ref.type, success)
         return cancelled
 
