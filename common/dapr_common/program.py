@@ -77,6 +77,14 @@ class ServiceSettings:
         )
 
 
+def is_kubernetes(parsed: Parsed) -> bool:
+    """What ``--mode`` says. Raises ``SettingsError``."""
+    mode = parsed.text("mode")
+    if mode not in ("standalone", "kubernetes"):
+        raise SettingsError(f'invalid value for --mode: "{mode}": use standalone or kubernetes')
+    return mode == "kubernetes"
+
+
 def port(parsed: Parsed, name: str) -> int:
     """A port given as a number. Raises ``SettingsError``."""
     return _port(name, str(parsed.number(name)))

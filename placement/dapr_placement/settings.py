@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from dapr_common.flags import Parsed
-from dapr_common.program import ServiceSettings, SettingsError, port, refuse_root
+from dapr_common.program import ServiceSettings, SettingsError, is_kubernetes, port, refuse_root
 from dapr_common.words import is_truthy
 from dapr_placement.lock_address import LockAddress, LockAddressError, parse_lock_address
 from dapr_placement.namespaces import Rules
@@ -63,7 +63,7 @@ class Settings:
 
 def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
     """Check and combine. Raises ``SettingsError``."""
-    kubernetes = _is_kubernetes(parsed)
+    kubernetes = is_kubernetes(parsed)
     if kubernetes:
         refuse_root("placement", environment)
     lock = _lock(parsed)
@@ -84,13 +84,6 @@ def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
         tls=_tls(parsed),
         service=ServiceSettings.read(parsed),
     )
-
-
-def _is_kubernetes(parsed: Parsed) -> bool:
-    mode = parsed.text("mode")
-    if mode not in ("standalone", "kubernetes"):
-        raise SettingsError(f'invalid value for --mode: "{mode}": use standalone or kubernetes')
-    return mode == "kubernetes"
 
 
 def _check_cluster(parsed: Parsed, *, decided: bool) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from dapr_common.flags import Parsed
-from dapr_common.program import ServiceSettings, SettingsError, port, refuse_root
+from dapr_common.program import ServiceSettings, SettingsError, is_kubernetes, port, refuse_root
 from dapr_common.security.spiffe import SpiffeError, SpiffeId, parse_trust_domain
 from dapr_sentry.bundle_store import FileNames
 
@@ -64,7 +64,7 @@ class Settings:
 
 def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
     """Check and combine. Raises ``SettingsError``."""
-    kubernetes = _is_kubernetes(parsed)
+    kubernetes = is_kubernetes(parsed)
     if kubernetes:
         refuse_root("sentry", environment)
     return Settings(
@@ -87,13 +87,6 @@ def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
         watch_namespace=environment.get("WATCH_NAMESPACE", ""),
         service=ServiceSettings.read(parsed),
     )
-
-
-def _is_kubernetes(parsed: Parsed) -> bool:
-    mode = parsed.text("mode")
-    if mode not in ("standalone", "kubernetes"):
-        raise SettingsError(f'invalid value for --mode: "{mode}": use standalone or kubernetes')
-    return mode == "kubernetes"
 
 
 def _identity(parsed: Parsed, environment: Mapping[str, str], kubernetes: bool) -> SpiffeId:
