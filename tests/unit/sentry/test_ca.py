@@ -109,7 +109,7 @@ def test_no_certificate_outlives_what_it_is_trusted_by() -> None:
     leaf = authority(issuer_ends_first).issue(APP, KEY, MOMENT).leaf
     assert leaf.not_valid_after_utc == issuer_ends_first.issuer.not_valid_after_utc
     anchor, anchor_key = root(life=Life.of(MOMENT, timedelta(minutes=20)))
-    issuer, key = below(anchor, anchor_key)
+    issuer, key = below(anchor, anchor_key, life=Life.of(MOMENT))
     leaf = authority(CaBundle((anchor,), (issuer,), key)).issue(APP, KEY, MOMENT).leaf
     assert leaf.not_valid_after_utc == anchor.not_valid_after_utc
 
