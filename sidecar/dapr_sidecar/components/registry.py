@@ -88,6 +88,7 @@ EXTRAS: dict[str, str] = {
     "aiokafka": "kafka",
     "aiomqtt": "mqtt",
     "aiormq": "rabbitmq",
+    "aiosmtplib": "smtp",
     "azure": "azure",
     "nats": "nats",
     "asyncpg": "postgresql",

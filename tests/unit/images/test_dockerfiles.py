@@ -11,6 +11,8 @@ from tools.dockerfile import DockerfileError, Instruction, Stage, parse
 from tools.image_parts import requirements, script
 from tools.images import IMAGES, ROOT, TEST_IMAGES
 
+from dapr_sidecar.components.registry import EXTRAS
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 THERE = [folder for folder in IMAGES if (ROOT / folder / "Dockerfile").exists()]
 
@@ -49,10 +51,11 @@ def test_an_image_has_its_own_code_and_the_shared(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", THERE)
-def test_an_image_takes_one_extra_and_one_command(folder: str) -> None:
+def test_an_image_takes_its_extra_and_one_command(folder: str) -> None:
     words = run(stages(folder)["project"])
     command = "daprd" if folder == "sidecar" else f"dapr-{folder}"
-    assert f"image_parts.py requirements {folder} >" in words
+    components = " components" if folder == "sidecar" else ""
+    assert f"image_parts.py requirements {folder}{components} >" in words
     assert f"image_parts.py script {command} " in words
     assert set(PROJECT["dependencies"]) < set(requirements(PROJECT, folder))
     assert f"from dapr_{folder}.__main__ import main" in script(PROJECT, command, "/python")
@@ -64,6 +67,15 @@ def test_what_is_copied_is_sent_to_the_engine(folder: str) -> None:
     for stage in parse(ROOT / folder / "Dockerfile"):
         for origin, sources, _ in copied(stage):
             assert origin or {f"!{source}" for source in sources} <= set(sent)
+
+
+def test_the_sidecars_image_can_load_every_component() -> None:
+    """Another manifest is another store: nobody builds an image for it."""
+    extras = PROJECT["optional-dependencies"]
+    packages = requirements(PROJECT, "sidecar", "components")
+    for extra in set(EXTRAS.values()):
+        assert set(extras[extra]) <= set(packages)
+    assert not [each for each in packages if each.startswith(PROJECT["name"])]
 
 
 def test_pods_name_the_sidecar_as_its_first_argument() -> None:
