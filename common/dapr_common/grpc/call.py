@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from google.protobuf.message import Message
 
 from dapr_common.errors import GrpcCode
-from dapr_common.grpc.errors import RpcError, decode_message
+from dapr_common.grpc.errors import RpcError, UnprocessedError, decode_message
 from dapr_common.grpc.stream import SEND_HIGH_WATER, MessageStream
 from dapr_common.grpc.wire import Deframer, Pair, decode_bin, decode_metadata, frame
 from dapr_common.http2 import session as h2
@@ -251,7 +251,8 @@ class Call(MessageStream):
         """The peer did not process the stream."""
         self._restarts += 1
         if self._replay is None or self._restarts > _MAX_RESTARTS:
-            self.finish(RpcError(GrpcCode.UNAVAILABLE, "the server refused the stream unprocessed"))
+            text = "the server refused the stream unprocessed"
+            self.finish(UnprocessedError(GrpcCode.UNAVAILABLE, text))
             return
         self._refused = True
         self._wake_all()

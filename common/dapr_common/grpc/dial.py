@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.client_connection import ClientConnection
-from dapr_common.grpc.errors import HandshakeError, RpcError
+from dapr_common.grpc.errors import HandshakeError, RpcError, UnprocessedError
 from dapr_common.http.response import dial_text
 
 Make = Callable[[], ClientConnection]
@@ -58,7 +58,7 @@ async def _dial_tcp(
     host, _, port = target.rpartition(":")
     host = host.strip("[]")
     name = (server_hostname or host) if ssl is not None else None
-    failure = _dialing(f"dial tcp: lookup {host}: no such host")
+    failure: RpcError = _dialing(f"dial tcp: lookup {host}: no such host")
     for address in await _addresses(host, port):
         shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         try:
@@ -107,15 +107,16 @@ async def _greeted(connection: ClientConnection) -> ClientConnection:
         await connection.greeted
     except OSError as error:
         text = str(error).replace("error reading from server", "error reading server preface", 1)
-        raise RpcError(GrpcCode.UNAVAILABLE, f'connection error: desc = "{text}"') from error
+        text = f'connection error: desc = "{text}"'
+        raise UnprocessedError(GrpcCode.UNAVAILABLE, text) from error
     except asyncio.CancelledError:
         connection.abort()
         raise
     return connection
 
 
-def _dialing(text: str) -> RpcError:
-    return RpcError(
+def _dialing(text: str) -> UnprocessedError:
+    return UnprocessedError(
         GrpcCode.UNAVAILABLE,
         f'connection error: desc = "transport: Error while dialing: {text}"',
     )

@@ -52,6 +52,10 @@ class RpcError(Exception):
         return status
 
 
+class UnprocessedError(RpcError):
+    """The target has not begun to process the call: it may be made again, there or elsewhere."""
+
+
 class HandshakeError(RpcError):
     """The target was reached, but it or its certificate is not what was asked for."""
 

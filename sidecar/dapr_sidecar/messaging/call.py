@@ -81,9 +81,14 @@ class Invocation:
         return False
 
     @property
+    def intact(self) -> bool:
+        """Whether the call can be made again: its body is whole, or nothing of it was taken."""
+        return self.body is not None or not self._begun
+
+    @property
     def repeatable(self) -> bool:
-        """Whether the call may be made again: its body is whole, or nothing of it was taken."""
-        return not self.streaming and (self.body is not None or not self._begun)
+        """Whether a failed attempt may be followed by another."""
+        return not self.streaming and self.intact
 
     async def keep_body(self) -> bytes:
         """The whole body, kept so that it can be sent again.

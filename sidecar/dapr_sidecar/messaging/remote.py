@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from operator import itemgetter
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.client import Call, GrpcChannel
-from dapr_common.grpc.errors import RpcError
+from dapr_common.grpc.errors import RpcError, UnprocessedError
 from dapr_common.http.messages import Header
 from dapr_common.observe.tracing import current_span
 from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
@@ -28,11 +29,16 @@ _REPLACED = frozenset(
 )
 _SPECIAL = _FORWARDED | _REPLACED
 _KEPT_TARGETS = 256
+_ELSEWHERE = 2  # looks for another instance, without a pause
 _NAME = itemgetter(0)
 
 
 class RemoteCaller:
-    """Makes one attempt at a time; retries are the block's business."""
+    """Makes one attempt at a time; retries are the block's business.
+
+    An instance that has not begun to process a call (it stops, or is gone already) is no attempt:
+    the call goes to the next one at once.
+    """
 
     def __init__(self, identity: SidecarIdentity, book: AddressBook, peers: Peers) -> None:
         self._identity = identity
@@ -43,6 +49,20 @@ class RemoteCaller:
     async def call(self, call: Invocation, app_id: str, namespace: str) -> Answer:
         """Call an app through its sidecar. Raises ``RpcError``, ``LookupError`` and the like."""
         address = await self._book.find(app_id, namespace)
+        for _ in range(_ELSEWHERE):
+            try:
+                return await self._call(call, app_id, namespace, address)
+            except UnprocessedError:
+                if not call.intact:
+                    raise
+                before = address
+                with contextlib.suppress(LookupError):
+                    address = await self._book.find(app_id, namespace)
+                if address == before:
+                    raise
+        return await self._call(call, app_id, namespace, address)
+
+    async def _call(self, call: Invocation, app_id: str, namespace: str, address: str) -> Answer:
         channel = self._peers.channel(address, namespace, app_id)
         try:
             return await self._stream(channel, call, app_id)

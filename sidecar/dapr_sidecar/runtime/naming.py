@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +16,6 @@ from dapr_sidecar.options import Options
 
 _LOG = get_logger("dapr.runtime")
 _LOOPBACKS = ("127.0.0.1", "localhost", "[::1]")
-_LATE_CALLERS_SECONDS = 0.1
 _DEFAULTS = {"standalone": "mdns", "kubernetes": "kubernetes"}  # by --mode
 
 
@@ -59,10 +57,9 @@ class Naming:
         return before
 
     async def withdraw(self) -> None:
-        """Have nobody find this sidecar any more, and let in who was told of it a moment ago."""
+        """Have nobody find this sidecar any more."""
         if self.resolver is not None:
             await self.resolver.withdraw()
-            await asyncio.sleep(_LATE_CALLERS_SECONDS)
 
     async def close(self) -> None:
         """Close the resolver."""
