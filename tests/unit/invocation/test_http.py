@@ -288,7 +288,7 @@ async def test_dead_app_is_told_apart_from_dead_sidecar(monkeypatch: pytest.Monk
             "failed to invoke, id: gone, err: failed to invoke target gone after 3 retries."
         )
         assert "rpc error: code = Unavailable desc = " in message
-        assert table.asked == ["gone"] * 4
+        assert table.asked == ["gone"] * 8  # each attempt looks for another instance
         assert table.forgotten == ["127.0.0.1:1"] * 4
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import orjson
 import pytest
@@ -20,6 +21,8 @@ from dapr_sidecar.resiliency.runner import PolicyRunner, Surroundings
 
 SERVICE = "/dapr.proto.internals.v1.ServiceInvocation/"
 BIG = 6 << 20
+_METHOD = "/v1.0/invoke/a2/method/x"
+_EMPTY_SETTINGS, _PREFACE_BYTES, _HEADERS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)), 24, 1
 
 
 def retry_quickly(sidecar: MiniSidecar) -> None:
@@ -44,6 +47,25 @@ def move_when_forgotten(table: Table, address: str) -> None:
         table.addresses[app_id] = address
 
     table.forget = forgotten  # type: ignore[method-assign]
+
+
+@asynccontextmanager
+async def dies_of_a_call() -> AsyncIterator[str]:
+    """The address of an HTTP/2 server that closes a connection at its first request."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(_EMPTY_SETTINGS)
+        await reader.readexactly(_PREFACE_BYTES)
+        while True:
+            head = await reader.readexactly(9)
+            await reader.readexactly(int.from_bytes(head[:3], "big"))
+            if head[3] == _HEADERS:
+                writer.close()
+                return
+
+    server = await asyncio.start_server(serve, "127.0.0.1")
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
@@ -96,13 +118,26 @@ async def test_a_stream_is_not_sent_again(size: int) -> None:
         retry_quickly(a1)
         table = a1.resolver
         assert isinstance(table, Table)
-        good, table.addresses["a2"] = table.addresses["a2"], "127.0.0.1:1"
-        move_when_forgotten(table, good)
-        status, _, body = await a1.call("POST", "/v1.0/invoke/a2/method/x", [], pieces(b"x" * size))
+        async with dies_of_a_call() as dying:
+            good, table.addresses["a2"] = table.addresses["a2"], dying
+            move_when_forgotten(table, good)
+            status, _, body = await a1.call("POST", _METHOD, [], pieces(b"x" * size))
         assert status == 500
         message = orjson.loads(body)["message"]
         assert message.startswith("failed to invoke, id: a2, err: rpc error: code = Unavailable")
         assert not app.requests
+
+
+@pytest.mark.parametrize("size", [3, BIG])
+async def test_a_stream_nobody_has_taken_goes_to_another_instance(size: int) -> None:
+    async with pair() as (a1, a2), http_app(a2):
+        a1.http.max_body_bytes = None
+        table = a1.resolver
+        assert isinstance(table, Table)
+        good, table.addresses["a2"] = table.addresses["a2"], "127.0.0.1:1"
+        move_when_forgotten(table, good)
+        status, _, answer = await a1.call("POST", _METHOD, [], pieces(b"x" * size))
+        assert (status, len(answer)) == (200, size)
 
 
 @pytest.mark.parametrize("target", ["a1", "a2"])
