@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dapr_common.kube.api_errors import KubeError, NotFoundError
+from dapr_common.kube.awaited import control_plane_configuration
 from dapr_common.kube.client import KubeClient
-from dapr_common.kube.kinds import CONFIGURATIONS
 from dapr_common.observe.logs import get_logger
 
 _LOG = get_logger("dapr.operator")
-_LOOK_SECONDS = 1.0
 _TRUST_DOMAIN = "cluster.local"
 
 
@@ -27,22 +24,9 @@ class ControlPlane:
 
 
 async def control_plane(client: KubeClient, name: str, namespace: str) -> ControlPlane:
-    """Read it; wait while it is not there: a chart's objects come in any order."""
-    said = ""
-    where = f"Configuration {name} in namespace {namespace}"
-    while True:
-        try:
-            found = await client.get(CONFIGURATIONS, name, namespace)
-        except NotFoundError:
-            why = "it does not exist: install it with the Helm chart, or name it with --config"
-        except KubeError as error:
-            why = str(error)
-        else:
-            return _read(found.get("spec"))
-        if why != said:
-            _LOG.warning("Waiting for %s: %s", where, why)
-        said = why
-        await asyncio.sleep(_LOOK_SECONDS)
+    """Read it, as soon as it is there."""
+    found = await control_plane_configuration(client, name, namespace, _LOG)
+    return _read(found.get("spec"))
 
 
 def _read(spec: object) -> ControlPlane:

@@ -28,6 +28,8 @@ class Rules:
     timeout: timedelta = timedelta(seconds=8)
     window: timedelta = timedelta(0)
     replication_factor: int = 100
+    silence: timedelta = timedelta(seconds=5)
+    """After so long without a sign of life a sidecar's connection is cut."""
 
 
 class Namespace:

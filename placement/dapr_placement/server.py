@@ -14,7 +14,8 @@ _MOST_REQUEST_BYTES = 4 << 20
 _MOST_HEADER_BYTES = 16 << 10
 _STREAMS_OF_A_CONNECTION = 1000
 _HANDSHAKES_AT_A_TIME = 64
-_LEAST_CLIENT_PING_SECONDS = 1.0  # sidecars look after the connection as well
+_LEAST_CLIENT_PING_SECONDS, _LEAST_CLIENT_PING_SHARE = 1.0, 0.2
+"""Sidecars look after the connection as well, the more often the sooner they would be given up."""
 _GRACE_SECONDS = 5.0
 
 
@@ -30,13 +31,16 @@ class PlacementServer:
         keepalive_timeout: timedelta,
     ) -> None:
         self._contexts = contexts
+        silence = (keepalive_time + keepalive_timeout).total_seconds()
         self._server = GrpcServer(
             max_receive_bytes=_MOST_REQUEST_BYTES,
             max_header_list_bytes=_MOST_HEADER_BYTES,
             max_concurrent_streams=_STREAMS_OF_A_CONNECTION,
             ping_interval=keepalive_time.total_seconds(),
             ping_timeout=keepalive_timeout.total_seconds(),
-            min_client_ping_interval=_LEAST_CLIENT_PING_SECONDS,
+            min_client_ping_interval=min(
+                _LEAST_CLIENT_PING_SECONDS, _LEAST_CLIENT_PING_SHARE * silence
+            ),
         )
         self._server.add(method)
 

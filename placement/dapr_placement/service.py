@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.context import Context, Method
@@ -38,6 +39,11 @@ class PlacementService:
         self._refusal = RpcError(
             GrpcCode.FAILED_PRECONDITION,
             f"node id={node_id} is not a leader. Only the leader can serve requests",
+        )
+        # Sidecars rely on owning their actors for less than that.
+        self._bounds = (
+            ("dapr-placement-silence-ms", _ms(rules.silence)),
+            ("dapr-placement-round-ms", _ms(rules.timeout)),
         )
         self._still_leads: StillLeads | None = None
         self._namespaces: dict[str, Namespace] = {}
@@ -89,6 +95,7 @@ class PlacementService:
         self.must_lead()
         reader = asyncio.current_task()
         assert reader is not None
+        context.set_initial_metadata(self._bounds)
         stream = SidecarStream(next(self._numbers), context, reader)
         self._count(1)
         try:
@@ -156,6 +163,10 @@ class PlacementService:
     def namespaces(self) -> list[Namespace]:
         """Those that are connected, by name."""
         return [namespace for _, namespace in sorted(self._namespaces.items())]
+
+
+def _ms(time: timedelta) -> str:
+    return str(time // timedelta(milliseconds=1))
 
 
 async def _first_message(requests: AsyncIterator[pb.Host]) -> pb.Host:

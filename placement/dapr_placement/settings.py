@@ -137,7 +137,8 @@ def _rules(parsed: Parsed) -> Rules:
         raise SettingsError("invalid value for --disseminate-coalesce-window: it is less than 0")
     if factor < 1:
         raise SettingsError(f"invalid value for --replicationFactor: {factor}: use 1 or more")
-    return Rules(timeout=timeout, window=window, replication_factor=factor)
+    silence = _keepalive(parsed, "keepalive-time") + _keepalive(parsed, "keepalive-timeout")
+    return Rules(timeout=timeout, window=window, replication_factor=factor, silence=silence)
 
 
 def _keepalive(parsed: Parsed, name: str) -> timedelta:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dapr_common.aio.run import FatalError
+from dapr_common.observe.logs import get_logger
 from dapr_sentry import configuration
 from dapr_sentry.bundle_store import BundleStore
 from dapr_sentry.configuration import Configuration, ConfigurationError
@@ -18,6 +19,7 @@ from dapr_sentry.settings import Settings
 if TYPE_CHECKING:
     from dapr_common.kube.client import KubeClient
 
+_LOG = get_logger("dapr.sentry")
 _LOOKUP_SECONDS = 5.0
 _KNOWN_SERVICE = "kubernetes.default.svc"
 
@@ -27,6 +29,9 @@ class Surroundings(ABC):
 
     client: KubeClient | None = None
     store: BundleStore
+
+    async def wait(self) -> None:
+        """Until there is what may come after sentry."""
 
     @abstractmethod
     async def configuration(self) -> Configuration:
@@ -80,6 +85,14 @@ class Cluster(Surroundings):
             settings.files.as_keys(),
             mounted=settings.credentials,
             beside=Selection(CONFIGURATIONS, namespace, fields=f"metadata.name={settings.config}"),
+        )
+
+    async def wait(self) -> None:
+        from dapr_common.kube.awaited import control_plane_configuration
+
+        settings = self._settings
+        await control_plane_configuration(
+            self.client, settings.config, settings.identity.namespace, _LOG
         )
 
     async def configuration(self) -> Configuration:

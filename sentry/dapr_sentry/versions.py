@@ -45,6 +45,7 @@ class Versions:
 
     async def first(self) -> Version:
         """What there is, made where it is missing. Its validators are not open yet."""
+        await self._surroundings.wait()
         self._cluster_domain = await self._surroundings.cluster_domain()
         configuration = await self._surroundings.configuration()
         stored = await self._obtain(configuration)

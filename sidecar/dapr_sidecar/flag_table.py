@@ -103,6 +103,12 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("enable-profiling", "bool", False, "Go profiling server" + _NO_EFFECT),
     Flag(
+        "enable-python-components",
+        "bool",
+        False,
+        "run components in Python files that manifests name, with the rights of the sidecar",
+    ),
+    Flag(
         "hot-reload-reconcile-interval",
         "duration",
         timedelta(0),
@@ -127,6 +133,12 @@ FLAGS: tuple[Flag, ...] = (
         "placement servers, host:port, comma separated; none: no actors",
     ),
     Flag("profile-port", "string", "7777", "port of the profiling server" + _NO_EFFECT),
+    Flag(
+        "python-components-path",
+        "stringSlice",
+        [],
+        "directory of Python components, repeatable; none: beside the manifests",
+    ),
     Flag("read-buffer-size", "string", "4Ki", "largest request header block, a quantity"),
     Flag("reminders-service", "string", "", "reminders service", hidden=True),
     Flag(

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from dapr_common import flags
 from dapr_common.durations import parse_quantity
@@ -17,6 +19,9 @@ _PROTOCOLS = ("http", "https", "h2c", "grpc", "grpcs")
 _LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
 _ROOT_CHECK = "DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK"
 _INIT_ENDPOINTS = ("config", "subscribe")
+_SOCKETS_FOLDER = "/tmp/dapr-components-sockets"  # noqa: S108 - Dapr's default
+_SOCKETS_VARIABLES = ("DAPR_COMPONENTS_SOCKETS_FOLDER", "DAPR_COMPONENT_SOCKETS_FOLDER")
+"""What a user sets, and what the injector does."""
 DEFAULT_MAX_BODY = 4 << 20
 DEFAULT_READ_BUFFER = 4 << 10
 
@@ -94,6 +99,12 @@ class Options:
     api_token: str
     app_token: str
     h2c: bool
+    component_sockets: Path
+    """Where pluggable components have their sockets."""
+    wait_for_sockets: bool
+    """Whether somebody named that folder."""
+    python_folders: tuple[Path, ...] | None
+    """Where components in Python files may come from; ``None``: they are refused."""
     notices: tuple[str, ...] = ()
 
 
@@ -197,6 +208,8 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
         api_token=environment.get("DAPR_API_TOKEN", ""),
         app_token=environment.get("APP_API_TOKEN", ""),
         h2c=not is_truthy(environment.get("DAPR_HTTP_DISABLE_H2C", "")),
+        **_component_sockets(environment),
+        python_folders=_python_folders(parsed, mode),
         notices=tuple(parsed.notices),
     )
 
@@ -320,6 +333,27 @@ def _resources_paths(parsed: Parsed) -> tuple[str, ...]:
     if not paths and parsed.text("components-path"):
         paths = [parsed.text("components-path")]
     return tuple(paths)
+
+
+def _component_sockets(environment: Mapping[str, str]) -> dict[str, Any]:
+    named = next((environment[name] for name in _SOCKETS_VARIABLES if environment.get(name)), "")
+    return {"component_sockets": Path(named or _SOCKETS_FOLDER), "wait_for_sockets": bool(named)}
+
+
+def _python_folders(parsed: Parsed, mode: str) -> tuple[Path, ...] | None:
+    named = tuple(map(Path, parsed.texts("python-components-path")))
+    if not parsed.flag("enable-python-components"):
+        if named:
+            raise OptionsError(
+                "--python-components-path means nothing without --enable-python-components"
+            )
+        return None
+    if mode == "kubernetes" and not named:
+        raise OptionsError(
+            "--enable-python-components needs --python-components-path in Kubernetes mode, "
+            "where manifests are no files"
+        )
+    return named or tuple(map(Path, _resources_paths(parsed)))
 
 
 def _quantity(parsed: Parsed, name: str) -> int:

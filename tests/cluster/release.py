@@ -76,11 +76,17 @@ class Release:
         told = [kubectl("get", "pods", "-A", "-o", "wide")]
         for pod in get("pods", "-n", NAMESPACE)["items"]:
             name = pod["metadata"]["name"]
-            try:
-                told.append(f"--- {name}\n{kubectl('logs', '-n', NAMESPACE, name, '--tail=15')}")
-            except CommandError as error:
-                told.append(str(error))
+            told.append(f"--- {name}\n{_logs(name)}")
+            if any(each.get("restartCount") for each in pod["status"].get("containerStatuses", ())):
+                told.append(f"--- {name}, before it was started again\n{_logs(name, '--previous')}")
         return "\n".join(told)
+
+
+def _logs(pod: str, *which: str) -> str:
+    try:
+        return kubectl("logs", "-n", NAMESPACE, pod, "--tail=15", *which)
+    except CommandError as error:
+        return str(error)
 
 
 def pods(app: str, namespace: str = NAMESPACE) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 from harness.component_table import Maker
+from harness.configuration_table import ConfigurationTable
 
 from dapr_sidecar.components.configuration.base import ConfigurationStore, Item
 
@@ -25,7 +26,21 @@ def _redis_writer(maker: Maker) -> Write:
     return write
 
 
-WRITERS: dict[str, Callable[[Maker], Write]] = {"configuration.redis": _redis_writer}
+def _postgresql_writer(maker: Maker) -> Write:
+    table = ConfigurationTable(int(maker.variables["port"]), "conformance")
+    table.create()
+
+    def write(key: str, value: str | None) -> None:
+        text, _, version = (value or "").partition("||")
+        table.write(key, None if value is None else text, version)
+
+    return write
+
+
+WRITERS: dict[str, Callable[[Maker], Write]] = {
+    "configuration.postgresql": _postgresql_writer,
+    "configuration.redis": _redis_writer,
+}
 """How an operator changes a value of each store; versions are written as ``value||version``."""
 
 
@@ -35,7 +50,7 @@ def write(maker: Maker) -> Write:
 
 
 @pytest.fixture
-async def store(maker: Maker) -> ConfigurationStore:
+async def store(maker: Maker, write: Write) -> ConfigurationStore:
     return cast(ConfigurationStore, await maker.component())
 
 

@@ -281,7 +281,7 @@ async def test_bulk(maker: Maker, store: StateStore, key: str) -> None:
     assert await store.bulk_get([], 0) == []
 
 
-async def test_a_bulk_save_names_what_failed(store: StateStore, key: str) -> None:
+async def test_a_bulk_save_names_what_failed(maker: Maker, store: StateStore, key: str) -> None:
     old = await write(store, key + "1")
     await write(store, key + "1", b"new")
     requests = [
@@ -289,6 +289,10 @@ async def test_a_bulk_save_names_what_failed(store: StateStore, key: str) -> Non
         SetRequest(key + "1", b"1", etag=old),
         SetRequest(key + "2", b"2"),
     ]
+    if maker.promises("bulk-fails-whole"):
+        with pytest.raises(EtagError):
+            await store.bulk_set(requests)
+        return
     with pytest.raises(BulkError) as caught:
         await store.bulk_set(requests)
     assert list(caught.value.errors) == [1]
@@ -297,10 +301,14 @@ async def test_a_bulk_save_names_what_failed(store: StateStore, key: str) -> Non
     assert [item.data for item in found] == [b"0", b"new", b"2"]
 
 
-async def test_a_bulk_delete_names_what_failed(store: StateStore, key: str) -> None:
+async def test_a_bulk_delete_names_what_failed(maker: Maker, store: StateStore, key: str) -> None:
     old = await write(store, key + "1")
     await write(store, key + "1")
     await write(store, key + "0")
+    if maker.promises("bulk-fails-whole"):
+        with pytest.raises(EtagError):
+            await store.bulk_delete([DeleteRequest(key + "0"), DeleteRequest(key + "1", etag=old)])
+        return
     with pytest.raises(BulkError) as caught:
         await store.bulk_delete([DeleteRequest(key + "0"), DeleteRequest(key + "1", etag=old)])
     assert list(caught.value.errors) == [1]

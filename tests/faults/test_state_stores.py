@@ -77,6 +77,19 @@ SYSTEMS = [
         },
         keeps_data=False,
     ),
+    System(
+        "state.redis",
+        "v1",
+        "redis",
+        {
+            "redisHost": "127.0.0.1:{port}",
+            "readTimeout": f"{SECONDS}s",
+            "dialTimeout": f"{SECONDS}s",
+            "redisMaxRetries": "1",
+        },
+        seconds=5.0,
+        keeps_data=False,
+    ),
     System("state.postgresql", "v1", "postgres", POSTGRES),
     System("state.postgresql", "v2", "postgres", POSTGRES),
 ]
@@ -173,6 +186,29 @@ async def test_a_line_that_forwards_nothing(system: System, line: Proxy, store: 
     # What was held back may arrive now, given up or not: another key tells of what comes after.
     await store.set(SetRequest("after", b"1"))
     assert (await store.get(GetRequest("after"))).data == b"1"
+
+
+async def test_a_server_that_stands_still(system: System, server: Backend, store: Any) -> None:
+    """Its processes are stopped for longer than a call may last, as a slow disk stops them."""
+    await store.set(SetRequest("k", b"before"))
+    server.freeze()
+    try:
+        calls = [store.get(GetRequest("k")), *(store.set(SetRequest(f"k{n}", b"1")) for n in "ab")]
+        await asyncio.gather(*(fails_in_time(system, call) for call in [*calls, store.ping()]))
+    finally:
+        server.thaw()
+    assert await works_again(store) == b"before"
+    await store.set(SetRequest("k", b"after"))
+    assert (await store.get(GetRequest("k"))).data == b"after"
+
+
+async def test_connections_that_die_in_silence(line: Proxy, store: Any) -> None:
+    """They are given up one deadline later, not one after the other."""
+    await store.bulk_set([SetRequest(f"k{n}", b"%d" % n) for n in range(20)])
+    await asyncio.gather(*(store.get(GetRequest(f"k{n}")) for n in range(20)))
+    line.lose()
+    assert await works_again(store, "k7") == b"7"
+    await asyncio.gather(*(store.get(GetRequest(f"k{n}")) for n in range(20)))
 
 
 async def test_a_cut_line(system: System, line: Proxy, store: Any) -> None:

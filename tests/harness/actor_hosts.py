@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,12 @@ def host(
     config: str = '{"entities":["T"]}',
     exit_code: int | None = 0,
     seconds: float = 0.0,
+    make: Callable[..., Sidecar] = Sidecar,
 ) -> Iterator[Host]:
     """Start both, the app first; ``seconds`` is how long it takes for each call."""
     port = free_port()
     env = {"ACTOR_CONFIG": config, "ACTOR_SECONDS": str(seconds)}
     app = AppProcess([sys.executable, _APP], port=port, env=env, name="actor app")
-    sidecar = Sidecar(APP_ID, resources=resources, app_port=port, flags=flags, exit_code=exit_code)
+    sidecar = make(APP_ID, resources=resources, app_port=port, flags=flags, exit_code=exit_code)
     with app, sidecar:
         yield Host(app, sidecar)

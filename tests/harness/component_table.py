@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tomllib
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,14 +15,13 @@ import pytest
 from harness.apiserver import ApiServer, api_server, missing_programs
 from harness.backends import Backend, Backends
 from harness.kube_cluster import Cluster
+from harness.pluggable import EXAMPLES, OFFERED, PluggableProcess, make, sockets_folder
 from harness.redis_cluster import RedisCluster, redis_cluster
 from harness.redis_server import RedisServer, redis_server
 from harness.stand_in_cosmos import stand_in_cosmos
 
 from dapr_common.kube.kinds import SECRETS
-from dapr_sidecar.components.base import Component, ComponentContext
-from dapr_sidecar.components.metadata import decode_settings
-from dapr_sidecar.components.registry import component_class
+from dapr_sidecar.components.base import Component
 
 Entry = dict[str, Any]
 _API_SERVER = "kube-apiserver"
@@ -47,6 +47,8 @@ class Services:
         self._redis: RedisServer | None = None
         self._cluster: RedisCluster | None = None
         self._kubernetes: ApiServer | None = None
+        self._sockets = sockets_folder()
+        self._pluggable: dict[str, PluggableProcess] = {}
 
     def redis(self) -> RedisServer:
         """A Redis server."""
@@ -76,6 +78,13 @@ class Services:
             self._cosmos = self._stack.enter_context(stand_in_cosmos()).url
         return self._cosmos
 
+    def pluggable(self, name: str) -> PluggableProcess:
+        """A process with pluggable components, all of them in one folder."""
+        if name not in self._pluggable:
+            process = PluggableProcess(name, self._sockets, *OFFERED[name])
+            self._pluggable[name] = self._stack.enter_context(process)
+        return self._pluggable[name]
+
     def close(self) -> None:
         """End them all."""
         self._stack.close()
@@ -101,6 +110,12 @@ class Maker:
             self.variables["redis"] = services.redis_cluster().address
         if entry["type"] == "state.azure.cosmosdb":
             self.variables["cosmos"] = services.cosmos()
+        self._process: PluggableProcess | None = None
+        if entry.get("outside") == "pluggable":
+            self._process = services.pluggable(entry["type"].partition(".")[2])
+            self.variables["sockets"] = str(self._process.socket.parent)
+        elif entry.get("outside") == "python-file":
+            self.variables["examples"] = str(EXAMPLES / "python")
         for name, content in entry.get("files", {}).items():
             (folder / name).write_text(content)
         self._made: list[Component] = []
@@ -108,7 +123,11 @@ class Maker:
 
     def properties(self, more: Mapping[str, str]) -> dict[str, str]:
         """The entry's metadata with its variables filled in."""
-        found = {**self.entry.get("metadata", {}), **more}
+        return self.filled({**self.entry.get("metadata", {}), **more})
+
+    def filled(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Texts of the entry with its variables filled in."""
+        found = dict(texts)
         for name, value in found.items():
             for variable, text in self.variables.items():
                 value = value.replace("${" + variable + "}", text)
@@ -120,13 +139,14 @@ class Maker:
         if self.entry.get("needs") == _API_SERVER and "namespace" not in self.variables:
             await self._fill_cluster()
         properties = self.properties(more)
-        kind = component_class(self.entry["type"], self.entry.get("version", "v1"))
-        made = kind(
-            decode_settings(kind.settings, properties),
-            ComponentContext("c", "app", "", dict(properties)),
-        )
+        # A process knows its instances by their names.
+        name = f"c-{uuid.uuid4().hex[:8]}" if self._process is not None else "c"
+        version = self.entry.get("version", "v1")
+        made = await make(self.entry["type"], version, properties, name)
         await made.open()
         self._made.append(made)
+        if self._process is not None and hasattr(made, "subscribe"):
+            self._process.follow(made, name)
         return made
 
     async def _fill_cluster(self) -> None:

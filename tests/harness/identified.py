@@ -1,10 +1,12 @@
-"""Sidecars with identities from a real sentry."""
+"""Sidecars and placement servers with identities from a real sentry."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from harness.placement_process import Placement
 from harness.sentry import Sentry
 from harness.sidecar import Sidecar
 
@@ -35,3 +37,16 @@ def identified(
         },
         **more,
     )
+
+
+def identified_placement(sentry: Sentry, folder: Path) -> Placement:
+    """A placement server with mutual TLS; ``folder`` is for the file of its trust anchors."""
+    anchors = folder / "ca.crt"
+    anchors.write_bytes(sentry.anchors_pem)
+    flags = [
+        "--tls-enabled",
+        f"--trust-anchors-file={anchors}",
+        f"--sentry-address=127.0.0.1:{sentry.port}",
+        f"--trust-domain={sentry.trust_domain}",
+    ]
+    return Placement(*flags, env={"NAMESPACE": sentry.namespace})

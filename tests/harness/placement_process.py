@@ -20,7 +20,7 @@ _OPERATIONS = {"lock": pb.LOCK, "update": pb.UPDATE, "unlock": pb.UNLOCK}
 
 
 class Placement(Program):
-    """One server of 127.0.0.1; ready once its health says so."""
+    """One server; ready once its health says so, for which 127.0.0.1 is asked."""
 
     def __init__(
         self,
@@ -28,12 +28,13 @@ class Placement(Program):
         env: Mapping[str, str] | None = None,
         exit_code: int | None = 0,
         port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
-        self.port = port or free_port()
+        self.host, self.port = host, port or free_port()
         self.health_port, self.metrics_port = free_port(), free_port()
         values: dict[str, object] = {
             "port": self.port,
-            "listen-address": "127.0.0.1",
+            "listen-address": host,
             "healthz-port": self.health_port,
             "metrics-port": self.metrics_port,
             "metadata-enabled": "true",
@@ -45,7 +46,7 @@ class Placement(Program):
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def is_ready(self) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""A TCP proxy that can stop forwarding, cut its connections and refuse new ones."""
+"""A TCP proxy that can stop forwarding, lose or cut its connections, and refuse new ones."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Proxy:
         self._listener: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open = asyncio.Event()
-        self._open.set()
+        self._gates: set[asyncio.Event] = set()  # one for each connection that is not lost
+        self._holds = False
         self.port = 0
         self.accepted = 0
 
@@ -34,11 +34,23 @@ class Proxy:
 
     def hold(self) -> None:
         """Forward nothing more; connections stay open."""
-        self._open.clear()
+        self._holds = True
+        for gate in self._gates:
+            gate.clear()
 
     def release(self) -> None:
         """Forward again, beginning with what was held."""
-        self._open.set()
+        self._holds = False
+        for gate in self._gates:
+            gate.set()
+
+    def lose(self) -> None:
+        """Forward nothing more on the connections there are, for ever, and tell nobody: what a
+        firewall does that forgot them. New ones are forwarded.
+        """
+        for gate in self._gates:
+            gate.clear()
+        self._gates.clear()
 
     def cut(self) -> None:
         """Reset every connection."""
@@ -78,10 +90,14 @@ class Proxy:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers.add(far_writer)
+        gate = asyncio.Event()
+        if not self._holds:
+            gate.set()
+        self._gates.add(gate)
         try:
             pumps = [
-                asyncio.ensure_future(self._pump(reader, far_writer)),
-                asyncio.ensure_future(self._pump(far_reader, writer)),
+                asyncio.ensure_future(_pump(reader, far_writer, gate)),
+                asyncio.ensure_future(_pump(far_reader, writer, gate)),
             ]
             try:
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -90,15 +106,19 @@ class Proxy:
                     pump.cancel()
                 await asyncio.gather(*pumps, return_exceptions=True)
         finally:
+            self._gates.discard(gate)
             self._writers.discard(far_writer)
             far_writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(_CHUNK):
-                await self._open.wait()
-                writer.write(data)
-                await writer.drain()
+
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event
+) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(_CHUNK):
+            await gate.wait()
+            writer.write(data)
+            await writer.drain()
 
 
 @asynccontextmanager

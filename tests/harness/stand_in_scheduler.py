@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import itertools
+import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -94,8 +95,8 @@ class StandInScheduler:
             handler = getattr(self, _snake(name))
             self.server.add(Method(SERVICE + name, kind, request, response, handler))  # type: ignore[arg-type]
 
-    async def listen(self, host: str, port: int) -> int:
-        bound = await self.server.listen_tcp(host, port)
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        bound = await self.server.listen_tcp(host, port, ssl=tls)
         self.address = f"{host}:{bound}"
         return bound
 

@@ -9,10 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from dapr_sidecar.components.base import ComponentContext
-from dapr_sidecar.components.metadata import decode_settings
 from dapr_sidecar.components.pubsub.base import Message
-from dapr_sidecar.components.registry import component_class
 
 _START_SECONDS = 30.0
 
@@ -44,9 +41,7 @@ def _say(line: str) -> None:
 
 async def _main(described: str) -> None:
     type_name, version, properties, topic = json.loads(described)
-    kind = component_class(type_name, version)
-    context = ComponentContext("stuck", "app", "", properties)
-    component: Any = kind(decode_settings(kind.settings, properties), context)
+    component = await make(type_name, version, properties, "stuck")
     await component.open()
 
     async def never(message: Message) -> None:

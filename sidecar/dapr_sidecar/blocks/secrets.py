@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from dapr_sidecar.context import SidecarContext
 
 _LOG = get_logger("dapr.runtime.secrets")
 _KIND = "Secretstore"
+Spellings = Callable[[str], frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,17 @@ class SecretScope:
             frozenset(map(str, scope.get("deniedSecrets") or ())),
         )
 
-    def allows(self, key: str) -> bool:
-        """Whether the secrets API may hand out a secret. A list of allowed ones decides alone."""
+    def allows(self, key: str, spellings: Spellings = lambda name: frozenset((name,))) -> bool:
+        """Whether the secrets API may hand out a secret. A list of allowed ones decides alone.
+
+        Allowed is a name as it is written; denied is a secret, whatever a store lets it be called.
+        """
         if self.allowed:
             return key in self.allowed
-        return key not in self.denied and not self.default_deny
+        if self.default_deny:
+            return False
+        asked = spellings(key)
+        return all(asked.isdisjoint(spellings(name)) for name in self.denied)
 
 
 _OPEN = SecretScope()
@@ -57,7 +64,7 @@ class SecretsBlock:
     ) -> dict[str, str] | None:
         """One secret; ``None`` when the store has no data for it. Raises ``DaprError``."""
         store = self._store(store_name)
-        if not self._scope(store_name).allows(key):
+        if not self._scope(store_name).allows(key, store.spellings):
             raise _denied(store_name, key)
         try:
             return await measured(
@@ -90,7 +97,8 @@ class SecretsBlock:
         if found is None:
             return None
         scope = self._scope(store_name)
-        return {name: values for name, values in found.items() if scope.allows(name)}
+        spellings = store.spellings
+        return {name: values for name, values in found.items() if scope.allows(name, spellings)}
 
     def _store(self, name: str) -> SecretStore:
         stores = self.context.components.secret_stores

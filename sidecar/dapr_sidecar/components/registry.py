@@ -43,6 +43,10 @@ TYPES: dict[str, str] = {
     "bindings.kafka/v1": "bindings.kafka:KafkaBinding",
     "bindings.mqtt3/v1": "bindings.mqtt3:MqttBinding",
     "bindings.rabbitmq/v1": "bindings.rabbitmq:RabbitMqBinding",
+    "bindings.postgresql/v1": "bindings.postgresql:PostgresBinding",
+    "bindings.smtp/v1": "bindings.smtp:SmtpBinding",
+    "bindings.twilio.sms/v1": "bindings.twilio_sms:TwilioSmsBinding",
+    "bindings.twitter/v1": "bindings.twitter:TwitterBinding",
     "secretstores.kubernetes/v1": "secretstores.kubernetes:KubernetesSecretStore",
     "secretstores.local.env/v1": "secretstores.local_env:LocalEnvSecretStore",
     "secretstores.local.file/v1": "secretstores.local_file:LocalFileSecretStore",
@@ -71,6 +75,7 @@ TYPES: dict[str, str] = {
 # Other names of the same components.
 ALIASES: dict[str, str] = {
     "bindings.mqtt/v1": "bindings.mqtt3/v1",
+    "bindings.postgres/v1": "bindings.postgresql/v1",
     "pubsub.azure.servicebus/v1": "pubsub.azure.servicebus.topics/v1",
     "pubsub.azure.servicebusqueues/v1": "pubsub.azure.servicebus.queues/v1",
     "pubsub.mqtt/v1": "pubsub.mqtt3/v1",
@@ -114,6 +119,10 @@ class UnknownComponentError(LookupError):
     """The manifest names a type or category that this sidecar does not have."""
 
 
+class MissingLibraryError(UnknownComponentError):
+    """The sidecar has the type, but not what it needs."""
+
+
 def component_class(type_name: str, version: str) -> type[Component]:
     """The class for a manifest's type and version. Raises ``UnknownComponentError``."""
     category = type_name.split(".", 1)[0]
@@ -127,7 +136,7 @@ def component_class(type_name: str, version: str) -> type[Component]:
     try:
         found: type[Component] = getattr(import_module(_ROOT + module), name)
     except ModuleNotFoundError as error:
-        raise UnknownComponentError(
+        raise MissingLibraryError(
             f"{type_name}/{wanted} needs the Python package '{error.name}', which is not installed"
             + (f": pip install 'dapr-runtime[{extra}]'" if (extra := _extra(error)) else "")
         ) from error

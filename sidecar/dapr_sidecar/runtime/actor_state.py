@@ -62,6 +62,7 @@ class ActorStateParts:
         self._owner: ReminderOwner | None = None
         self._reminders = Reminders(self._keeper(around, store), ownership)
         ownership.listen(self._state)
+        ownership.listen(self._state, last=True)  # for what turns write while they are drained
 
     def _keeper(self, around: ActorSurroundings, store: ActorStore) -> ReminderKeeper:
         """A scheduler where there is one; else the actor state store."""
@@ -104,11 +105,12 @@ class ActorStateParts:
         if self._owner is not None:
             await self._owner.store_changed()
 
-    async def close(self) -> None:
-        """Fire nothing more; return once nothing runs."""
-        await self._timers.close()
+    async def close(self, seconds: float) -> None:
+        """Fire nothing more; what runs has so long to end."""
+        closing = [self._timers.close(seconds)]
         if self._owner is not None:
-            await self._owner.close()
+            closing.append(self._owner.close(seconds))
+        await asyncio.gather(*closing)
 
 
 class _Notices:

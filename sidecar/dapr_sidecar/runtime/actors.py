@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from dapr_sidecar.blocks.actors.app_http import HttpActorApp
 from dapr_sidecar.blocks.actors.block import ActorBlock
 from dapr_sidecar.blocks.actors.hosting import Hosting
 from dapr_sidecar.blocks.actors.instances.host import ActorHost
+from dapr_sidecar.blocks.actors.names import is_foreign
 from dapr_sidecar.blocks.actors.ownership import PlacementView
 from dapr_sidecar.blocks.actors.placement import PlacementClient
 from dapr_sidecar.blocks.actors.placement_addresses import Addresses, PlacementSettings
@@ -37,6 +38,8 @@ from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.loaded import Loaded
 from dapr_sidecar.options import Options
 from dapr_sidecar.runtime.actor_state import ActorStateParts, ActorSurroundings
+from dapr_sidecar.runtime.actor_stop import StopTimes, ended
+from dapr_sidecar.runtime.hosted_types import HostedTypes
 from dapr_sidecar.runtime.scheduler import SchedulerParts
 
 if TYPE_CHECKING:
@@ -44,9 +47,6 @@ if TYPE_CHECKING:
 
 _LOG = get_logger("dapr.runtime.actors")
 _LOOPBACKS = ("127.0.0.1", "localhost", "[::1]")
-_LEAVE_SECONDS = 3.0
-_CLOSE_SECONDS = 1.0
-"""A sidecar has 5 s to stop, all in all, unless it is told otherwise."""
 
 
 class ActorParts:
@@ -66,14 +66,19 @@ class ActorParts:
         self._security = security
         self._closed = False
         self._started = False
-        self._changes: set[asyncio.Task[None]] = set()
+        self._scheduled = scheduler.enabled
+        self._times = StopTimes.of(options.graceful_shutdown)
         self._client: PlacementClient | None = None
         self._running: asyncio.Task[None] | None = None
         self._store: Loaded[StateStore] | None = None
         self.enabled = bool(options.placement_addresses)
         self.view = PlacementView(options.disseminate_timeout)
-        self.hosting = Hosting()
-        self.hosting.changed = self._hosting_changed
+        self.hosted = HostedTypes(self.view, self._report)
+        identity = context.identity
+        self.hosting = Hosting(
+            partial(is_foreign, namespace=identity.invocation_namespace, app_id=identity.app_id)
+        )
+        self.hosting.changed = self.hosted.changed
         self.host = ActorHost(context, self.hosting, self.view)
         self.view.listen(self.host.deactivation)
         remote = RemoteActors(context, invocation.peers, self.view.hosts)
@@ -172,7 +177,11 @@ class ActorParts:
     def meet_app(self, config: Mapping[str, Any]) -> None:
         """The app was asked for its ``/dapr/config``."""
         try:
-            settings = read_config(config, self._options.disseminate_timeout)
+            settings = read_config(
+                config,
+                self._options.disseminate_timeout,
+                stored_reminders=not self._scheduled,
+            )
         except HostingError as error:
             _LOG.error("the app's actors are not hosted, its /dapr/config is wrong: %s", error)
             return
@@ -193,7 +202,7 @@ class ActorParts:
     async def stop(self) -> None:
         """The app is not healthy, or nothing is to be delivered any more."""
         self.hosting.set_healthy(False)
-        await self._settle(_LEAVE_SECONDS)
+        await self.hosted.settle(self._times.leave)
 
     async def component_changed(self, manifest: Component) -> None:
         """A component came, changed or went."""
@@ -204,20 +213,20 @@ class ActorParts:
             return  # another state store than the actors'
         self._store = store
         self.hosting.set_store(store is not None)
-        await self._settle()
+        await self.hosted.settle()
         await self.state.store_changed()
 
     async def close(self) -> None:
-        """Let go of all actors, then of placement."""
+        """Let go of all actors, then of placement, and of whatever has not left by then."""
         self.hosting.close()
-        await self._settle(_LEAVE_SECONDS)
+        await self.hosted.settle(self._times.close / 4)
         self._closed = True
-        await self.state.close()
-        running = self._running
-        if running is not None:
-            running.cancel()
-            await asyncio.wait([running], timeout=_CLOSE_SECONDS)
-        await self.host.deactivation.close(_CLOSE_SECONDS)
+        await self.state.close(self._times.close / 4)
+        # While placement still waits for this sidecar, so that nobody else has the actors:
+        await self.hosted.close()
+        await self.host.deactivation.close(self._times.close / 4)
+        if self._running is not None:
+            await ended(self._running, self._times.close / 4)
         self.hosting.ended.set()
 
     # --- inside -----------------------------------------------------------------------------
@@ -228,35 +237,9 @@ class ActorParts:
         host = listen.strip("[]") if listen in _LOOPBACKS else identity.host_address
         return join_host_port(host, identity.internal_port)
 
-    def _hosting_changed(self, before: frozenset[str], after: frozenset[str]) -> None:
-        gone = self.view.host(after)
+    def _report(self) -> None:
         if self._client is not None:
             self._client.report()
-        if gone:
-            self._begin(self._withdraw(gone))
-        if new := after - before:
-            self._begin(self._resume(new, frozenset(self._changes)))
-
-    def _begin(self, change: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(change, name="hosted-actors")
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
-
-    async def _withdraw(self, types: frozenset[str]) -> None:
-        await self.view.leaving(types)
-        self.view.withdrawn(types)
-
-    async def _resume(self, types: frozenset[str], earlier: frozenset[asyncio.Task[None]]) -> None:
-        """Placement may not have noticed that these were away, and then it says nothing."""
-        if earlier:
-            await asyncio.wait(earlier)
-        if types := self.view.resumed(types):
-            self.view.settled(types)
-
-    async def _settle(self, seconds: float | None = None) -> None:
-        """Wait until what was withdrawn has left."""
-        if self._changes:
-            await asyncio.wait(set(self._changes), timeout=seconds)
 
 
 async def _outcome(running: asyncio.Task[None]) -> None:

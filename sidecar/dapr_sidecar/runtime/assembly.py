@@ -22,6 +22,7 @@ from dapr_sidecar.api.http.metadata import MetadataRoutes
 from dapr_sidecar.blocks.metadata import MetadataBlock
 from dapr_sidecar.blocks.secrets import SecretResolver
 from dapr_sidecar.channel.http import HttpChannel
+from dapr_sidecar.components.finding import ComponentFinder
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.options import Options
@@ -120,6 +121,11 @@ class Sidecar:
             self._values,
             self._blocks.preparers(),
             default_secret_store=self._default_store,
+            finder=ComponentFinder(
+                sockets=options.component_sockets,
+                wait_for_sockets=options.wait_for_sockets,
+                python_folders=options.python_folders,
+            ),
         )
         self.component_set = ComponentSet(self.processor, self.statuses, self._component_changed)
         self.component_set.on_missing = self.readiness.missing_components

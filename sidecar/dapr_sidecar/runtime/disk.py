@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from dapr_common.aio.watch import watching
@@ -84,7 +84,11 @@ class ResourceDirectories:
     or mistyped file takes nothing away that works.
     """
 
-    def __init__(self, paths: Sequence[str], app_id: str, namespace: str) -> None:
+    def __init__(
+        self, paths: Sequence[str], app_id: str, namespace: str, *, expected: Container[str] = ()
+    ) -> None:
+        """``expected`` are suffixes of other files that may be there, such as ``.py``."""
+        self._expected = expected
         self.paths = tuple(paths)
         self._paths = [Path(path) for path in paths]
         self._app_id = app_id
@@ -124,7 +128,7 @@ class ResourceDirectories:
                 continue
             if entry.suffix.lower() in _SUFFIXES:
                 files.append(entry)
-            else:
+            elif entry.suffix not in self._expected:
                 self._say(
                     f"A non-YAML Component file {entry.name} was detected, it will not be loaded"
                 )

@@ -11,8 +11,9 @@ from typing import Protocol
 from dapr_common.kube.resources import Component as Manifest
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.base import Component, ComponentContext
+from dapr_sidecar.components.finding import ComponentFinder
 from dapr_sidecar.components.metadata import decode_settings, describe_settings, unknown_names
-from dapr_sidecar.components.registry import UnknownComponentError, component_class
+from dapr_sidecar.components.registry import UnknownComponentError
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.runtime.binding_directions import directions
 from dapr_sidecar.runtime.common_metadata import COMMON_NAMES, SECRET_NAMES
@@ -62,7 +63,9 @@ class ComponentOpener:
         resolver: ValueResolver,
         preparers: Mapping[str, Preparer],
         default_secret_store: str,
+        finder: ComponentFinder,
     ) -> None:
+        self._finder = finder
         self._context = context
         self._resolver = resolver
         self._preparers = preparers
@@ -71,7 +74,7 @@ class ComponentOpener:
     async def open(self, manifest: Manifest, categories: Container[str]) -> Opened:
         """Raises ``InitError``, whose text has no secret in it."""
         try:
-            kind = component_class(manifest.type, manifest.version)
+            source = self._finder.source(manifest)
         except UnknownComponentError as error:
             raise InitError(manifest, error, reason="creation") from error
         if manifest.category not in categories:
@@ -79,17 +82,22 @@ class ComponentOpener:
         if not manifest.name:
             raise InitError(manifest, "a component needs metadata.name")
         properties: dict[str, str] = {}
+        kind: type[Component] | None = None
         try:
             async with asyncio.timeout(manifest.init_timeout.total_seconds()):
                 properties = await self._properties(manifest)
+                kind = await source.kind(properties)
                 preparer = self._preparers.get(manifest.category)
                 extra = preparer.prepare(manifest, properties) if preparer is not None else None
                 instances = await self._open(manifest, kind, properties)
         except TimeoutError as error:
             seconds = manifest.init_timeout.total_seconds()
-            raise InitError(
-                manifest, f"init timeout for component exceeded after {seconds:g}s"
-            ) from error
+            late = f"init timeout for component exceeded after {seconds:g}s"
+            missing = source.missing if kind is None else ""
+            cause = f"{missing} ({late})" if missing else late
+            raise InitError(manifest, cause) from error
+        except UnknownComponentError as error:
+            raise InitError(manifest, error, reason="creation") from error
         except Exception as error:
             cause = _without(str(error), _secrets(manifest, kind, properties))
             raise InitError(manifest, cause) from error
@@ -164,12 +172,12 @@ def _warn_unknown(manifest: Manifest, kind: type[Component]) -> None:
 
 
 def _secrets(
-    manifest: Manifest, kind: type[Component], properties: Mapping[str, str]
+    manifest: Manifest, kind: type[Component] | None, properties: Mapping[str, str]
 ) -> Iterable[str]:
     """Values that came from a secret store, and those of settings that are secret."""
     names = {entry.name.lower() for entry in manifest.metadata if entry.secret_key_ref is not None}
     names |= SECRET_NAMES
-    for info in describe_settings(kind.settings):
+    for info in describe_settings(kind.settings) if kind is not None else ():
         if info.secret:
             names.update(name.lower() for name in info.names)
     return [properties[name] for name in names if name in properties]

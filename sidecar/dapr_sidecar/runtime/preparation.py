@@ -83,7 +83,12 @@ class Preparation:
         sidecar = self._build(configuration)
         await self._get_identity()
         source = DiskSource(
-            ResourceDirectories(options.resources_paths, options.app_id, options.namespace),
+            ResourceDirectories(
+                options.resources_paths,
+                options.app_id,
+                options.namespace,
+                expected=() if options.python_folders is None else (".py",),
+            ),
             configuration,
             options.config_paths,
             self._environment,

@@ -10,6 +10,7 @@ from dapr_common.kube.resources import Component as Manifest
 from dapr_common.kube.resources import SecretKeyRef
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.base import Component
+from dapr_sidecar.components.finding import ComponentFinder
 from dapr_sidecar.components.middleware.base import HttpMiddleware
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.loaded import Loaded
@@ -48,9 +49,13 @@ class ComponentProcessor:
         preparers: Mapping[str, Preparer],
         *,
         default_secret_store: str = "",
+        finder: ComponentFinder | None = None,
     ) -> None:
+        """Without a ``finder`` there are the sidecar's own components only."""
         self._context = context
-        self._opener = ComponentOpener(context, resolver, preparers, default_secret_store)
+        self._opener = ComponentOpener(
+            context, resolver, preparers, default_secret_store, finder or ComponentFinder()
+        )
         self._default_secret_store = default_secret_store
         self._retiring: set[asyncio.Task[None]] = set()
         self._manifests: dict[str, Manifest] = {}

@@ -103,6 +103,15 @@ class Client:
     def stop(self) -> None:
         self._stopping = True
 
+    @property
+    def count(self) -> int:
+        """How many calls were acknowledged."""
+        return sum(self.acknowledged.values())
+
+    def moments(self) -> list[float]:
+        """When calls succeeded, in order."""
+        return sorted(moment for each in self.succeeded_at.values() for moment in each)
+
     async def call_each(self, method: str, callers: int = 16) -> dict[str, int]:
         """Call every actor until it answers; what each answered."""
         found: dict[str, int] = {}

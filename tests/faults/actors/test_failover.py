@@ -7,17 +7,26 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 
 import pytest
-from faults.actors.fleet import TYPE, Client, Host
-from harness.http_call import call
+from faults.actors.fleet import Host
+from faults.actors.outcome import (
+    calling,
+    check,
+    fired,
+    hosts,
+    longest_gap,
+    more_calls,
+    names,
+    owned,
+    resumed,
+    until,
+)
 from harness.placement_process import Placement
 from harness.proxy import proxy
-from harness.redis_server import RedisServer, redis_server
-from harness.sidecar import Manifest, Sidecar, component
+from harness.sidecar import Manifest
 
 _REMINDED = 60
 _TIMED = 60
@@ -25,70 +34,10 @@ _BOUND_SECONDS = 15.0
 """From a failure until everything runs again on other hosts, on a busy machine."""
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as found:
-        yield found
-
-
 @pytest.fixture
 def placement() -> Iterator[Placement]:
     with Placement() as found:
         yield found
-
-
-@pytest.fixture
-def resources(redis: RedisServer) -> list[Manifest]:
-    redis.call("FLUSHALL")
-    store = component("actors", "state.redis", redisHost=redis.address, actorStateStore="true")
-    return [store]
-
-
-@asynccontextmanager
-async def calling(placement: str, actors: Sequence[str]) -> AsyncIterator[Client]:
-    """A client beside a sidecar of its own, which hosts nothing."""
-    async with Sidecar(flags=[f"--placement-host-address={placement}"]) as sidecar:
-        yield Client(sidecar, actors)
-
-
-def names(count: int) -> list[str]:
-    return [f"actor-{number}" for number in range(count)]
-
-
-async def hosts(
-    stack: AsyncExitStack, placement: Sequence[str], resources: Sequence[Manifest]
-) -> list[Host]:
-    app_id = f"counters-{secrets.token_hex(4)}"
-    replicas = [Host(app_id, address, resources) for address in placement]
-    return list(await asyncio.gather(*map(stack.enter_async_context, replicas)))
-
-
-async def check(client: Client, everybody: Sequence[Host]) -> None:
-    """Nobody lived twice, and nothing that was acknowledged is gone."""
-    for host in everybody:
-        assert host.reports("violation") == []
-    counts = await Client(client.sidecar, list(client.acknowledged)).call_each("ping")
-    lost = {name for name, calls in client.acknowledged.items() if counts[name] < calls}
-    assert lost == set()
-
-
-async def resumed(client: Client, sample: Sequence[str]) -> float:
-    """Seconds until every one of these actors has answered again."""
-    began = time.monotonic()
-    async with asyncio.timeout(60):
-        await Client(client.sidecar, sample).call_each("ping", callers=len(sample))
-    return time.monotonic() - began
-
-
-def fired(everybody: Sequence[Host], kind: str, name: str) -> list[float]:
-    reports = [one for host in everybody for one in host.reports("fired")]
-    return sorted(one["at"] for one in reports if one["fired"] == kind and one["name"] == name)
-
-
-def longest_gap(moments: Sequence[float], until: float) -> float:
-    assert moments, "never fired"
-    ends = [*moments[1:], until]
-    return max(end - begin for begin, end in zip(moments, ends, strict=True))
 
 
 @pytest.mark.slow
@@ -106,31 +55,29 @@ async def test_a_host_is_killed(
         for number in range(_TIMED):
             await everybody[number % 3].start_timer(f"actor-{number}", f"t{number}", period="1s")
         running = asyncio.create_task(client.run())
-        await _until(lambda: sum(client.acknowledged.values()) > 500)
+        await more_calls(client, 500)
         everybody[0].kill()
         seconds = await resumed(client, names(300))
-        settled = sum(client.acknowledged.values())
-        await _until(lambda: sum(client.acknowledged.values()) > settled + 500)
-        await _until(lambda: all(_fires_again(everybody, number) for number in range(_REMINDED)))
-        until = time.time()
+        await more_calls(client, 500)
+        await until(lambda: _fire_again(everybody[1:]))
+        end = time.time()
         client.stop()
         await running
+        reminders, timers = fired(everybody, "remind"), fired(everybody, "timer")
         for number in range(_REMINDED):
-            moments = fired(everybody, "remind", f"r{number}")
-            assert longest_gap(moments, until) < _BOUND_SECONDS, f"r{number}"
+            assert longest_gap(reminders[f"r{number}"], end) < _BOUND_SECONDS, f"r{number}"
         for number in range(_TIMED):
             if number % 3:  # timers live in the sidecar that was asked for them
-                moments = fired(everybody, "timer", f"t{number}")
-                assert longest_gap(moments, until) < _BOUND_SECONDS, f"t{number}"
+                assert longest_gap(timers[f"t{number}"], end) < _BOUND_SECONDS, f"t{number}"
         await check(client, everybody)
     assert seconds < _BOUND_SECONDS
     with capsys.disabled():
         sys.stdout.write(f"\n300 actors answered again {seconds:.1f} s after a host was killed\n")
 
 
-def _fires_again(everybody: Sequence[Host], number: int) -> bool:
-    reports = [one for host in everybody[1:] for one in host.reports("fired")]
-    return sum(one["name"] == f"r{number}" for one in reports) >= 2
+def _fire_again(others: Sequence[Host]) -> bool:
+    found = fired(others, "remind")
+    return all(len(found.get(f"r{number}", ())) >= 2 for number in range(_REMINDED))
 
 
 @pytest.mark.slow
@@ -145,14 +92,14 @@ async def test_a_host_cannot_reach_placement(
         client = await stack.enter_async_context(calling(placement.address, names(600)))
         await client.call_each("ping")
         running = asyncio.create_task(client.run())
-        await _until(lambda: sum(client.acknowledged.values()) > 300)
+        await more_calls(client, 300)
         line.hold()
-        await _until(lambda: bool(everybody[0].reports("left")))
+        await until(lambda: bool(everybody[0].reports("left")))
         assert await resumed(client, names(300)) < _BOUND_SECONDS
         line.release()
         line.cut()
         before = len(everybody[1].reports("left"))
-        await _until(lambda: len(everybody[1].reports("left")) > before)
+        await until(lambda: len(everybody[1].reports("left")) > before)
         client.stop()
         await running
         await check(client, everybody)
@@ -168,15 +115,14 @@ async def test_a_sidecar_is_stopped_and_wakes_up_again(
         client = await stack.enter_async_context(calling(placement.address, names(600)))
         await client.call_each("ping")
         running = asyncio.create_task(client.run())
-        await _until(lambda: sum(client.acknowledged.values()) > 300)
+        await more_calls(client, 300)
         everybody[0].sidecar.signal(signal.SIGSTOP)
         try:
             assert await resumed(client, names(300)) < 2 * _BOUND_SECONDS
         finally:
             everybody[0].sidecar.signal(signal.SIGCONT)
-        await _until(lambda: bool(everybody[0].reports("left")))
-        settled = sum(client.acknowledged.values())
-        await _until(lambda: sum(client.acknowledged.values()) > settled + 300)
+        await until(lambda: bool(everybody[0].reports("left")))
+        await more_calls(client, 300)
         client.stop()
         await running
         await check(client, everybody)
@@ -196,27 +142,10 @@ async def test_a_host_joins_while_a_slow_app_is_called(
         client = await stack.enter_async_context(calling(placement.address, names(40)))
         await client.call_each("ping")
         running = asyncio.create_task(client.run(callers=40))
-        await _until(lambda: sum(client.acknowledged.values()) > 40)
+        await more_calls(client, 40)
         await stack.enter_async_context(third)
-        settled = sum(client.acknowledged.values())
-        await _until(lambda: sum(client.acknowledged.values()) > settled + 120)
+        await more_calls(client, 120)
         client.stop()
         await running
         await check(client, replicas)
-        assert await _owned(third) > 0
-
-
-async def _owned(host: Host) -> int:
-    metadata = await asyncio.to_thread(_metadata, host.sidecar)
-    active = metadata["actorRuntime"]["activeActors"]
-    return sum(one.get("count", 0) for one in active if one["type"] == TYPE)
-
-
-def _metadata(sidecar: Sidecar) -> dict[str, Any]:
-    return dict(call(sidecar.http_port, "GET", "/v1.0/metadata").json)
-
-
-async def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.05)
+        assert await owned(third) > 0

@@ -1,27 +1,32 @@
-"""Every test here runs over each store that can keep actors' state without a server to be had."""
+"""Every test here runs over each kind of store that can keep actors' state."""
 
 from __future__ import annotations
 
-import shutil
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.backends import Backends
 from harness.block_api import loaded, make
-from harness.redis_server import RedisServer, redis_server
+from harness.redis_server import RedisServer, is_available, redis_server
 from harness.stand_in_actors import ActorSide, Assignment
 
+from dapr_sidecar.components.state.etcd_v2 import EtcdV2StateStore
 from dapr_sidecar.components.state.memory import InMemoryStateStore
+from dapr_sidecar.components.state.postgresql_v2 import PostgresV2StateStore
 from dapr_sidecar.components.state.redis import RedisStateStore
 from dapr_sidecar.components.state.sqlite import SqliteStateStore
 
 MakeSide = Callable[..., Awaitable[ActorSide]]
+MakeStore = Callable[[], Any]
 
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[RedisServer]:
-    if shutil.which("redis-server") is None:
+    if not is_available():
         pytest.skip("redis-server is not installed")
     with redis_server() as server:
         yield server
@@ -30,11 +35,9 @@ def redis() -> Iterator[RedisServer]:
 class Stores:
     """Makes connections to one and the same store: one for each sidecar of a test."""
 
-    def __init__(self, kind: str, folder: Path, server: RedisServer | None) -> None:
+    def __init__(self, kind: str, make_store: MakeStore) -> None:
         self.kind = kind
-        self._folder = folder
-        self._server = server
-        self._memory: Any = None
+        self._make = make_store
         self.opened: list[Any] = []
 
     async def open(self) -> Any:
@@ -44,26 +47,40 @@ class Stores:
             self.opened.append(store)
         return loaded("st", store, actorStateStore="true")
 
-    def _make(self) -> Any:
-        if self.kind == "redis":
-            assert self._server is not None
-            return make(RedisStateStore, redisHost=self._server.address)
-        if self.kind == "sqlite":
-            return make(SqliteStateStore, connectionString=str(self._folder / "state.db"))
-        self._memory = self._memory or make(InMemoryStateStore)
-        return self._memory
-
     async def close(self) -> None:
         for store in self.opened:
             await store.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
-    server = request.getfixturevalue("redis") if request.param == "redis" else None
-    if server is not None:
+def _maker(kind: str, request: pytest.FixtureRequest, folder: Path) -> MakeStore:
+    """What connects to a store that is empty yet."""
+    if kind == "memory":
+        one = make(InMemoryStateStore)
+        return lambda: one
+    if kind == "sqlite":
+        return partial(make, SqliteStateStore, connectionString=str(folder / "state.db"))
+    if kind == "redis":
+        server: RedisServer = request.getfixturevalue("redis")
         server.call("FLUSHALL")
-    found = Stores(request.param, tmp_path, server)
+        return partial(make, RedisStateStore, redisHost=server.address)
+    backends: Backends = request.getfixturevalue("backends")
+    own = f"actors_{secrets.token_hex(4)}_"
+    if kind == "etcd":
+        address = backends.shared("etcd").address
+        return partial(make, EtcdV2StateStore, endpoints=address, keyPrefixPath=own)
+    address = backends.shared("postgres").address
+    return partial(
+        make,
+        PostgresV2StateStore,
+        connectionString=f"postgresql://postgres@{address}/postgres",
+        tablePrefix=own,
+        metadataTableName=f"{own}metadata",
+    )
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "etcd"])
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
+    found = Stores(request.param, _maker(request.param, request, tmp_path))
     yield found
     await found.close()
 

@@ -13,7 +13,7 @@ import pytest
 from harness.component_table import until
 from harness.stand_in_actors import AppFailedError
 
-from dapr_common.errors import GrpcCode
+from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.wire.dapr.proto.runtime.v1 import actors_pb2 as pb
 from dapr_sidecar.blocks.actors import reminder_editor
@@ -173,6 +173,22 @@ async def test_the_default_policy_waits_a_second_between_tries(sides: Any) -> No
     assert 1.0 - 0.01 < second - first < 1.0 + LATE
 
 
+@pytest.mark.parametrize("policy", [{}, {"interval": "0s", "maxRetries": 1_000_000}])
+async def test_a_policy_without_an_interval_waits_as_well(sides: Any, policy: object) -> None:
+    side = await sides()
+    await side.load()
+
+    def fail(_: Any) -> bool:
+        raise AppFailedError
+
+    side.router.answer = fail
+    body = {"dueTime": "0s", "failure_policy": {"constant": policy}}
+    await side.http.call("POST", f"{REMINDERS}/r", body)
+    await side.router.wait(2)
+    (first, _), (second, _) = side.router.fired[:2]
+    assert second - first > 1.0 - 0.01
+
+
 async def test_the_app_cancels_it(sides: Any, store: Any) -> None:
     side = await sides()
     await side.load()
@@ -249,6 +265,57 @@ async def test_one_that_is_done_with_is_not_in_the_way_of_its_successor(sides: A
     assert (await side.http.call("GET", f"{REMINDERS}/r")).json["dueTime"] == "2h"
 
 
+async def test_one_that_is_done_with_goes_when_its_successor_could_not_be_stored(
+    sides: Any, store: Any
+) -> None:
+    side = await sides()
+    await side.load()
+    await side.http.call("POST", f"{REMINDERS}/r", {"dueTime": "1h"})
+    held = side.owner.of("T")
+    [scheduled] = [found for record in held._scheduled.values() for found in record.values()]
+    component = side.context.components.state["st"].component
+    transact = component.transact
+
+    async def broken(*_: Any) -> None:
+        raise OSError("the disk is full")
+
+    component.transact = broken
+    held.finished(scheduled)
+    answer = await side.http.call("POST", f"{REMINDERS}/r", {"dueTime": "2h"})
+    assert answer.error[:2] == (500, "ERR_ACTOR_REMINDER_CREATE")
+    assert held.editor.is_leaving(scheduled.reminder.key, scheduled.reminder.due)
+    component.transact = transact
+    await held.editor.flush(10)
+    assert await entries(store) == []
+
+
+async def test_one_that_is_done_with_does_not_take_its_successor_with_it(sides: Any) -> None:
+    """They may be due at the same moment, and the successor may come while the other is removed."""
+    side = await sides()
+    await side.load()
+    body = {"dueTime": "2100-01-01T00:00:00Z"}
+    await side.http.call("POST", f"{REMINDERS}/r", body)
+    held = side.owner.of("T")
+    [scheduled] = [found for record in held._scheduled.values() for found in record.values()]
+    component = side.context.components.state["st"].component
+    transact = component.transact
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any) -> None:
+        entered.set()
+        await go_on.wait()
+        await transact(*arguments)
+
+    component.transact = slow
+    again = asyncio.create_task(side.http.call("POST", f"{REMINDERS}/r", {**body, "data": 2}))
+    await entered.wait()
+    held.finished(scheduled)
+    go_on.set()
+    assert (await again).status == 204
+    await held.editor.flush(10)
+    assert (await side.http.call("GET", f"{REMINDERS}/r")).json["data"] == 2
+
+
 async def test_refusals(sides: Any) -> None:
     side = await sides()
     not_hosted = (
@@ -277,6 +344,27 @@ async def test_refusals(sides: Any) -> None:
     side.context.components.state.clear()
     answer = await side.http.call("POST", f"{REMINDERS}/r", {"dueTime": "1s"})
     assert answer.error[:2] == (500, "ERR_ACTOR_RUNTIME_NOT_FOUND")
+
+
+BAD_PATHS = ("T/id%2F1/{}/n", "T/1/{}/a%23b", "T/../{}/n", "T/1/{}/..", "T%3F/1/{}/n")
+
+
+@pytest.mark.parametrize("path", BAD_PATHS)
+async def test_names_are_checked_whatever_the_verb(sides: Any, path: str) -> None:
+    side = await sides(hosted=("T", "T?"))
+    for kind, verbs in (("reminders", ("PUT", "GET", "DELETE")), ("timers", ("PUT", "DELETE"))):
+        for verb in verbs:
+            target = f"/v1.0/actors/{path.format(kind)}"
+            answer = await side.http.call(verb, target, {"dueTime": "1h"})
+            assert answer.error[:2] == (400, "ERR_BAD_REQUEST"), (verb, target)
+            assert answer.error[2].startswith("invalid request: invalid ")
+
+
+async def test_names_are_checked_where_all_of_an_actor_are_meant(sides: Any) -> None:
+    side = await sides()
+    for call in (side.reminders.list, side.reminders.delete_all):
+        with pytest.raises(DaprError, match="invalid actorId"):
+            await call("T", "a/b")
 
 
 async def test_over_grpc(sides: Any) -> None:

@@ -111,6 +111,86 @@ async def test_a_type_moves_only_when_its_writes_are_over(sides: Any, store: Any
     assert (await write).status == 204
 
 
+class Stalling:
+    """A store that takes writes, and does nothing with them until it is let."""
+
+    def __init__(self, component: Any) -> None:
+        self.entered, self.go_on = asyncio.Event(), asyncio.Event()
+        self.attempts = 0
+        self.failure: Exception | None = None
+        self._transact = component.transact
+        component.transact = self
+
+    async def __call__(self, *arguments: Any) -> None:
+        self.attempts += 1
+        self.entered.set()
+        await self.go_on.wait()
+        if self.failure is not None:
+            raise self.failure
+        await self._transact(*arguments)
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_write_that_stalls_is_given_up_when_the_actor_is_another_s(
+    sides: Any, store: Any, told: bool
+) -> None:
+    """Because the stream to placement ended, or because nothing was heard on it (not ``told``)."""
+    side = await sides()
+    stalling = Stalling(side.context.components.state["st"].component)
+    write = asyncio.create_task(side.http.call("POST", STATE, [upsert("k", 1)]))
+    await stalling.entered.wait()
+    side.ownership.lost = True
+    async with asyncio.timeout(10):
+        if told:
+            await side.ownership.leave()
+        status, code, text = (await write).error
+    assert (status, code) == (500, "ERR_ACTOR_STATE_TRANSACTION_SAVE")
+    assert "left this sidecar before the store answered" in text
+    stalling.go_on.set()
+    await asyncio.sleep(0)
+    assert (await store.get(GetRequest("app1||T||1||k"))).data is None
+
+
+async def test_writes_for_actors_that_stay_are_not_given_up(sides: Any) -> None:
+    side = await sides()
+    stalling = Stalling(side.context.components.state["st"].component)
+    stays, goes = (
+        asyncio.create_task(side.http.call("POST", f"/v1.0/actors/T/{n}/state", [upsert("k", 1)]))
+        for n in (1, 2)
+    )
+    while stalling.attempts < 2:
+        await asyncio.sleep(0)
+    side.assignment.rule = lambda ref: "b" if ref.id == "2" else "a"
+    async with asyncio.timeout(10):
+        assert "left this sidecar" in (await goes).error[2]
+    assert not stays.done()
+    stalling.go_on.set()
+    assert (await stays).status == 204
+
+
+async def test_no_retry_of_a_policy_writes_for_an_actor_that_left(sides: Any) -> None:
+    side = await sides()
+    stalling = Stalling(side.context.components.state["st"].component)
+    stalling.failure = OSError("try again")
+    stalling.go_on.set()
+
+    class Stubborn:
+        retries = True
+
+        async def run(self, operation: Any) -> Any:
+            try:
+                return await operation()
+            except OSError:
+                side.ownership.lost = True
+                return await operation()
+
+    policies: Any = side.context.policies
+    policies.component_outbound = lambda name, kind: Stubborn()
+    answer = await side.http.call("POST", STATE, [upsert("k", 1)])
+    assert "left this sidecar before the store answered" in answer.error[2]
+    assert stalling.attempts == 1
+
+
 async def test_a_ttl_needs_the_feature(sides: Any) -> None:
     side = await sides()
     body = [upsert("k", 1, metadata={"ttlInSeconds": "30"})]

@@ -164,6 +164,20 @@ def test_placement_goes_and_comes_back() -> None:
         started.__exit__(None, None, None)
 
 
+@pytest.mark.slow
+def test_placement_that_gives_up_early() -> None:
+    """Its sidecars own for a shorter time, and show so much more often that they are alive."""
+    config = {"entities": ["Early"]}
+    flags = ("--keepalive-time=1s", "--keepalive-timeout=1s", "--disseminate-timeout=3s")
+    with Placement(*flags) as early, host(early.address, config, name="moves-early") as here:
+        wait_hosts(early, "Early", 1)
+        lines = len(here.sidecar.lines)
+        end = time.monotonic() + 6.0  # three times as long as placement waits
+        while time.monotonic() < end:
+            assert here.call("Early/1").status == 200
+        assert not [line for line in here.sidecar.lines[lines:] if "stream to placement" in line]
+
+
 def test_an_unhealthy_app_hosts_nothing(placement: Placement) -> None:
     config = {"entities": ["Ill"]}
     flags = [

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
-from harness.identified import identified
+from harness.identified import identified, identified_placement
 from harness.placement_process import Placement
 from harness.sentry import Sentry
 from integration.actors.hosts import Host, call_actor, client, host, runtime, wait_hosts
@@ -23,15 +22,7 @@ def sentry() -> Iterator[Sentry]:
 
 @pytest.fixture(scope="module")
 def secured(sentry: Sentry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Placement]:
-    anchors = Path(tmp_path_factory.mktemp("anchors")) / "ca.crt"
-    anchors.write_bytes(sentry.anchors_pem)
-    flags = [
-        "--tls-enabled",
-        f"--trust-anchors-file={anchors}",
-        f"--sentry-address=127.0.0.1:{sentry.port}",
-        f"--trust-domain={sentry.trust_domain}",
-    ]
-    with Placement(*flags, env={"NAMESPACE": sentry.namespace}) as running:
+    with identified_placement(sentry, tmp_path_factory.mktemp("anchors")) as running:
         yield running
 
 

@@ -7,12 +7,11 @@ by the system's own lookup.
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from pathlib import Path
 
 import pytest
-from harness.programs import Program
+from harness.dns_server import DnsServer
 
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.nameresolution.kubernetes import KubernetesResolver
@@ -21,41 +20,20 @@ from dapr_sidecar.components.nameresolution.kubernetes.resolver import Kubernete
 NAME = "shop-dapr.prod.svc.cluster.local"
 
 
-class DnsServer(Program):
-    """dnsmasq on the port every lookup goes to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.hosts = folder / "hosts"
-        self.hosts.write_text("")
-        flags = ["--no-daemon", "--no-resolv", "--no-hosts", f"--addn-hosts={self.hosts}"]
-        more = ["--listen-address=127.0.0.1", "--bind-interfaces", "--user=root", "--group=root"]
-        super().__init__(["dnsmasq", *flags, *more, "--log-queries", "--local=/local/"])
-
-    def serve(self, *addresses: str) -> None:
-        """From now on the name stands for these."""
-        self.hosts.write_text("".join(f"{address} {NAME}\n" for address in addresses))
-        seen = len([line for line in self.lines if "read " in line])
-        self.signal(signal.SIGHUP)
-        self.wait_lines(f"read {self.hosts}", seen + 1)
-
-    def queries(self) -> int:
-        return len([line for line in self.lines if f"query[A] {NAME}" in line])
-
-
 async def ask(made: KubernetesResolver) -> set[str]:
     return {await made.resolve("shop", "prod", 50002) for _ in range(60)}
 
 
 async def check(server: DnsServer) -> None:
     made = KubernetesResolver(KubernetesResolverSettings(), ComponentContext("kubernetes", "me"))
-    server.serve("10.0.0.1", "10.0.0.2", "fd00::1")
+    server.serve(NAME, "10.0.0.1", "10.0.0.2", "fd00::1")
     assert await ask(made) == {"10.0.0.1:50002", "10.0.0.2:50002", "[fd00::1]:50002"}
-    assert server.queries() == 1
-    server.serve("10.0.0.3")
+    assert server.queries(NAME) == 1
+    server.serve(NAME, "10.0.0.3")
     assert "10.0.0.3:50002" not in await ask(made)
     made.forget("shop", "prod", "10.0.0.1:50002")
     assert await ask(made) == {"10.0.0.3:50002"}
-    assert server.queries() == 2
+    assert server.queries(NAME) == 2
     with pytest.raises(LookupError, match=r"^lookup nobody-dapr.prod.svc.cluster.local: "):
         await made.resolve("nobody", "prod", 50002)
     await made.close()

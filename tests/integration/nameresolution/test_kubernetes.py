@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from harness.app import RecordingApp
+from harness.dns_server import run_in_own_network
 from harness.http_call import call
 from harness.sidecar import Sidecar
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 def test_names_are_looked_up_at_a_dns_server(tmp_path: Path) -> None:
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-    for program in ("unshare", "ip", "mount", "dnsmasq"):
-        if shutil.which(program, path=path) is None:
-            pytest.skip(f"{program} is not installed")
-    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-    command = (
-        f"mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && ip link set lo up && "
-        f"exec {sys.executable} {Path(__file__).with_name('kubernetes_dns.py')} {tmp_path}"
-    )
-    run = subprocess.run(
-        ["unshare", "-rnm", "sh", "-c", command],
-        env={**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        capture_output=True,
-        timeout=60,
-    )
-    said = run.stdout.decode() + run.stderr.decode()
-    if "unshare: " in said or "mount: " in said or "Operation not permitted" in said:
-        pytest.skip("no namespaces here")
-    assert run.returncode == 0, said
+    run_in_own_network(Path(__file__).with_name("kubernetes_dns.py"), tmp_path)
 
 
 def test_a_sidecar_dials_what_the_template_says() -> None:

@@ -409,3 +409,26 @@ async def test_large_tables_are_packed_for_those_who_take_that(
         await plain.report(*types)
         found = await obey(2, packed, plain)
         assert found == {name: ["packed", "plain"] for name in types}
+
+
+@pytest.mark.parametrize(
+    ("flags", "silence", "round_"),
+    [
+        ((), "5000", "8000"),
+        (
+            ("--keepalive-time=1s", "--keepalive-timeout=1500ms", "--disseminate-timeout=2s"),
+            "2500",
+            "2000",
+        ),
+    ],
+)
+async def test_sidecars_are_told_when_they_are_given_up(
+    flags: tuple[str, ...], silence: str, round_: str
+) -> None:
+    with Placement(*flags) as placement:
+        async with PlacementClient(placement.address, "a") as a:
+            await a.report("A")
+            await a.obey("lock 1", "update 1", "unlock 1")
+            told = dict(await a.stream.initial_metadata())
+    assert told["dapr-placement-silence-ms"] == silence
+    assert told["dapr-placement-round-ms"] == round_

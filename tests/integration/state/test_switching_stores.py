@@ -2,90 +2,96 @@
 
 from __future__ import annotations
 
-import http.client
-import json
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from harness.backends import Backends
 from harness.dynamodb_calls import create_table
+from harness.http_call import acall
 from harness.sidecar import Manifest, Sidecar, component
 from harness.stand_in_cosmos import KEY, StandInCosmos, stand_in_cosmos
+from harness.state_clients import (
+    DONE,
+    STALE,
+    GrpcStateClient,
+    HttpStateClient,
+    StateClient,
+    Write,
+)
 
-Headers = dict[str, str]
+from dapr_common.grpc.client import GrpcChannel
 
 
 class App:
-    """The app; nothing in it depends on the store."""
+    """The app; nothing in it depends on the store, or on the protocol that it is spoken to with."""
 
-    def __init__(self, sidecar: Sidecar) -> None:
-        self._port = sidecar.http_port
+    def __init__(self, states: StateClient, name: str) -> None:
+        self._states = states
+        self._name = name
 
-    def call(
-        self, method: str, path: str, body: object = None, headers: Headers | None = None
-    ) -> tuple[int, Any, Headers]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        raw = None if body is None else json.dumps(body)
-        connection.request(method, f"/v1.0/state/orders{path}", raw, headers or {})
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, json.loads(text) if text else None, found
+    def key(self, text: str) -> str:
+        return f"{self._name}-{text}"
 
-    def place_orders(self) -> list[Any]:
+    async def run(self) -> list[Any]:
         """What the app does; returns all it sees."""
-        seen: list[Any] = []
-        orders = [{"key": f"order-{n}", "value": {"id": n, "item": "päckli"}} for n in (1, 2, 3)]
-        seen.append(self.call("POST", "", orders)[0])
-        status, value, headers = self.call("GET", "/order-1")
-        seen += [status, value]
-        change = {"key": "order-1", "value": {"id": 1, "state": "paid"}, "etag": headers["etag"]}
-        options = {"options": {"concurrency": "first-write"}}
-        seen.append(self.call("POST", "", [{**change, **options}])[0])
-        seen.append(self.call("POST", "", [{**change, **options}])[0])  # that etag is stale now
-        seen.append(self.call("GET", "/order-1")[1])
-        seen.append(self.call("DELETE", "/order-2")[0])
-        status, found, _ = self.call("POST", "/bulk", {"keys": ["order-1", "order-2", "order-3"]})
-        seen += [status, sorted((one["key"], json.dumps(one.get("data"))) for one in found)]
-        return [*seen, *self.settle_accounts()]
-
-    def settle_accounts(self) -> list[Any]:
-        """Two keys change together. The partition is a word that most stores have no use for."""
-        together = {"partitionKey": "account-7"}
-        operations = [
-            {"operation": "upsert", "request": {"key": "balance", "value": 5}},
-            {"operation": "upsert", "request": {"key": "log", "value": ["-5"]}},
+        return [
+            *await self.place_orders(),
+            *await self.settle_accounts(),
+            *await self.keep_for_a_while(),
         ]
-        body = {"operations": operations, "metadata": together}
-        seen: list[Any] = [self.call("POST", "/transaction", body)[0]]
-        where = "?metadata.partitionKey=account-7"
-        seen += [self.call("GET", f"/{key}{where}")[1] for key in ("balance", "log")]
-        seen.append(self.call("DELETE", f"/log{where}")[0])
-        seen.append(self.call("GET", f"/log{where}")[0])
+
+    async def place_orders(self) -> list[Any]:
+        states, (one, two, three) = self._states, map(self.key, ("1", "2", "3"))
+        orders = [Write(key, {"id": key[-1], "item": "päckli"}) for key in (one, two, three)]
+        seen: list[Any] = [await states.save(*orders)]
+        value, etag = await states.get(one)
+        change = Write(one, {"id": "1", "state": "paid"}, etag)
+        seen += [value, await states.save(change), await states.save(change)]
+        seen += [(await states.get(one))[0], await states.delete(one, etag)]
+        seen += [await states.delete(two), await states.get(two)]
+        found = await states.bulk([one, two, three])
+        seen.append([found[key] for key in (one, two, three)])
+        seen.append(await states.delete(one, (await states.get(one))[1]))
+        return [*seen, await states.get(one)]
+
+    async def settle_accounts(self) -> list[Any]:
+        """Two keys change together. The partition is a word that most stores have no use for."""
+        states, account = self._states, {"partitionKey": f"account-{self._name}"}
+        balance, log = self.key("balance"), self.key("log")
+        both = [Write(balance, 5), Write(log, ["-5"])]
+        seen: list[Any] = [await states.transact(both, [], account)]
+        seen += [(await states.get(key, account))[0] for key in (balance, log)]
+        seen.append(await states.transact([Write(balance, 6)], [log], account))
+        seen += [(await states.get(key, account))[0] for key in (balance, log)]
         return seen
 
+    async def keep_for_a_while(self) -> list[Any]:
+        states, offer, price = self._states, self.key("offer"), self.key("price")
+        seen: list[Any] = [await states.save(Write(offer, "today", seconds=3), Write(price, 7))]
+        seen.append((await states.get(offer))[0])
+        async with asyncio.timeout(60):
+            while (await states.get(offer))[0] is not None:
+                await asyncio.sleep(0.2)
+        return [*seen, await states.get(offer), (await states.get(price))[0]]
 
+
+PAID, ITEM = {"id": "1", "state": "paid"}, "päckli"
 SEEN = [
-    204,
-    200,
-    {"id": 1, "item": "päckli"},
-    204,
-    409,
-    {"id": 1, "state": "paid"},
-    204,
-    200,
-    [
-        ("order-1", '{"id": 1, "state": "paid"}'),
-        ("order-2", "null"),
-        ("order-3", '{"id": 3, "item": "p\\u00e4ckli"}'),
-    ],
-    204,
-    5,
-    ["-5"],
-    204,
-    204,
+    DONE,
+    {"id": "1", "item": ITEM},
+    DONE,
+    STALE,  # that etag was used up
+    PAID,
+    STALE,  # and a delete with it finds it used up, too
+    DONE,
+    (None, ""),
+    [PAID, None, {"id": "3", "item": ITEM}],
+    DONE,
+    (None, ""),
+    *(DONE, 5, ["-5"], DONE, 6, None),
+    *(DONE, "today", (None, ""), 7),
 ]
 
 
@@ -132,14 +138,19 @@ def manifest(kind: str, backends: Backends, cosmos: StandInCosmos) -> Manifest:
         "state.sqlite",
     ],
 )
-def test_the_manifest_switches_the_store_emulators_and_a_stand_in_for_cosmos(
+async def test_the_manifest_switches_the_store_emulators_and_a_stand_in_for_cosmos(
     kind: str, backends: Backends, cosmos: StandInCosmos
 ) -> None:
     with Sidecar("shop", resources=[manifest(kind, backends, cosmos)]) as sidecar:
-        assert App(sidecar).place_orders() == SEEN
-        metadata = http.client.HTTPConnection("127.0.0.1", sidecar.http_port, timeout=10)
-        metadata.request("GET", "/v1.0/metadata")
-        (loaded,) = json.loads(metadata.getresponse().read())["components"]
-        metadata.close()
+        channel = GrpcChannel(sidecar.grpc_address)
+        try:
+            over_http = App(HttpStateClient(sidecar, "orders"), "http")
+            over_grpc = App(GrpcStateClient(channel, "orders"), "grpc")
+            seen = await asyncio.gather(over_http.run(), over_grpc.run())
+        finally:
+            await channel.close()
+        assert seen == [SEEN, SEEN]
+        answer = await acall(sidecar.http_port, "GET", "/v1.0/metadata")
+        (loaded,) = answer.json["components"]
     assert (loaded["name"], loaded["type"]) == ("orders", kind)
     assert "ACTOR" in loaded["capabilities"]

@@ -6,10 +6,11 @@ import math
 
 import orjson
 import pytest
-from google.protobuf import any_pb2, timestamp_pb2, wrappers_pb2
+from google.protobuf import any_pb2, duration_pb2, timestamp_pb2, wrappers_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.internals.v1 import reminders_pb2
 from dapr_sidecar.blocks.actors.base import ActorRef
 from dapr_sidecar.blocks.actors.reminder import (
@@ -18,10 +19,8 @@ from dapr_sidecar.blocks.actors.reminder import (
     Reminder,
     ReminderRequest,
     Track,
-    first_tick,
     from_entry,
     from_track,
-    plan,
     policy_of,
     to_entry,
     to_track,
@@ -49,7 +48,9 @@ from dapr_sidecar.blocks.actors.reminder_layout import (
     partition_of,
     track_key,
 )
+from dapr_sidecar.blocks.actors.reminder_plan import first_tick, plan
 from dapr_sidecar.blocks.actors.times import parse_period
+from dapr_sidecar.blocks.scheduler.policies import paced, policy_message
 
 REF = ActorRef("T", "a")
 WHOLE = Layout("T")
@@ -90,6 +91,13 @@ def test_a_metadata_record_is_read_as_dapr_writes_it() -> None:
     assert decode_layout("T", b"{}").partitions == 0
     with pytest.raises(LayoutError, match=r"actors\|\|T\|\|metadata cannot be read"):
         decode_layout("T", b"[1")
+
+
+@pytest.mark.parametrize("count", [-1, 65_537, 10_000_000])
+def test_a_metadata_record_of_more_records_than_anybody_reads_is_not_believed(count: int) -> None:
+    data = orjson.dumps({"id": "x", "actorRemindersMetadata": {"partitionCount": count}})
+    with pytest.raises(LayoutError, match=rf"metadata cannot be read: partitionCount is {count},"):
+        decode_layout("T", data)
 
 
 def test_json_records_of_dapr_are_read() -> None:
@@ -174,6 +182,35 @@ def test_failure_policies() -> None:
     for wrong in ("x", {"constant": 1}, {"constant": {"maxRetries": "x"}}):
         with pytest.raises(ValueError, match="failure_policy"):
             policy_of(wrong)
+
+
+def test_no_policy_tries_again_as_fast_as_the_app_fails() -> None:
+    assert DROP.pause == FailurePolicy().pause == 1.0
+    for nothing in ({}, {"interval": "0s"}, {"interval": None, "maxRetries": 5}):
+        found = policy_of({"constant": nothing})
+        assert found is not None
+        assert found.pause == 1.0
+    assert FailurePolicy(1e-6, None).pause == 0.1
+    assert FailurePolicy(90.0).pause == 90.0
+
+
+def test_schedulers_get_no_policy_without_a_pause() -> None:
+    endless = policy_message(FailurePolicy(0.0, None)).constant
+    assert endless.interval.seconds == 1
+    assert not endless.HasField("max_retries")
+    assert policy_message(FailurePolicy(0.0, 0)).HasField("drop")
+    constant = common_pb2.JobFailurePolicyConstant
+    given = common_pb2.JobFailurePolicy(constant=constant(max_retries=7))
+    assert paced(given).constant == constant(
+        interval=duration_pb2.Duration(seconds=1), max_retries=7
+    )
+    assert not given.constant.HasField("interval")
+    given.constant.interval.nanos = 1
+    assert paced(given).constant.interval.nanos == 100_000_000
+    given.constant.interval.seconds = 1 << 60  # more than Python's calendar has
+    assert paced(given) == given
+    dropped = common_pb2.JobFailurePolicy(drop=common_pb2.JobFailurePolicyDrop())
+    assert paced(dropped) == dropped
 
 
 # --- requests -------------------------------------------------------------------------------

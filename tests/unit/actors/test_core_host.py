@@ -335,3 +335,35 @@ async def test_the_end_of_a_batch_of_deactivations_is_nobody_else_s_end(make: Ma
 
 def both(kind: Any) -> list[Any]:
     return list(kind.instances.values())
+
+
+async def test_what_is_told_last_is_told_when_turns_are_over(make: Make) -> None:
+    """A turn that is drained may write to its end; placement is answered after its writes."""
+    world = await make(drain_timeout=30.0)
+    actor = moving(1)[0]
+    left = asyncio.Event()
+
+    class Last:
+        async def leaving(self, types: frozenset[str]) -> None:
+            assert types == {"T"}
+            assert world.app.running == 0
+            assert world.view.holds(ActorRef("T", actor))
+            left.set()
+
+        def settled(self, types: frozenset[str]) -> None:
+            pass
+
+    world.view.listen(Last(), last=True)
+    world.app.gate.clear()
+    running = world.call(actor)
+    await started(world, 1)
+    move = asyncio.create_task(world.tables(OWN, OTHER))
+    while not world.view.rounds.is_moving("T"):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not left.is_set()
+    world.app.gate.set()
+    await move
+    assert left.is_set()
+    assert (await running).status == 200
+    assert not world.view.holds(ActorRef("T", actor))

@@ -8,92 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness.block_api import loaded, make, make_context
+from unit.actors.hosting_world import ACTOR, World
 
 from dapr_common.aio.run import FatalError
-from dapr_common.kube import resources
 from dapr_common.wire.dapr.proto.placement.v1 import placement_pb2 as pb
-from dapr_sidecar.blocks.actors.base import ActorAnswer, ActorCall, ActorRef, TypeSettings
-from dapr_sidecar.blocks.invocation.block import InvocationBlock
-from dapr_sidecar.components.state.memory import InMemoryStateStore
-from dapr_sidecar.options import Options, read
-from dapr_sidecar.runtime.actors import ActorParts
-from dapr_sidecar.runtime.scheduler import SchedulerParts
-
-OWN = "10.0.0.1:1"
-ACTOR = ActorRef("T", "1")
-
-
-class StandInApp:
-    def __init__(self) -> None:
-        self.entered, self.go_on = asyncio.Event(), asyncio.Event()
-        self.running = self.most = 0
-        self.gone: list[str] = []
-
-    async def invoke(self, call: ActorCall) -> ActorAnswer:
-        self.running += 1
-        self.most = max(self.most, self.running)
-        self.entered.set()
-        try:
-            await self.go_on.wait()
-        finally:
-            self.running -= 1
-        return ActorAnswer(200, (), "", b"")
-
-    async def fire(self, callback: Any) -> bool:
-        return False
-
-    async def deactivate(self, ref: ActorRef) -> None:
-        self.gone.append(ref.id)
-
-
-class Listener:
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    async def leaving(self, types: frozenset[str]) -> None:
-        self.told.append("leaving")
-
-    def settled(self, types: frozenset[str]) -> None:
-        self.told.append("settled")
-
-
-class World:
-    """A sidecar's actors; placement says what a test says."""
-
-    def __init__(self) -> None:
-        options = read(["--app-id=a", "--placement-host-address=127.0.0.1:1"], {})
-        assert isinstance(options, Options)
-        self.context = context = make_context()
-        context.components.state["st"] = self.store("st", actorStateStore="true")
-        invocation = InvocationBlock(context, security=None, max_message_bytes=1 << 20)
-        self.parts = ActorParts(
-            context, options, invocation, None, SchedulerParts(context, options, None)
-        )
-        self.app, self.listener = StandInApp(), Listener()
-        self.parts.view.named(OWN)
-        self.parts.view.listen(self.listener)
-        self.parts._started = True
-
-    def store(self, name: str, **properties: str) -> Any:
-        found = loaded(name, make(InMemoryStateStore), **properties)
-        found.manifest = resources.Component(name, "state.in-memory")
-        return found
-
-    async def begin(self, **settings: Any) -> None:
-        view = self.parts.view
-        await self.parts.component_changed(self.context.components.state["st"].manifest)
-        self.parts.hosting.register(self.app, {"T": TypeSettings(**settings)})
-        await self.parts._settle()
-        view.connect(view._clock, 3.0)
-        view.lock(1)
-        message = pb.PlacementTables(replication_factor=100)
-        message.entries["T"].load_map[OWN].name = OWN
-        await view.leaving(view.update(message, 1))
-        view.drained()
-        view.settled(view.unlock(1) or frozenset())
-        view.answered()
-        self.listener.told.clear()
+from dapr_sidecar.blocks.actors.base import ActorAnswer, ActorCall
 
 
 @pytest.fixture
@@ -108,18 +27,18 @@ async def test_types_that_were_away_for_a_moment_are_settled_without_a_round(wor
     await world.begin()
     world.parts.hosting.set_healthy(False)
     world.parts.hosting.set_healthy(True)
-    await world.parts._settle()
+    await world.parts.hosted.settle()
     assert world.listener.told == ["leaving", "settled"]
 
 
 async def test_types_that_placement_took_meanwhile_are_settled_by_its_round(world: World) -> None:
     await world.begin()
     world.parts.hosting.set_healthy(False)
-    await world.parts._settle()
+    await world.parts.hosted.settle()
     world.parts.view.lock(2)
     await world.parts.view.leaving(world.parts.view.update(pb.PlacementTables(), 2))
     world.parts.hosting.set_healthy(True)
-    await world.parts._settle()
+    await world.parts.hosted.settle()
     assert world.listener.told == ["leaving", "leaving"]
 
 
@@ -158,6 +77,35 @@ async def test_another_state_store_s_change_is_none_of_the_actors_business(world
     world.context.components.state["st"] = world.store("st", actorStateStore="true")
     await world.parts.component_changed(other.manifest)
     assert reloads == ["again"]
+
+
+async def test_types_of_other_apps_are_left_out_and_the_others_are_hosted(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Placement would refuse this sidecar with all it hosts."""
+    await world.begin()
+    own = "dapr.internal.default.app1.workflow"
+    foreign = ["dapr.internal.default.other.workflow", "dapr.internal.x.app1.y", "dapr.internal.z"]
+    named = ["U", own, *foreign, "dapr.internals"]
+    world.parts.meet_app({"entities": named})
+    assert world.parts.hosting.types == {"T", "U", own, "dapr.internals"}
+    for name in foreign:
+        assert f"actor type '{name}' is not hosted: names that begin with dapr.internal." in (
+            caplog.text
+        )
+
+
+async def test_partitions_are_ignored_where_a_scheduler_keeps_reminders(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.begin()
+    config = {"entities": ["U"], "remindersStoragePartitions": 1_000_000}
+    world.parts.meet_app(config)
+    assert world.parts.hosting.types == {"T"}
+    assert "its /dapr/config is wrong: remindersStoragePartitions: expected" in caplog.text
+    world.parts._scheduled = True
+    world.parts.meet_app(config)
+    assert world.parts.hosting.types == {"T", "U"}
 
 
 async def test_actors_of_a_cluster_need_a_namespace(world: World) -> None:

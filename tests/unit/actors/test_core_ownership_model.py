@@ -23,11 +23,11 @@ from dapr_placement.dissemination import Dissemination, Late, Order, Wait
 from dapr_placement.orders import OrderBook
 from dapr_sidecar.blocks.actors.base import ActorRef
 from dapr_sidecar.blocks.actors.ownership import PlacementView
+from dapr_sidecar.blocks.actors.placement_bounds import PlacementBounds
 from dapr_sidecar.blocks.actors.rounds import RoundError
 
 TYPES = ("T", "U")
 REFS = [ActorRef(actor_type, str(number)) for actor_type in TYPES for number in range(24)]
-LEASE, SILENCE, ROUND = 3.0, 5.0, 8.0
 LONG_AGO = float("-inf")
 _FRAME_BYTES = 5
 OPERATIONS = {"lock": pb.LOCK, "update": pb.UPDATE, "unlock": pb.UNLOCK}
@@ -61,10 +61,13 @@ class Sidecar:
 
 
 class World(RuleBasedStateMachine):
+    bounds = PlacementBounds()
+    """What placement's flags make of it."""
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 100.0
-        self.placement = Dissemination(timeout=ROUND)
+        self.placement = Dissemination(timeout=self.bounds.round)
         self.book = OrderBook(10)
         self.due: float | None = None
         self.streams: dict[int, Stream] = {}
@@ -181,13 +184,15 @@ class World(RuleBasedStateMachine):
         """Placement looks at once at what time brings; sidecars do when they run."""
         end = self.now + seconds
         while True:
-            silent = [s.heard_by_placement + SILENCE for s in self.streams.values() if live(s)]
+            silent = [
+                s.heard_by_placement + self.bounds.silence for s in self.streams.values() if live(s)
+            ]
             moments = [m for m in (self.due, *silent) if m is not None and m <= end]
             if not moments:
                 break
             self.now = max(self.now, min(moments))
             for stream in list(self.streams.values()):
-                if live(stream) and self.now >= stream.heard_by_placement + SILENCE:
+                if live(stream) and self.now >= stream.heard_by_placement + self.bounds.silence:
                     self.leave(stream)
             if self.due is not None and self.now >= self.due:
                 self.due = None
@@ -217,7 +222,9 @@ class World(RuleBasedStateMachine):
         self.last += 1
         stream = Stream(self.last, sidecar, heard_by_placement=self.now)
         self.streams[self.last] = sidecar.stream = stream
-        sidecar.view.connect(lambda: LONG_AGO if stream.ended_here else stream.heard, LEASE)
+        lease = self.bounds.lease(pings=True)
+        sidecar.view.connect(lambda: LONG_AGO if stream.ended_here else stream.heard, lease)
+        sidecar.view.bound(lease, self.bounds.answer)
         self.report(sidecar)
 
     @rule(data=st.data())
@@ -301,14 +308,26 @@ class World(RuleBasedStateMachine):
         for ref in REFS:
             believers = [s.name for s in self.sidecars if s.view.is_mine(ref)]
             assert len(believers) <= 1, (ref, believers)
+            writers = [s.name for s in self.sidecars if s.view.holds(ref)]
+            assert len(writers) <= 1, (ref, writers)
 
 
 def live(stream: Stream) -> bool:
     return not stream.ended_there
 
 
-TestWorld = World.TestCase
-TestWorld.settings = settings(
+class QuickWorld(World):
+    """Placement with the shortest times its flags allow, or nearly."""
+
+    bounds = PlacementBounds(silence=2.0, round=3.0)
+
+
+class SlowWorld(World):
+    bounds = PlacementBounds(silence=20.0, round=30.0)
+
+
+TestWorld, TestQuickWorld, TestSlowWorld = World.TestCase, QuickWorld.TestCase, SlowWorld.TestCase
+TestWorld.settings = TestQuickWorld.settings = TestSlowWorld.settings = settings(
     max_examples=40,
     stateful_step_count=25,
     deadline=None,

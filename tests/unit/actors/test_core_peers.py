@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from dapr_common.grpc.client import GrpcChannel
 from dapr_common.grpc.errors import RpcError
 from dapr_common.wire.dapr.proto.internals.v1 import reminders_pb2
 from dapr_sidecar.api.grpc import internal_actors
+from dapr_sidecar.blocks.actors import remote as remote_actors
 from dapr_sidecar.blocks.actors.base import ActorAnswer, ActorCall, ActorRef, Callback, Owner
 from dapr_sidecar.blocks.actors.block import ActorBlock
 from dapr_sidecar.blocks.actors.remote import RemoteActors
@@ -58,10 +60,11 @@ async def test_that_the_app_cancelled_is_told_back() -> None:
     router = StandInRouter()
     async with there(router) as channel:
         far = remote(channel)
-        assert await far.fire(Callback(ACTOR, "enough", "timer", b'{"a":1}', "1s", "2s"), THERE)
+        timer = Callback(ACTOR, "enough", "timer", b'{"a":1}', "1s", "2s", "naïve")
+        assert await far.fire(timer, THERE)
         assert not await far.fire(Callback(ACTOR, "more", "reminder"), THERE)
     assert router.fired == [
-        Callback(ACTOR, "enough", "timer", b'{"a":1}', "1s", "2s"),
+        timer,  # its callback's name as well, for which the message has no member
         Callback(ACTOR, "more", "reminder"),
     ]
 
@@ -81,6 +84,30 @@ async def test_data_comes_packed_or_bare(packed: bool) -> None:
             with pytest.raises(RpcError) as refused:
                 await channel.unary(method, message, empty_pb2.Empty)
             assert refused.value.code is GrpcCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("what", ["method", "timer"])
+async def test_a_peer_that_never_answers(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_actors, "_MOST_SECONDS", 0.05)
+    cancelled = asyncio.Event()
+
+    async def stuck(_: object) -> Any:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    router: Any = StandInRouter()
+    router.invoke_here = router.fire_here = stuck
+    async with there(router) as channel:
+        far = remote(channel)
+        call: Any = far.invoke(ActorCall(ACTOR, "m"), THERE)
+        if what == "timer":
+            call.close()
+            call = far.fire(Callback(ACTOR, "t", "timer"), THERE)
+        with pytest.raises(DaprError, match="context deadline exceeded"):
+            await call
+        await asyncio.wait_for(cancelled.wait(), 5)  # the turn there does not go on for nobody
 
 
 async def test_names_that_would_lead_elsewhere_are_refused() -> None:

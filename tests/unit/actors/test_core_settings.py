@@ -80,6 +80,27 @@ def test_wrong_durations(caplog: pytest.LogCaptureFixture) -> None:
     assert "entitiesConfig.actorIdleTimeout" in caplog.text
 
 
+@pytest.mark.parametrize("partitions", [4097, 10_000_000, "7", 1.5, True, []])
+@pytest.mark.parametrize("own", [False, True])
+def test_partitions_that_cannot_be(partitions: object, own: bool) -> None:
+    """Every host reads as many records: millions by a slip of the pen."""
+    given = {"remindersStoragePartitions": partitions}
+    config: dict[str, object] = {"entities": ["T"], **given}
+    if own:
+        config = {"entities": ["T"], "entitiesConfig": [{"entities": ["T"], **given}]}
+    name = "entitiesConfig.remindersStoragePartitions" if own else "remindersStoragePartitions"
+    with pytest.raises(HostingError, match=f"^{name}: expected a whole number from 0 to 4096"):
+        read_config(config, ROUND)
+    # A scheduler has no partitions, and Dapr ignores what is said of them.
+    assert read_config(config, ROUND, stored_reminders=False)["T"] == TypeSettings()
+
+
+@pytest.mark.parametrize(("given", "used"), [(4096, 4096), (0, 0), (-1, 0), (None, 0)])
+def test_partitions_that_can_be(given: object, used: int) -> None:
+    found = read_config({"entities": ["T"], "remindersStoragePartitions": given}, ROUND)
+    assert found["T"].reminder_partitions == used
+
+
 def test_settings_of_a_type_that_is_not_hosted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert read_config({"entities": [], "entitiesConfig": [{"entities": ["X"]}]}, ROUND) == {}

@@ -77,6 +77,62 @@ def test_a_signature_in_the_query() -> None:
     assert signature == key.hex()
 
 
+S3_DOCUMENTED = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+S3_MOMENT = datetime(2013, 5, 24, tzinfo=UTC)
+
+
+def test_the_documented_object_of_s3() -> None:
+    """GET Object, from S3's examples of the signing process."""
+    headers = sign(
+        "GET",
+        "/test.txt",
+        {
+            "Host": "examplebucket.s3.amazonaws.com",
+            "Range": "bytes=0-9",
+            "x-amz-content-sha256": hashlib.sha256(b"").hexdigest(),
+        },
+        b"",
+        S3_DOCUMENTED,
+        Scope("us-east-1", "s3"),
+        S3_MOMENT,
+    )
+    assert headers["authorization"].endswith(
+        "Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
+    )
+
+
+def test_the_documented_upload_of_s3() -> None:
+    """PUT Object: its path is not encoded a second time."""
+    headers = sign(
+        "PUT",
+        "/test%24file.text",
+        {
+            "Host": "examplebucket.s3.amazonaws.com",
+            "Date": "Fri, 24 May 2013 00:00:00 GMT",
+            "x-amz-storage-class": "REDUCED_REDUNDANCY",
+            "x-amz-content-sha256": hashlib.sha256(b"Welcome to Amazon S3.").hexdigest(),
+        },
+        b"",
+        S3_DOCUMENTED,
+        Scope("us-east-1", "s3"),
+        S3_MOMENT,
+    )
+    assert headers["authorization"].endswith(
+        "Signature=98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"
+    )
+
+
+def test_the_documented_url_of_s3() -> None:
+    host, scope = "examplebucket.s3.amazonaws.com", Scope("us-east-1", "s3")
+    text = presigned("/test.txt", host, S3_DOCUMENTED, scope, S3_MOMENT, 86400)
+    assert text == (
+        "examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256"
+        "&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request"
+        "&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host"
+        "&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+    )
+
+
 def test_keys_are_not_shown() -> None:
     assert "s3cret" not in repr(Credentials("a", "s3cret", "s3cret"))
 

@@ -34,7 +34,7 @@ def methods(block: ActorBlock) -> list[Method]:
 
     async def call_reminder(request: reminders_pb2.Reminder, context: Context) -> empty_pb2.Empty:
         _caller(block, context)
-        if await block.fire_for_peer(_callback(request)):
+        if await block.fire_for_peer(_callback(request, context)):
             context.set_trailers([(headers.REMINDER_CANCEL.decode(), "true")])
         return empty_pb2.Empty()
 
@@ -83,7 +83,8 @@ def _call(request: internals.InternalInvokeRequest) -> ActorCall:
     )
 
 
-def _callback(request: reminders_pb2.Reminder) -> Callback:
+def _callback(request: reminders_pb2.Reminder, context: Context) -> Callback:
+    named = context.get(headers.TIMER_CALLBACK)
     return Callback(
         ActorRef(request.actor_type, request.actor_id),
         request.name,
@@ -91,6 +92,7 @@ def _callback(request: reminders_pb2.Reminder) -> Callback:
         _data(request.data) if request.HasField("data") else None,
         request.due_time,
         request.period,
+        named.decode("utf-8", "replace") if isinstance(named, bytes) else "",
     )
 
 

@@ -145,7 +145,9 @@ class Ownership(Protocol):
         """Return when the type is not moving, at once in the usual case."""
         ...
 
-    def listen(self, listener: OwnershipListener) -> None: ...
+    def listen(self, listener: OwnershipListener, *, last: bool = False) -> None:
+        """Tell this one; ``last``: that types leave once the others have let go of them."""
+        ...
 
 
 class ActiveActors(Protocol):

@@ -12,6 +12,8 @@ REENTRANCY_ID = b"dapr-reentrancy-id"
 REMOTE = b"x-dapr-remote"
 APP_ERROR = b"x-daprerrorresponseheader"
 REMINDER_CANCEL = b"x-daprremindercancel"
+TIMER_CALLBACK = "dapr-timer-callback-bin"
+"""Metadata between sidecars: the message of a timer that is due has no member for its callback."""
 _API_CALL: Header = (b"dapr-api-call", b"true")
 _SAID_BY_SIDECARS = frozenset(
     {CALLER_APP_ID, CALLER_NAMESPACE, b"dapr-callee-app-id", REMOTE, b"dapr-api-call"}

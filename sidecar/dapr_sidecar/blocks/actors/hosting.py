@@ -6,7 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from dapr_common.observe.logs import get_logger
 from dapr_sidecar.blocks.actors.base import ActorApp, TypeSettings
+from dapr_sidecar.blocks.actors.names import RESERVED_PREFIX
+
+_LOG = get_logger("dapr.runtime.actors")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,10 +29,12 @@ class Hosting:
     """The newest registration of a type gets its calls.
 
     Types are hosted only while there is a store for their state and the app is healthy.
+    ``foreign`` says which are not this app's to host.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, foreign: Callable[[str], bool] = lambda actor_type: False) -> None:
         self.changed: Changed = lambda before, after: None
+        self._foreign = foreign
         self._registrations: list[Registration] = []
         self._last: dict[str, TypeSettings] = {}
         self._store = False
@@ -39,8 +45,8 @@ class Hosting:
         """Set when the last actor was let go: nothing more is said to an app's stream."""
 
     def register(self, app: ActorApp, settings: Mapping[str, TypeSettings]) -> Registration:
-        """The app hosts these types."""
-        registration = Registration(app, settings)
+        """The app hosts these types; those that belong to another app are left out."""
+        registration = Registration(app, self._own(settings))
         self._registrations.append(registration)
         self._look()
         return registration
@@ -79,6 +85,20 @@ class Hosting:
         """Host nothing more."""
         self._closed = True
         self._look()
+
+    def _own(self, settings: Mapping[str, TypeSettings]) -> Mapping[str, TypeSettings]:
+        # Placement would refuse this sidecar with all its types.
+        foreign = [name for name in settings if self._foreign(name)]
+        for name in foreign:
+            _LOG.error(
+                "actor type '%s' is not hosted: names that begin with %s are the runtime's own, "
+                "and an app may host only those of its own namespace and app id "
+                "(%s<namespace>.<app id>.<name>); rename the type",
+                name,
+                RESERVED_PREFIX,
+                RESERVED_PREFIX,
+            )
+        return {name: kept for name, kept in settings.items() if name not in foreign}
 
     def _look(self) -> None:
         named: dict[str, TypeSettings] = {}

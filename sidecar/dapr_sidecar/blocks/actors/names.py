@@ -51,6 +51,17 @@ def call_problem(ref: ActorRef, method: str) -> str | None:
     return None
 
 
+def is_foreign(actor_type: str, namespace: str, app_id: str) -> bool:
+    """Whether a type is one of the runtime's own that belongs to another app.
+
+    Placement ends the stream of a sidecar that reports such a type.
+    """
+    if not actor_type.startswith(RESERVED_PREFIX):
+        return False
+    parts = actor_type.split(".")
+    return len(parts) < 4 or parts[2:4] != [namespace, app_id]
+
+
 def check_not_reserved(actor_type: str) -> None:
     """Keep API callers away from the runtime's own types. Raises ``DaprError``."""
     if actor_type.startswith(RESERVED_PREFIX):

@@ -34,6 +34,7 @@ class PlacementView:
         self._round_limit = round_limit
         self._reader = TableReader()
         self._listeners: list[OwnershipListener] = []
+        self._last: list[OwnershipListener] = []
         self._waiting: asyncio.Future[None] | None = None
         self._names: frozenset[str] = frozenset()
         self._known: dict[str, bool] = {}
@@ -111,9 +112,9 @@ class PlacementView:
         while self.ready and not self.in_force:  # noqa: ASYNC110 - time itself ends it
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def listen(self, listener: OwnershipListener) -> None:
-        """Tell this one when actors move."""
-        self._listeners.append(listener)
+    def listen(self, listener: OwnershipListener, *, last: bool = False) -> None:
+        """Tell this one when actors move; ``last``: after the others have let go."""
+        (self._last if last else self._listeners).append(listener)
 
     # --- what the placement client says -----------------------------------------------------
 
@@ -128,6 +129,11 @@ class PlacementView:
         self.lease = lease
         self._heard = heard
         self.connected = True
+
+    def bound(self, lease: float, answer: float) -> None:
+        """What placement's own times allow; said with its first order, before anything is owned."""
+        self.lease = lease
+        self.rounds.bound(answer)
 
     def host(self, types: frozenset[str]) -> frozenset[str]:
         """The app hosts these types now; gives those that it does no more."""
@@ -196,14 +202,15 @@ class PlacementView:
 
     async def leaving(self, types: frozenset[str]) -> None:
         """Have everybody let go of what moves."""
-        calls = [listener.leaving(types) for listener in self._listeners]
-        for failure in await asyncio.gather(*calls, return_exceptions=True):
-            if isinstance(failure, Exception):
-                _LOG.error("actors that move were not let go completely", exc_info=failure)
+        for listeners in (self._listeners, self._last):
+            calls = [listener.leaving(types) for listener in listeners]
+            for failure in await asyncio.gather(*calls, return_exceptions=True):
+                if isinstance(failure, Exception):
+                    _LOG.error("actors that move were not let go completely", exc_info=failure)
 
     def settled(self, types: frozenset[str]) -> None:
         """Tell everybody that these may be used again."""
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._last):
             listener.settled(types)
 
     # --- inside -----------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from dapr_common.observe.logs import get_logger
 from dapr_common.wire.dapr.proto.placement.v1 import placement_pb2 as pb
 from dapr_sidecar.blocks.actors.ownership import PlacementView
 from dapr_sidecar.blocks.actors.placement_addresses import PlacementSettings
+from dapr_sidecar.blocks.actors.placement_bounds import PlacementBounds, bounds_of
 from dapr_sidecar.blocks.actors.rounds import RoundError
 from dapr_sidecar.context import SidecarContext
 
@@ -26,7 +27,7 @@ _LOG = get_logger("dapr.runtime.actors.placement")
 _METHOD = "/dapr.proto.placement.v1.Placement/ReportDaprStatus"
 _API_LEVEL = 20
 _CONNECT_SECONDS = 5.0
-_PING_SECONDS, _PING_TIMEOUT = 1.0, 4.0
+_PING_TIMEOUT = 4.0
 _LOOK_SECONDS = 0.25
 _HALT_SECONDS = 5.0
 _REDIAL_SECONDS = (0.25, 0.75)
@@ -37,11 +38,6 @@ _OPERATIONS = {
     "update": pb.HostOperation.UPDATE,
     "unlock": pb.HostOperation.UNLOCK,
 }
-_PING_LEASE, _QUIET_LEASE = 3.0, 4.5
-"""How long a sign of life is good for, in seconds, with pings of our own and without.
-
-Placement gives up on a sidecar after 5 s of silence: its ping after 2 s has no answer for 3 s.
-"""
 _SILENCE_SECONDS = 4.5
 """A silent stream is left after so long. From the end of the lease on no turn begins and no state
 is written, but a machine that is merely busy need not give its actors up for that.
@@ -140,7 +136,7 @@ class PlacementClient:
             verify_peer=None if security is None else security.verify_placement,
             max_receive_bytes=_MAX_TABLE_BYTES,
             connect_timeout=_CONNECT_SECONDS,
-            ping_interval=_PING_SECONDS if self._pings else None,
+            ping_interval=PlacementBounds().ping if self._pings else None,
             ping_timeout=_PING_TIMEOUT,
             ping_always=self._pings,
         )
@@ -164,7 +160,7 @@ class PlacementClient:
         self._reports.clear()
         self._introduced = time.monotonic()
         await self._report(call, view.hosted)
-        view.connect(lambda: self._heard_since(call), _PING_LEASE if self._pings else _QUIET_LEASE)
+        view.connect(lambda: self._heard_since(call), PlacementBounds().lease(pings=self._pings))
         _LOG.info("connected to placement at %s", call.connection.channel.target)
         self._connected()
         parts: list[Coroutine[None, None, None]] = [
@@ -235,6 +231,7 @@ class PlacementClient:
         async for raw in call:
             if self._answered is _LONG_AGO:
                 self._answered = self._introduced  # the first order answers the first report
+                self._take_bounds(call)
             order = pb.PlacementOrder.FromString(raw)
             if order.operation != "lock" and self._told[0] == order.version:
                 # It follows from the answers of all, that of this sidecar among them.
@@ -242,6 +239,12 @@ class PlacementClient:
             self._failure = ""
             self._context.metrics.actors.table_operation("", order.operation)
             await self._obey(call, order)
+
+    def _take_bounds(self, call: Call) -> None:
+        bounds, channel = bounds_of(call.initial), call.connection.channel
+        self._view.bound(bounds.lease(pings=self._pings), bounds.answer)
+        if self._pings:
+            channel.ping_interval = bounds.ping
 
     async def _obey(self, call: Call, order: pb.PlacementOrder) -> None:
         view, version = self._view, order.version or _number(order.tables.version)
@@ -283,8 +286,13 @@ class PlacementClient:
             return
         self._answered = _LONG_AGO
         self._told = _NOTHING
-        types = self._view.lost()
-        self._halting = asyncio.create_task(self._view.leaving(types), name="halt-actors")
+        types, earlier = self._view.lost(), self._halting
+        self._halting = asyncio.create_task(self._halt(types, earlier), name="halt-actors")
+
+    async def _halt(self, types: frozenset[str], earlier: asyncio.Task[None] | None) -> None:
+        await self._view.leaving(types)
+        if earlier is not None:
+            await earlier
 
     async def _halted(self) -> None:
         """Wait until what the last stream gave was let go, for a bounded time."""

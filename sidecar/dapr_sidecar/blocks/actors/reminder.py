@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,28 +10,31 @@ from typing import Any
 import orjson
 
 from dapr_common.durations import format_go_duration, parse_go_duration
-from dapr_sidecar.blocks.actors.base import SEPARATOR, ActorRef
-from dapr_sidecar.blocks.actors.times import (
-    Period,
-    TimeFormatError,
-    expiry,
-    format_moment,
-    parse_moment,
-    parse_period,
-)
+from dapr_sidecar.blocks.actors.base import ActorRef
+from dapr_sidecar.blocks.actors.times import format_moment, parse_moment
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import Json
+
+_LEAST_PAUSE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class FailurePolicy:
     """What becomes of a run that failed: up to ``retries`` more (``None``: without end).
 
-    ``interval`` is in seconds.
+    ``interval`` is in seconds; 0 where none was given, as on the wire.
     """
 
     interval: float = 1.0
     retries: int | None = 3
+
+    @property
+    def pause(self) -> float:
+        """Seconds between tries: an app that fails at once must not be called as fast as it fails.
+
+        What was not given is as in the default policy.
+        """
+        return max(self.interval, _LEAST_PAUSE) if self.interval > 0 else DEFAULT_POLICY.interval
 
 
 DEFAULT_POLICY = FailurePolicy()
@@ -91,52 +93,6 @@ class Track:
 
     last: float
     left: int | None = None
-
-
-def plan(request: ReminderRequest, now: float) -> Reminder:
-    """What a request that comes at ``now`` means. Raises ``ValueError`` with Dapr's text."""
-    named = f"{request.ref}{SEPARATOR}{request.name}"
-    try:
-        period = parse_period(request.period)
-    except TimeFormatError as error:
-        raise ValueError(f"invalid reminder period: parse error: {error}") from error
-    if period.repeats == 0:
-        raise ValueError(f"reminder {named} has zero repetitions")
-    due = _first_run(request, period, now)
-    try:
-        expires = expiry(request.ttl, due)
-    except TimeFormatError as error:
-        raise ValueError(f"error parsing reminder TTL: {error}") from error
-    if expires is not None and (expires < now or expires < due):
-        raise ValueError(
-            f"reminder {named} has already expired: dueTime: {request.due_time} TTL: {request.ttl}"
-        )
-    return Reminder(
-        request.ref,
-        request.name,
-        _as_stored(due),
-        request.due_time,
-        request.period,
-        request.data,
-        None if expires is None else _as_stored(expires),
-        request.failure_policy,
-    )
-
-
-def _as_stored(moment: float) -> float:
-    """What is read again equals what was written."""
-    return parse_moment(format_moment(moment), 0)
-
-
-def _first_run(request: ReminderRequest, period: Period, now: float) -> float:
-    if request.due_time:
-        try:
-            return parse_moment(request.due_time, now)
-        except TimeFormatError as error:
-            raise ValueError(f"error parsing reminder due time: {error}") from error
-    if not period.recurs:
-        raise ValueError("job failed validation: job must have either a due time or a schedule")
-    return period.after(now)
 
 
 def view(reminder: Reminder) -> ReminderView:
@@ -253,16 +209,3 @@ def raw_json(data: object) -> bytes:
         return orjson.dumps(data)
     except TypeError:  # an integer past 64 bits
         return encoding.plain(Json(data))
-
-
-# --- when it runs ---------------------------------------------------------------------------
-
-
-def first_tick(reminder: Reminder, period: Period, track: Track | None) -> tuple[float, int | None]:
-    """The tick a reminder stands at when it is read, and the runs that are left.
-
-    A track that is older than the reminder is one of a predecessor's.
-    """
-    if track is None or track.last < math.floor(reminder.due):
-        return reminder.due, period.repeats
-    return period.after(track.last), track.left if period.repeats is not None else None

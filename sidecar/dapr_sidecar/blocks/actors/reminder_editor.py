@@ -1,4 +1,4 @@
-"""Changes to one type's reminders: those that come together are stored together."""
+"""Changes to one type's reminders wait here: those that come together are stored together."""
 
 from __future__ import annotations
 
@@ -8,28 +8,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.blocks.actors.reminder_edits import (
     AlreadyExistsError,
-    Batch,
     Change,
     Edit,
-    Pieces,
     Put,
     Remove,
-    first_part,
-    records_of,
-    wanted_partitions,
 )
-from dapr_sidecar.blocks.actors.reminder_layout import (
-    Layout,
-    Record,
-    join_entries,
-    split_entries,
-    track_key,
+from dapr_sidecar.blocks.actors.reminder_errors import (
+    NotStoredError,
+    StoppedError,
+    TooManyChangesError,
 )
-from dapr_sidecar.blocks.actors.reminder_records import Content, Head, ReminderRecords
+from dapr_sidecar.blocks.actors.reminder_layout import Layout
+from dapr_sidecar.blocks.actors.reminder_records import Head, ReminderRecords
+from dapr_sidecar.blocks.actors.reminder_writer import OnWritten, ReminderWriter, Written
 from dapr_sidecar.components.state.base import EtagError
 
 _LOG = get_logger("dapr.runtime.actors.reminders")
@@ -39,51 +35,7 @@ _DEADLINE_SECONDS = 30.0
 _PAUSE_FACTOR, _LONGEST_PAUSE = 3.0, 1.0
 _CONFLICT_SECONDS, _LONGEST_CONFLICT_SECONDS = 0.005, 0.5
 _GATHER_SECONDS = 0.01
-_CACHE_SECONDS = 10.0
-_SPREAD_AGAIN_SECONDS = 10.0
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 30.0
-
-
-class TooManyChangesError(Exception):
-    """More changes wait for the store than are held."""
-
-    def __init__(self) -> None:
-        super().__init__(f"{_MOST_WAITING} changes to reminders of this type wait for the store")
-
-
-class NotStoredError(Exception):
-    """A change did not get through in time."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"not stored within {_DEADLINE_SECONDS:g} s: the store is slow, or other sidecars "
-            "always wrote first"
-        )
-
-
-class StoppedError(Exception):
-    """The sidecar stopped first."""
-
-    def __init__(self) -> None:
-        super().__init__("the sidecar stops, and whether it was stored is not known")
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A record that was written: its content's digest before and after."""
-
-    record: Record
-    before: bytes
-    after: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Cached:
-    digest: bytes
-    pieces: Pieces
-
-
-OnWritten = Callable[[Layout, Sequence[Change], Sequence[Written]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +45,13 @@ class _Waiting:
 
 
 class ReminderEditor:
-    """Stores changes one batch after the other; whatever comes meanwhile is the next batch.
-
-    ``lock`` is held while a batch is read and written: who holds it sees records and what
-    ``on_written`` was told as one.
-    """
+    """Stores changes one batch after the other; whatever comes meanwhile is the next batch."""
 
     def __init__(
         self, records: ReminderRecords, on_written: OnWritten, on_spread: Callable[[Head], None]
     ) -> None:
-        self.lock = asyncio.Lock()
-        self._records = records
+        self.writer = ReminderWriter(records, self._written, on_spread)
         self._on_written = on_written
-        self._on_spread = on_spread
         self._asked: deque[_Waiting] = deque()
         self._later: dict[tuple[str, str], Remove] = {}
         self._wake = asyncio.Event()
@@ -114,9 +60,6 @@ class ReminderEditor:
         self._pause = 0.0
         self._conflicts = self._failures = 0
         self._task: asyncio.Task[None] | None = None
-        self._cache: dict[Record, _Cached] = {}
-        self._forget: asyncio.TimerHandle | None = None
-        self._spread_again = 0.0
         self._together = False
 
     async def edit(self, edit: Edit) -> None:
@@ -126,12 +69,8 @@ class ReminderEditor:
         or what the store raises.
         """
         if len(self._asked) >= _MOST_WAITING:
-            raise TooManyChangesError
+            raise TooManyChangesError(_MOST_WAITING)
         waiting = _Waiting(edit, asyncio.get_running_loop().create_future())
-        if isinstance(edit, Put) and edit.overwrite:
-            # Else the one that is done with must go first, so as not to be in the way.
-            self._later.pop(edit.reminder.key, None)
-            self._stored.set()
         self._asked.append(waiting)
         self._start()
         try:
@@ -139,20 +78,13 @@ class ReminderEditor:
                 await waiting.answer
         except TimeoutError:
             if waiting.answer.cancelled():
-                raise NotStoredError from None
+                raise NotStoredError(_DEADLINE_SECONDS) from None
             raise
 
     def remove_later(self, edit: Remove) -> None:
         """Delete a reminder that is done with, when it is convenient; tried until it succeeds."""
         self._later[edit.ref.id, edit.name] = edit
         self._start()
-
-    def find(self, content: Content, key: tuple[str, str]) -> bytes | None:
-        """One reminder's piece of a record that was read just now. Raises ``LayoutError``."""
-        cached = self._cache.get(content.record)
-        if cached is not None and cached.digest == content.digest:
-            return cached.pieces.get(key)
-        return split_entries(content.record, content.data).get(key)
 
     def is_leaving(self, key: tuple[str, str], due: float) -> bool:
         """Whether this very reminder is done with, and only still in the store."""
@@ -187,9 +119,7 @@ class ReminderEditor:
         for waiting in self._asked:
             _answer(waiting, StoppedError())
         self._asked.clear()
-        self._cache.clear()
-        if self._forget is not None:
-            self._forget.cancel()
+        self.writer.close()
 
     # --- the worker -------------------------------------------------------------------------
 
@@ -226,8 +156,7 @@ class ReminderEditor:
         asked, later = self._take()
         started = time.monotonic()
         try:
-            async with self.lock:
-                refused = await self._store(asked, later)
+            refused = await self._store(asked, later)
         except EtagError:
             self._conflicts += 1
             self._asked.extendleft(reversed(_unanswered(asked)))
@@ -248,15 +177,19 @@ class ReminderEditor:
                 if self._later.get((edit.ref.id, edit.name)) is edit:
                     del self._later[edit.ref.id, edit.name]
             self._stored.set()
-            for waiting in asked:
-                _answer(waiting, refused.get(id(waiting)))
+            for number, waiting in enumerate(asked):
+                _answer(waiting, refused.get(number))
         self._pause = min((time.monotonic() - started) * _PAUSE_FACTOR, _LONGEST_PAUSE)
 
     def _take(self) -> tuple[list[_Waiting], list[Remove]]:
-        later = list(self._later.values())[: _MOST_AT_ONCE // 2]
-        room = min(len(self._asked), _MOST_AT_ONCE - len(later))
-        asked = [self._asked.popleft() for _ in range(room)]
-        return _unanswered(asked), later
+        """The next batch: who waits, and removals, first of all of those that are replaced."""
+        room = min(len(self._later), _MOST_AT_ONCE // 2)
+        taken = min(len(self._asked), _MOST_AT_ONCE - room)
+        asked = _unanswered([self._asked.popleft() for _ in range(taken)])
+        put = {w.edit.reminder.key for w in asked if isinstance(w.edit, Put)}
+        replaced = [self._later[key] for key in put & self._later.keys()]
+        others = (edit for key, edit in self._later.items() if key not in put)
+        return asked, [*replaced, *islice(others, max(room - len(replaced), 0))]
 
     async def _store(
         self, asked: list[_Waiting], later: list[Remove]
@@ -264,66 +197,25 @@ class ReminderEditor:
         """Returns who was refused. What did not fit is taken off the lists and waits again."""
         if not asked and not later:
             return {}
-        head = await self._records.ensure_head()
-        edits: list[Edit] = [*later, *(waiting.edit for waiting in asked)]
-        fits = first_part(head.layout, edits, self._records.max_records)
-        self._asked.extendleft(reversed(asked[max(fits - len(later), 0) :]))
-        del asked[max(fits - len(later), 0) :], later[fits:], edits[fits:]
-        contents = await self._records.ensure(records_of(head.layout, edits))
-        batch = Batch(head.layout)
-        for content in contents:
-            batch.load(content.record, self._take_pieces(content))
-        for edit in later:
-            batch.apply(edit)
-        refused = _apply(batch, asked)
-        if batch.changes:
-            await self._write(head, batch, {content.record: content for content in contents})
-            await self._records.delete_tracks(_old_tracks(batch.changes))
-        return refused
+        async with self.writer.lock:
+            head = await self.writer.head()
+            fits = self.writer.fits(head, [*later, *(waiting.edit for waiting in asked)])
+            fitting = max(fits - len(later), 0)
+            self._asked.extendleft(reversed(asked[fitting:]))
+            del asked[fitting:], later[fits:]
+            return await self.writer.store(head, later, [waiting.edit for waiting in asked])
 
-    async def _write(self, head: Head, batch: Batch, before: dict[Record, Content]) -> None:
-        changed = batch.changed()
-        new = [
-            Content.of(record, join_entries(pieces.values()), before[record].etag)
-            for record, pieces in changed
-        ]
-        await self._records.write(head, new)
-        for content, (record, pieces) in zip(new, changed, strict=True):
-            self._cache[record] = _Cached(content.digest, pieces)
-        written = [Written(c.record, before[c.record].digest, c.digest) for c in new]
-        self._on_written(head.layout, batch.changes, written)
-        self._keep_for_a_while()
-        await self._spread(head.layout, max(len(pieces) for _, pieces in changed))
+    def _written(
+        self, layout: Layout, changes: Sequence[Change], written: Sequence[Written]
+    ) -> None:
+        """A batch is stored: one that was done with and is replaced is not to be removed.
 
-    async def _spread(self, layout: Layout, fullest: int) -> None:
-        """Take more partitions, if there should be; what was stored is stored, come what may."""
-        wanted = wanted_partitions(layout, fullest, self._records.max_records)
-        if wanted is None or time.monotonic() < self._spread_again:
-            return
-        name, count = layout.actor_type, layout.partitions
-        try:
-            head = await self._records.head()
-            if head.layout == layout:
-                _LOG.info("spreading reminders of %s: %d to %d partitions", name, count, wanted)
-                self._on_spread(await self._records.spread(head, wanted))
-                self._cache.clear()
-        except Exception as error:  # noqa: BLE001 - it goes on as before, only slower
-            self._spread_again = time.monotonic() + _SPREAD_AGAIN_SECONDS
-            _LOG.warning("reminders of %s stay in %d partitions: %s", name, count, error)
-
-    def _take_pieces(self, content: Content) -> Pieces:
-        """The pieces of a record; taking them apart again is most of what a change costs."""
-        # Out of the cache while they are changed: only what was written may be in it.
-        cached = self._cache.pop(content.record, None)
-        if cached is not None and cached.digest == content.digest:
-            return cached.pieces
-        return split_entries(content.record, content.data)
-
-    def _keep_for_a_while(self) -> None:
-        if self._forget is not None:
-            self._forget.cancel()
-        loop = asyncio.get_running_loop()
-        self._forget = loop.call_later(_CACHE_SECONDS, self._cache.clear)
+        Not earlier: until its successor is stored, it is only still in the store itself.
+        """
+        for change in changes:
+            if change.reminder is not None:
+                self._later.pop((change.ref.id, change.name), None)
+        self._on_written(layout, changes, written)
 
     async def _failed(
         self, asked: list[_Waiting], later: Sequence[Remove], error: Exception
@@ -347,16 +239,6 @@ class ReminderEditor:
                 pass
 
 
-def _apply(batch: Batch, asked: Sequence[_Waiting]) -> dict[int, AlreadyExistsError]:
-    refused: dict[int, AlreadyExistsError] = {}
-    for waiting in asked:
-        try:
-            batch.apply(waiting.edit)
-        except AlreadyExistsError as error:
-            refused[id(waiting)] = error
-    return refused
-
-
 def _unanswered(asked: Sequence[_Waiting]) -> list[_Waiting]:
     """Who still waits: neither gave up nor ran out of time."""
     return [waiting for waiting in asked if not waiting.answer.done()]
@@ -369,7 +251,3 @@ def _answer(waiting: _Waiting, error: Exception | None) -> None:
         waiting.answer.set_result(None)
     else:
         waiting.answer.set_exception(error)
-
-
-def _old_tracks(changes: Sequence[Change]) -> list[str]:
-    return [track_key(change.ref, change.name) for change in changes if change.had_track]

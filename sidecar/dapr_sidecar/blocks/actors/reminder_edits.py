@@ -9,13 +9,18 @@ import orjson
 
 from dapr_sidecar.blocks.actors.base import ActorRef
 from dapr_sidecar.blocks.actors.reminder import Reminder, to_entry
-from dapr_sidecar.blocks.actors.reminder_layout import Layout, Record, encode_entry
+from dapr_sidecar.blocks.actors.reminder_layout import (
+    MOST_PARTITIONS,
+    Layout,
+    Record,
+    encode_entry,
+)
 from dapr_sidecar.blocks.actors.times import TimeFormatError, parse_moment
 
 _MICROSECOND = 2e-6
 _FULL, _ROOMY = 100, 16
 """Reminders in a record: so many are too many, and so many are aimed at."""
-_FEWEST, _MOST_PARTITIONS = 16, 4096
+_FEWEST = 16
 
 Pieces = dict[tuple[str, str], bytes]
 
@@ -129,7 +134,7 @@ def wanted_partitions(layout: Layout, fullest: int, most: int | None) -> int | N
         return None
     total = fullest * max(layout.partitions, 1)
     wanted = max(1 << (total // _ROOMY).bit_length(), _FEWEST)
-    wanted = min(wanted, _MOST_PARTITIONS, most or _MOST_PARTITIONS)
+    wanted = min(wanted, MOST_PARTITIONS, most or MOST_PARTITIONS)
     return wanted if wanted > layout.partitions else None
 
 

@@ -13,9 +13,10 @@ from typing import Protocol
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.blocks.actors.base import ActorRef, ActorRouter, Callback, Ownership
 from dapr_sidecar.blocks.actors.due import DueRunner, deliver
+from dapr_sidecar.blocks.actors.fence import WriteFence
 from dapr_sidecar.blocks.actors.reminder import DEFAULT_POLICY, Reminder, Track, to_track
 from dapr_sidecar.blocks.actors.reminder_layout import track_key
-from dapr_sidecar.blocks.actors.stored import ActorStore
+from dapr_sidecar.blocks.actors.stored import ActorStore, MayWrite
 from dapr_sidecar.blocks.actors.times import Period
 from dapr_sidecar.components.state.base import SetRequest
 from dapr_sidecar.context import SidecarContext
@@ -23,7 +24,6 @@ from dapr_sidecar.context import SidecarContext
 _LOG = get_logger("dapr.runtime.actors.reminders")
 _AT_A_TIME = 500
 _LOOK_AGAIN_SECONDS = 0.5
-_CLOSE_SECONDS = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +92,7 @@ class ReminderFiring:
         self._router = router
         self._ownership = ownership
         self._keeper = keeper
+        self._fence = WriteFence(ownership)
         self._runner = DueRunner(self._fire, time.time, _AT_A_TIME)
 
     def put(self, scheduled: Scheduled) -> None:
@@ -104,13 +105,14 @@ class ReminderFiring:
 
     async def end_runs(self, types: frozenset[str], seconds: Callable[[str], float]) -> None:
         """Wait for runs of types that leave, each type for its own time; then cancel them."""
+        self._fence.cut()
         await asyncio.gather(
             *(self._runner.quiesce(partial(_is_of, kind), seconds(kind)) for kind in types)
         )
 
-    async def close(self) -> None:
-        """Fire nothing more."""
-        await self._runner.close(_CLOSE_SECONDS)
+    async def close(self, seconds: float) -> None:
+        """Fire nothing more; what runs has so long to end."""
+        await self._runner.close(seconds)
 
     # --- one run ----------------------------------------------------------------------------
 
@@ -160,7 +162,7 @@ class ReminderFiring:
         policy = scheduled.reminder.failure_policy or DEFAULT_POLICY
         if policy.retries is not None and scheduled.failures >= policy.retries:
             return False
-        again = self._runner.clock() + policy.interval
+        again = self._runner.clock() + policy.pause
         expires = scheduled.reminder.expires
         if expires is not None and again > expires:
             return False
@@ -180,10 +182,15 @@ class ReminderFiring:
 
     async def _write_track(self, scheduled: Scheduled, track: Track) -> None:
         ref, name = scheduled.ref, scheduled.reminder.name
+        request = SetRequest(track_key(ref, name), to_track(track))
+
+        async def write(may: MayWrite) -> None:
+            await self._store.set(request, may)
+
         if not self._ownership.holds(ref):
             return
         try:
-            await self._store.set(SetRequest(track_key(ref, name), to_track(track)))
+            await self._fence.run(ref, write)
         except Exception as error:  # noqa: BLE001 - it goes on from memory
             _LOG.warning(
                 "reminder %s of actor %s ran, but that could not be noted, so that it may run "

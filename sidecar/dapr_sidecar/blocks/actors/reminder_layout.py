@@ -19,6 +19,10 @@ _NO_ID = "00000000-0000-0000-0000-000000000000"
 _PROTOBUF = b"\x00pb"
 _FNV_START, _FNV_PRIME = 0x811C9DC5, 0x01000193
 _COUNTS = "actorRemindersMetadata"
+MOST_PARTITIONS = 4096
+"""Into so many records reminders of a type are spread at the most."""
+_MOST_READ = 1 << 16
+"""Somebody else may have taken more; beyond this the record of them is not believed."""
 
 Entry = dict[str, Any]
 """One reminder as JSON has it; see ``reminder.to_entry``."""
@@ -95,8 +99,10 @@ def decode_layout(actor_type: str, data: bytes | None) -> Layout:
         return Layout(actor_type)
     try:
         found = orjson.loads(data)
-        count = (found.get(_COUNTS) or {}).get("partitionCount", 0)
-        return Layout(actor_type, str(found.get("id") or _NO_ID), int(count))
+        count = int((found.get(_COUNTS) or {}).get("partitionCount", 0))
+        if not 0 <= count <= _MOST_READ:
+            raise ValueError(f"partitionCount is {count}, expected 0 to {_MOST_READ}")
+        return Layout(actor_type, str(found.get("id") or _NO_ID), count)
     except (ValueError, AttributeError, TypeError) as error:
         raise LayoutError(
             f"the record {metadata_record(actor_type).key} cannot be read: {error}"

@@ -70,13 +70,15 @@ class ReminderOwner:
 
     async def leaving(self, types: frozenset[str]) -> None:
         """Start nothing more; return once what ran is noted in the store."""
-        await self._cancel_loads(types)
         mine = [held for held in self._types.values() if held.type in types]
-        await self._firing.end_runs(types, self._drain_seconds)
-        await asyncio.gather(*(held.editor.flush(_FLUSH_SECONDS) for held in mine))
-        for held in mine:
-            held.clear()
-            self._count(held)
+        try:
+            await self._cancel_loads(types)
+            await self._firing.end_runs(types, self._drain_seconds)
+            await asyncio.gather(*(held.editor.flush(_FLUSH_SECONDS) for held in mine))
+        finally:  # also when there was no time left for the rest
+            for held in mine:
+                held.clear()
+                self._count(held)
 
     def settled(self, types: frozenset[str]) -> None:
         """Load what is this sidecar's now."""
@@ -113,12 +115,12 @@ class ReminderOwner:
                     await self._try(held.refresh(), held.type)
                     self._count(held)
 
-    async def close(self) -> None:
-        """Run nothing more, store what waits."""
+    async def close(self, seconds: float = _FLUSH_SECONDS) -> None:
+        """Run nothing more, store what waits; half the time is for either."""
         self._closed = True
         await self._cancel_loads(frozenset(self._types))
-        await self._firing.close()
-        await asyncio.gather(*(h.editor.close(_FLUSH_SECONDS) for h in self._types.values()))
+        await self._firing.close(seconds / 2)
+        await asyncio.gather(*(h.editor.close(seconds / 2) for h in self._types.values()))
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

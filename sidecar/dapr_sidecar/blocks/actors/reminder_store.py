@@ -7,16 +7,11 @@ import time
 import orjson
 
 from dapr_sidecar.blocks.actors.base import ActorRef
-from dapr_sidecar.blocks.actors.reminder import (
-    ReminderRequest,
-    ReminderView,
-    from_entry,
-    plan,
-    view,
-)
+from dapr_sidecar.blocks.actors.reminder import ReminderRequest, ReminderView, from_entry, view
 from dapr_sidecar.blocks.actors.reminder_edits import Put, Remove, RemoveAll
 from dapr_sidecar.blocks.actors.reminder_layout import Entry, Record
 from dapr_sidecar.blocks.actors.reminder_owner import ReminderOwner
+from dapr_sidecar.blocks.actors.reminder_plan import plan
 from dapr_sidecar.blocks.actors.stored import ActorStore
 
 
@@ -42,7 +37,7 @@ class StoredReminders:
         held = self._owner.of(ref.type)
         head = await held.records.head()
         [content] = await held.records.read([head.layout.record_of(ref.id, name)])
-        piece = held.editor.find(content, (ref.id, name))
+        piece = held.editor.writer.find(content, (ref.id, name))
         return None if piece is None else _view(ref.type, orjson.loads(piece))
 
     async def delete(self, ref: ActorRef, name: str) -> None:

@@ -9,18 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dapr_common.grpc.backoff import Backoff
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.blocks.actors.base import ActorRef, Ownership
-from dapr_sidecar.blocks.actors.reminder import (
-    Reminder,
-    Track,
-    first_tick,
-    from_entry,
-    from_track,
-)
-from dapr_sidecar.blocks.actors.reminder_editor import ReminderEditor, Written
+from dapr_sidecar.blocks.actors.reminder import Reminder, Track, from_entry, from_track
+from dapr_sidecar.blocks.actors.reminder_editor import ReminderEditor
 from dapr_sidecar.blocks.actors.reminder_edits import Change, Remove
 from dapr_sidecar.blocks.actors.reminder_firing import ReminderFiring, Scheduled
 from dapr_sidecar.blocks.actors.reminder_layout import Entry, Layout, Record, track_key
+from dapr_sidecar.blocks.actors.reminder_plan import first_tick
 from dapr_sidecar.blocks.actors.reminder_records import Content, Head, ReminderRecords
+from dapr_sidecar.blocks.actors.reminder_writer import Written
 from dapr_sidecar.blocks.actors.stored import ActorStore
 from dapr_sidecar.blocks.actors.times import TimeFormatError, parse_period
 from dapr_sidecar.components.state.base import EtagError, GetRequest
@@ -92,7 +88,7 @@ class TypeReminders:
         while True:
             cleared = self._cleared
             try:
-                async with self.editor.lock:
+                async with self.editor.writer.lock:
                     head = await self._spread_if_wanted(await self.records.head(), partitions)
                     self._take_layout(head)
                     await self._read(head.layout.records())
@@ -109,7 +105,7 @@ class TypeReminders:
 
     async def refresh(self, keys: Iterable[Key] | None = None) -> None:
         """Read again what may have changed: the records of some reminders, or all of them."""
-        async with self.editor.lock:
+        async with self.editor.writer.lock:
             head = await self.records.head()
             if not self.loaded:
                 return

@@ -44,9 +44,7 @@ class Reminders:
 
     async def create(self, request: ReminderRequest) -> None:
         """Store a reminder; it fires on the sidecar that owns the actor."""
-        self._check(request.ref.type)
-        check_actor(request.ref)
-        check_name("name", request.name)
+        self._check_one(request.ref, request.name)
         try:
             await self._keeper.create(request)
         except AlreadyExistsError as error:
@@ -56,7 +54,7 @@ class Reminders:
 
     async def get(self, ref: ActorRef, name: str) -> ReminderView:
         """One reminder."""
-        self._check(ref.type)
+        self._check_one(ref, name)
         found = await _told(self._keeper.get(ref, name), state_errors.reminder_get)
         if found is None:
             raise state_errors.reminder_not_found(name)
@@ -64,18 +62,27 @@ class Reminders:
 
     async def delete(self, ref: ActorRef, name: str) -> None:
         """Delete one; a missing one is fine."""
-        self._check(ref.type)
+        self._check_one(ref, name)
         await _told(self._keeper.delete(ref, name), state_errors.reminder_delete)
 
     async def delete_all(self, actor_type: str, actor_id: str | None) -> None:
         """Delete every reminder of an actor, or of the type."""
-        self._check(actor_type)
+        self._check_all(actor_type, actor_id)
         await _told(self._keeper.delete_all(actor_type, actor_id), state_errors.reminder_delete)
 
     async def list(self, actor_type: str, actor_id: str | None) -> list[ReminderView]:
         """Every reminder of an actor, or of the type."""
-        self._check(actor_type)
+        self._check_all(actor_type, actor_id)
         return await _told(self._keeper.list(actor_type, actor_id), state_errors.reminder_get)
+
+    def _check_one(self, ref: ActorRef, name: str) -> None:
+        self._check(ref.type)
+        check_actor(ref)
+        check_name("name", name)
+
+    def _check_all(self, actor_type: str, actor_id: str | None) -> None:
+        self._check(actor_type)
+        check_actor(ActorRef(actor_type, actor_id or ""))
 
     def _check(self, actor_type: str) -> None:
         check_not_reserved(actor_type)

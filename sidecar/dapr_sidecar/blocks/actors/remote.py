@@ -11,7 +11,7 @@ from google.protobuf import empty_pb2, wrappers_pb2
 from google.protobuf.message import Message
 
 from dapr_common.errors import GrpcCode
-from dapr_common.grpc.client import UnaryResult
+from dapr_common.grpc.client import Metadata, UnaryResult
 from dapr_common.grpc.errors import RpcError
 from dapr_common.observe.tracing import current_span
 from dapr_common.wire.dapr.proto.internals.v1 import reminders_pb2
@@ -27,6 +27,11 @@ from dapr_sidecar.messaging.remote import SERVICE
 MOVED = "remote actor moved"
 DISSEMINATING = ": placement is disseminating"
 _CALL, _REMINDER = SERVICE + "CallActor", SERVICE + "CallActorReminder"
+_MOST_SECONDS = 3600.0
+"""For a turn on another sidecar, waiting for it included; callers and policies end it earlier.
+
+A peer that is gone is found out by pings within seconds, or by the tables.
+"""
 _INVOKE_ERROR = "error invoke actor method: "
 _NOT_FOUND = "actor method not found: "
 
@@ -80,7 +85,8 @@ class RemoteActors:
     async def fire(self, callback: Callback, owner: Owner) -> bool:
         """Deliver a reminder or timer. Returns whether the app wants no more of it.
 
-        The answer has no member for that: a trailer tells, which sidecars of Dapr do not send.
+        The answer has no member for that: a trailer tells, which sidecars of Dapr do not send. A
+        timer's callback goes as metadata, which they do not read.
         """
         reminder = reminders_pb2.Reminder(
             actor_id=callback.ref.id,
@@ -93,7 +99,8 @@ class RemoteActors:
         if callback.data is not None:
             reminder.data.Pack(wrappers_pb2.BytesValue(value=callback.data))
         raw = reminder.SerializeToString()
-        result = await self._unary(_REMINDER, raw, empty_pb2.Empty, callback, owner)
+        more = [(headers.TIMER_CALLBACK, callback.callback.encode())] if callback.callback else []
+        result = await self._unary(_REMINDER, raw, empty_pb2.Empty, callback, owner, more)
         return any(name.encode() == headers.REMINDER_CANCEL for name, _ in result.trailers)
 
     async def _unary(
@@ -103,14 +110,17 @@ class RemoteActors:
         answer: type[Message],
         call: ActorCall | Callback,
         owner: Owner,
+        more: Metadata = (),
     ) -> UnaryResult:
         namespace = self._context.identity.invocation_namespace
         channel = self._peers.channel(owner.address, namespace, owner.app_id)
         span = current_span.get()
-        metadata = () if span is None else trace_metadata(span)
+        metadata = more if span is None else [*more, *trace_metadata(span)]
         try:
             with self._noted(owner.address):
-                return await channel.unary(method, raw, answer, metadata=metadata)
+                return await channel.unary(
+                    method, raw, answer, metadata=metadata, timeout=_MOST_SECONDS
+                )
         except RpcError as error:
             if error.code in (GrpcCode.UNAVAILABLE, GrpcCode.UNAUTHENTICATED):
                 await self._peers.drop(channel)

@@ -7,12 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-ANSWER_SECONDS = 7.0
-"""How long after a round's beginning a sidecar whose answer placement may not have still owns.
-
-Placement ends the stream of a sidecar that has not answered 8 s after a round began, and gives its
-actors away.
-"""
+from dapr_sidecar.blocks.actors.placement_bounds import PlacementBounds
 
 
 class RoundError(Exception):
@@ -20,9 +15,14 @@ class RoundError(Exception):
 
 
 class Rounds:
-    """The phases of a stream, in versions of its tables. Times in seconds of any one clock."""
+    """The phases of a stream, in versions of its tables. Times in seconds of any one clock.
+
+    ``answer``: how long after a round began a sidecar whose answer placement may not have owns.
+    Placement ends the stream of one that does not answer, and gives its actors away.
+    """
 
     __slots__ = (
+        "_answer",
         "_ends_by",
         "_limit",
         "_moving",
@@ -33,8 +33,9 @@ class Rounds:
         "_version",
     )
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, answer: float = PlacementBounds().answer) -> None:
         self._limit = limit
+        self._answer = answer
         self._version: int | None = None
         self._ends_by: float | None = None
         self._since = float("-inf")
@@ -62,7 +63,11 @@ class Rounds:
         """
         if self._owed and self._told is not None and heard > self._told:
             self._owed = False
-        return not self._owed or now < self._since + ANSWER_SECONDS
+        return not self._owed or now < self._since + self._answer
+
+    def bound(self, answer: float) -> None:
+        """Placement said how long it waits for an answer."""
+        self._answer = answer
 
     def lock(self, version: int, now: float, heard: float) -> None:
         """A round begins, or begins anew; calls go on."""

@@ -12,12 +12,14 @@ from dapr_common.durations import parse_go_duration
 from dapr_common.observe.logs import get_logger
 from dapr_common.wire.dapr.proto.runtime.v1 import actors_pb2
 from dapr_sidecar.blocks.actors.base import Reentrancy, TypeSettings
+from dapr_sidecar.blocks.actors.reminder_layout import MOST_PARTITIONS
 
 _LOG = get_logger("dapr.runtime.actors")
 _MAX_STACK_DEPTH = 32
 _IDLE_SECONDS = 3600.0
 _LEAST_DRAIN_SECONDS = 2.0
 _NO_REENTRANCY = Reentrancy()
+_PARTITIONS = "remindersStoragePartitions"
 
 
 class HostingError(ValueError):
@@ -35,11 +37,17 @@ class _Given:
     partitions: int = 0
 
 
-def read_config(config: Mapping[str, Any], round_limit: float) -> dict[str, TypeSettings]:
+def read_config(
+    config: Mapping[str, Any], round_limit: float, *, stored_reminders: bool = True
+) -> dict[str, TypeSettings]:
     """Settings by type of ``/dapr/config``. Raises ``HostingError``.
 
     ``round_limit``: ``--actors-disseminate-timeout`` in seconds, which draining stays below.
+    ``stored_reminders``: whether reminders are in the actor state store; a scheduler has no
+    partitions, and what is said of them is ignored there.
     """
+    if not stored_reminders:
+        config = _without_partitions(config)
     entities = config.get("entities") or []
     if not isinstance(entities, list) or not all(isinstance(name, str) for name in entities):
         raise HostingError("entities: expected a list of actor types")
@@ -103,14 +111,39 @@ def _type_settings(name: str, given: _Given, round_limit: float) -> TypeSettings
 
 def _block(config: Mapping[str, Any], where: str, *, strict: bool) -> _Given:
     rebalanced = config.get("drainRebalancedActors")
-    partitions = config.get("remindersStoragePartitions")
     return _Given(
         idle=_seconds(config, "actorIdleTimeout", where, strict=strict),
         drain=_seconds(config, "drainOngoingCallTimeout", where, strict=strict),
         drain_rebalanced=rebalanced if isinstance(rebalanced, bool) else None,
         reentrancy=_reentrancy(config.get("reentrancy")),
-        partitions=max(partitions, 0) if isinstance(partitions, int) else 0,
+        partitions=_partitions(config, where),
     )
+
+
+def _partitions(config: Mapping[str, Any], where: str) -> int:
+    """Each partition is a record to be read and written: a slip of the pen must not make millions.
+
+    Raises ``HostingError``, for one type's as well: once spread, reminders stay spread.
+    """
+    given = config.get(_PARTITIONS)
+    if given is None:
+        return 0
+    if not isinstance(given, int) or isinstance(given, bool) or given > MOST_PARTITIONS:
+        raise HostingError(
+            f"{where}{_PARTITIONS}: expected a whole number from 0 to {MOST_PARTITIONS}, "
+            f"not {given!r}"
+        )
+    return max(given, 0)
+
+
+def _without_partitions(config: Mapping[str, Any]) -> dict[str, Any]:
+    own = config.get("entitiesConfig") or []
+    entries = [
+        {name: value for name, value in entry.items() if name != _PARTITIONS}
+        for entry in own
+        if isinstance(entry, Mapping)
+    ]
+    return {**config, _PARTITIONS: None, "entitiesConfig": entries}
 
 
 def _seconds(config: Mapping[str, Any], name: str, where: str, *, strict: bool) -> float | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from dapr_common.errors import DaprError
 from dapr_sidecar.blocks.actors import errors, state_errors
 from dapr_sidecar.blocks.actors.base import SEPARATOR, ActiveActors, ActorRef, Ownership
+from dapr_sidecar.blocks.actors.fence import WriteFence
 from dapr_sidecar.blocks.actors.names import check_actor, check_not_reserved
-from dapr_sidecar.blocks.actors.stored import PARTITION_KEY, ActorStore
-from dapr_sidecar.blocks.actors.writes import WritesUnderWay
+from dapr_sidecar.blocks.actors.stored import PARTITION_KEY, ActorStore, MayWrite
 from dapr_sidecar.components.state.base import (
     DeleteRequest,
     GetResponse,
@@ -57,7 +57,7 @@ class ActorState:
         self._store = store
         self._ownership = ownership
         self._active = active
-        self._writes = WritesUnderWay()
+        self._fence = WriteFence(ownership)
 
     async def get(self, ref: ActorRef, key: str) -> GetResponse:
         """Read one key; ``data=None`` when absent. Raises ``DaprError``."""
@@ -89,17 +89,20 @@ class ActorState:
             raise state_errors.state_save(error) from error
         if not requests:
             return
-        with self._writes.one(ref.type):
-            try:
-                await self._store.transact(requests, {PARTITION_KEY: partition})
-            except Exception as error:
-                raise _failed(error, state_errors.state_save) from error
+
+        async def write(may: MayWrite) -> None:
+            await self._store.transact(requests, {PARTITION_KEY: partition}, may)
+
+        try:
+            await self._fence.run(ref, write)
+        except Exception as error:
+            raise _failed(error, state_errors.state_save) from error
 
     # --- when types move --------------------------------------------------------------------
 
     async def leaving(self, types: frozenset[str]) -> None:
-        """Wait for writes that began while the actors were this sidecar's."""
-        await self._writes.finished(types)
+        """Wait for writes that began while the actors were this sidecar's, as long as they are."""
+        await self._fence.finished(types)
 
     def settled(self, types: frozenset[str]) -> None:
         """Nothing to do: every write asks whose the actor is."""

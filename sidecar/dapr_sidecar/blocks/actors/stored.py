@@ -32,6 +32,16 @@ _SECONDS = 60.0
 _PARALLEL = 50
 PARTITION_KEY = "partitionKey"
 
+MayWrite = Callable[[], bool]
+"""Asked before each attempt, those of retries included."""
+
+
+class ForbiddenError(Exception):
+    """The one on whose behalf this was to be written lost the right to it meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("the actor left this sidecar")
+
 
 class StoreTimeoutError(Exception):
     """The store did not answer in time."""
@@ -80,10 +90,10 @@ class ActorStore:
                 raise OSError(f"the record {item.key} cannot be read: {item.error}")
         return {item.key: item for item in items}
 
-    async def set(self, request: SetRequest) -> None:
-        """Write one record."""
+    async def set(self, request: SetRequest, may: MayWrite | None = None) -> None:
+        """Write one record, while ``may`` allows it. Raises ``ForbiddenError`` when it does not."""
         name, store = self._live()
-        await self._call(name, "set", partial(store.set, request))
+        await self._call(name, "set", partial(store.set, request), may)
 
     async def bulk_delete(self, keys: Sequence[str]) -> None:
         """Delete records whose keys are their partition keys."""
@@ -92,12 +102,15 @@ class ActorStore:
         await self._call(name, "bulk_delete", partial(store.bulk_delete, requests))
 
     async def transact(
-        self, operations: Sequence[TransactionOperation], metadata: Mapping[str, str]
+        self,
+        operations: Sequence[TransactionOperation],
+        metadata: Mapping[str, str],
+        may: MayWrite | None = None,
     ) -> None:
-        """Apply operations as one."""
+        """Apply operations as one, while ``may`` allows it. Raises as ``set`` does."""
         name, store = self._live()
         assert isinstance(store, Transactional)
-        await self._call(name, "transaction", partial(store.transact, operations, metadata))
+        await self._call(name, "transaction", partial(store.transact, operations, metadata), may)
 
     def _live(self) -> tuple[str, StateStore]:
         loaded = actor_store(self._context.components)
@@ -105,25 +118,33 @@ class ActorStore:
             raise errors.runtime_not_found()
         return loaded.manifest.name, loaded.component
 
-    async def _call(self, name: str, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def _call(
+        self,
+        name: str,
+        operation: str,
+        call: Callable[[], Awaitable[T]],
+        may: MayWrite | None = None,
+    ) -> T:
         try:
             async with asyncio.timeout(_SECONDS) as limit:
                 return await measured(
-                    self._context, "state", _KIND, name, operation, partial(_final, call)
+                    self._context, "state", _KIND, name, operation, partial(_final, call, may)
                 )
         except TimeoutError:
             if limit.expired():
                 raise StoreTimeoutError from None
             raise
         except PermanentError as error:
-            if isinstance(error.__cause__, EtagError):
+            if isinstance(error.__cause__, EtagError | ForbiddenError):
                 raise error.__cause__ from None
             raise
 
 
-async def _final(call: Callable[[], Awaitable[T]]) -> T:
-    """A call whose etag failures no policy repeats."""
+async def _final(call: Callable[[], Awaitable[T]], may: MayWrite | None) -> T:
+    """One attempt; no policy repeats what failed by an etag, or what is not allowed any more."""
     try:
+        if may is not None and not may():
+            raise ForbiddenError
         return await call()
-    except EtagError as error:
+    except (EtagError, ForbiddenError) as error:
         raise PermanentError(str(error)) from error

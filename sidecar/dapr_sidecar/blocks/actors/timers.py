@@ -62,9 +62,7 @@ class Timers:
 
     def create(self, ref: ActorRef, request: TimerRequest) -> None:
         """Start a timer; one of the same name is replaced. Raises ``DaprError``."""
-        check_not_reserved(ref.type)
-        check_actor(ref)
-        check_name("name", request.name)
+        _check(ref, request.name)
         if ref.type not in self._ownership.hosted:
             raise state_errors.timer_create(
                 f"can't create timer for actor {ref}: actor type not registered"
@@ -77,12 +75,12 @@ class Timers:
 
     def delete(self, ref: ActorRef, name: str) -> None:
         """Stop a timer; a missing one is fine. Raises ``DaprError``."""
-        check_not_reserved(ref.type)
+        _check(ref, name)
         self._remove(ref, name)
 
-    async def close(self) -> None:
-        """Fire nothing more."""
-        await self._runner.close(_CLOSE_SECONDS)
+    async def close(self, seconds: float = _CLOSE_SECONDS) -> None:
+        """Fire nothing more; what runs has so long to end."""
+        await self._runner.close(seconds)
 
     def _remove(self, ref: ActorRef, name: str) -> None:
         timer = self._timers.pop((ref, name), None)
@@ -126,6 +124,12 @@ class Timers:
         success, cancelled = await deliver(self._router, callback, _LOG)
         self._context.metrics.actors.timer_fired(timer.ref.type, success)
         return cancelled
+
+
+def _check(ref: ActorRef, name: str) -> None:
+    check_not_reserved(ref.type)
+    check_actor(ref)
+    check_name("name", name)
 
 
 def new_timer(ref: ActorRef, request: TimerRequest, now: float) -> _Timer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import perf_counter
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.runtime.v1 import appcallback_pb2, jobs_pb2
 from dapr_common.wire.dapr.proto.scheduler.v1 import scheduler_pb2 as pb
 from dapr_sidecar.blocks.scheduler import errors
+from dapr_sidecar.blocks.scheduler.policies import paced
 from dapr_sidecar.blocks.scheduler.reminders import job_metadata
 from dapr_sidecar.channel.base import GrpcAppChannel, HttpAppChannel
 from dapr_sidecar.context import SidecarContext
@@ -25,6 +27,8 @@ _LOG = get_logger("dapr.runtime.scheduler")
 _JSON = (b"Content-Type", b"application/json")
 _ON_JOB = "/dapr.proto.runtime.v1.AppCallback/OnJobEvent"
 _ON_JOB_ALPHA = "/dapr.proto.runtime.v1.AppCallbackAlpha/OnJobEventAlpha1"
+_DELIVERY_SECONDS = 3600.0
+"""So long an app may take for a job at the most: one that never answers must not hold a place."""
 _MEMBERS = ("schedule", "repeats", "due_time", "ttl")
 
 
@@ -48,7 +52,7 @@ class Jobs:
         if job.HasField("data"):
             kept.data.CopyFrom(job.data)
         if job.HasField("failure_policy"):
-            kept.failure_policy.CopyFrom(job.failure_policy)
+            kept.failure_policy.CopyFrom(paced(job.failure_policy))
         message = pb.ScheduleJobRequest(
             name=job.name, job=kept, metadata=self._metadata(), overwrite=overwrite
         )
@@ -97,9 +101,11 @@ class Jobs:
         """Give a job to the app. Returns whether it is done with."""
         started, success, done = perf_counter(), False, False
         try:
-            success, done = await self._deliver(due)
+            async with asyncio.timeout(_DELIVERY_SECONDS) as limit:
+                success, done = await self._deliver(due)
         except Exception as error:  # noqa: BLE001 - whatever keeps the app from taking it
-            _LOG.error("job %s could not be given to the app: %s", due.name, error)
+            cause = f"no answer within {_DELIVERY_SECONDS:g} s" if limit.expired() else error
+            _LOG.error("job %s could not be given to the app: %s", due.name, cause)
         elapsed = (perf_counter() - started) * 1000
         self._context.metrics.job("trigger", success, elapsed)
         return done

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
+from google.protobuf import any_pb2, wrappers_pb2
 from google.protobuf.message import DecodeError
 
 from dapr_common.durations import format_go_duration
 from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.observe.logs import get_logger
-from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.scheduler.v1 import scheduler_pb2 as pb
 from dapr_sidecar.blocks.actors.base import ActorRef, ActorRouter, Callback
-from dapr_sidecar.blocks.actors.reminder import FailurePolicy, ReminderRequest, ReminderView
+from dapr_sidecar.blocks.actors.reminder import ReminderRequest, ReminderView
 from dapr_sidecar.blocks.actors.reminder_edits import AlreadyExistsError
 from dapr_sidecar.blocks.actors.stored import ActorStore
 from dapr_sidecar.blocks.actors.times import (
@@ -23,6 +22,7 @@ from dapr_sidecar.blocks.actors.times import (
     parse_moment,
     parse_period,
 )
+from dapr_sidecar.blocks.scheduler.policies import policy_message
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.messaging.scheduler import SchedulerHosts
@@ -173,17 +173,6 @@ def _has_date(period: str) -> bool:
     """Whether an ISO 8601 duration has more than hours, minutes and seconds."""
     _, mark, span = period.partition("P")
     return bool(mark) and not span.startswith("T")
-
-
-def policy_message(policy: FailurePolicy) -> common_pb2.JobFailurePolicy:
-    """A failure policy on the wire."""
-    if policy.retries == 0:
-        return common_pb2.JobFailurePolicy(drop=common_pb2.JobFailurePolicyDrop())
-    interval = duration_pb2.Duration()
-    interval.FromTimedelta(timedelta(seconds=policy.interval))
-    return common_pb2.JobFailurePolicy(
-        constant=common_pb2.JobFailurePolicyConstant(interval=interval, max_retries=policy.retries)
-    )
 
 
 def _view(ref: ActorRef, name: str, job: pb.Job) -> ReminderView:

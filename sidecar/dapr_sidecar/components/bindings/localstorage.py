@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +13,10 @@ import orjson
 
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.bindings.base import InvokeRequest, InvokeResponse, OutputBinding
-from dapr_sidecar.components.metadata import SettingsError, setting
+from dapr_sidecar.components.bindings.folders import below, in_thread, made_folder, replace_file
+from dapr_sidecar.components.bindings.objects import unquoted
+from dapr_sidecar.components.metadata import setting
 
-_FORBIDDEN = tuple(map(Path, ("/proc", "/sys", "/boot", "/var/run/secrets", "/run/secrets")))
 T = TypeVar("T")
 
 
@@ -40,20 +39,7 @@ class LocalStorageBinding(OutputBinding):
         self._root = Path(settings.root)
 
     async def open(self) -> None:
-        root = await _in_thread(lambda: Path(os.path.realpath(self._given)))
-        for forbidden in _FORBIDDEN:
-            if root == forbidden or forbidden in root.parents:
-                raise SettingsError(
-                    f"invalid metadata field 'rootPath': '{self._given}': "
-                    f"{forbidden} may not be used"
-                )
-        try:
-            await _in_thread(lambda: root.mkdir(0o777, parents=True, exist_ok=True))
-        except OSError as error:
-            raise SettingsError(
-                f"invalid metadata field 'rootPath': '{self._given}': {error.strerror}"
-            ) from error
-        self._root = root
+        self._root = await in_thread(lambda: made_folder(self._given, "rootPath"))
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse | None:
         name = request.metadata.get("fileName", "")
@@ -72,8 +58,8 @@ class LocalStorageBinding(OutputBinding):
         raise ValueError(f"invalid operation type: {operation}")
 
     async def _create(self, name: str, data: bytes) -> InvokeResponse:
-        content = _unquoted(data)
-        await self._on(name, lambda path: _write(path, content))
+        content = unquoted(data)
+        await self._on(name, lambda path: replace_file(path, content))
         return InvokeResponse(orjson.dumps({"fileName": name}))
 
     async def _list(self, name: str) -> InvokeResponse:
@@ -86,47 +72,15 @@ class LocalStorageBinding(OutputBinding):
         root = self._root
 
         def locked_in() -> T:
-            path = Path(os.path.realpath(root / name.lstrip("/")))
-            if root not in path.parents and not (path == root and listing):
+            path = below(root, root / name.lstrip("/"))
+            if path is None or (path == root and not listing):
                 raise PermissionError(f"invalid fileName '{name}': it is outside the root path")
             return work(path)
 
         try:
-            return await _in_thread(locked_in)
+            return await in_thread(locked_in)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"file not found: {name}") from error
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(None, work)
-
-
-def _unquoted(data: bytes) -> bytes:
-    """A JSON string is written as its text; anything else as it is."""
-    if data[:1] == b'"' and data[-1:] == b'"':
-        try:
-            text = orjson.loads(data)
-        except ValueError:
-            return data
-        if isinstance(text, str):
-            return text.encode()
-    return data
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(0o777, parents=True, exist_ok=True)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path.name} is a directory")
-    # Readers see the old file or the whole new one.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _read(path: Path) -> bytes:

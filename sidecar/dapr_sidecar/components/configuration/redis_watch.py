@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from dapr_common.observe.logs import get_logger
+from dapr_sidecar.components.configuration.changes import ChangedKeys
 from dapr_sidecar.components.redis.client import RedisClient, close_quietly
 from dapr_sidecar.components.redis.connection import (
     RedisConnection,
@@ -24,17 +25,13 @@ _ALL = "A"  # Redis' word for every class of events
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 _CONFIRM_SECONDS = 5.0
 _PING_SECONDS = 10.0
-_PENDING_LIMIT = 10_000
 
 ChangeHandler = Callable[[bytes], Awaitable[None]]
 KeyLister = Callable[[], Awaitable[Sequence[bytes]]]
 
 
 class KeyWatch:
-    """Calls ``on_change`` with each key that changed, one after the other.
-
-    A key that changes again before its turn came is reported once; the callee reads its value.
-    """
+    """Calls ``on_change`` with each key that changed, one after the other."""
 
     def __init__(
         self,
@@ -48,16 +45,13 @@ class KeyWatch:
         self._client = client
         self._prefix = f"__keyspace@{database}__:".encode()
         self._keys = [key.encode("utf-8", "surrogateescape") for key in keys]
-        self._on_change = on_change
         self._list_all = list_all
-        self._pending: dict[bytes, None] = {}
-        self._changed = asyncio.Event()
+        self._changes = ChangedKeys(_LOG, on_change, self._every_key, (RedisConnectionError,))
         self._connection: RedisConnection | None = None
         self._lost = asyncio.Event()
         self._heard = 0.0
         self._unconfirmed = 0
         self._confirmed: asyncio.Future[None] | None = None
-        self._missed = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -66,7 +60,7 @@ class KeyWatch:
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._stay_connected(), name="configuration watch"),
-            loop.create_task(self._report(), name="configuration updates"),
+            loop.create_task(self._changes.run(), name="configuration updates"),
         ]
 
     async def close(self) -> None:
@@ -124,7 +118,7 @@ class KeyWatch:
             while True:
                 try:
                     await self._listen()
-                    await self._all_changed()
+                    self._changes.mark_all()
                 except (RedisError, RedisConnectionError) as error:
                     _LOG.warning("configuration updates are not received: %s", error)
                     await asyncio.sleep(pause)
@@ -155,7 +149,7 @@ class KeyWatch:
             return
         kind = reply[0]
         if kind in (b"message", b"pmessage"):
-            self._mark(reply[-2][len(self._prefix) :])
+            self._changes.mark(reply[-2][len(self._prefix) :])
         elif kind in (b"subscribe", b"psubscribe"):
             self._unconfirmed -= 1
             if self._unconfirmed <= 0:
@@ -177,47 +171,5 @@ class KeyWatch:
             confirmed.set_exception(error)
             confirmed.exception()  # seen: the waiter may have been cancelled
 
-    # --- changes ----------------------------------------------------------------------------
-
-    def _mark(self, key: bytes) -> None:
-        if len(self._pending) >= _PENDING_LIMIT and key not in self._pending:
-            self._missed = True  # the app is far behind: look at all keys once it caught up
-            return
-        self._pending[key] = None
-        self._changed.set()
-
-    async def _all_changed(self) -> None:
-        for key in self._keys or await self._list_all():
-            self._mark(key)
-
-    async def _report(self) -> None:
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            while self._pending:
-                key = next(iter(self._pending))
-                del self._pending[key]
-                await self._report_one(key)
-            if self._missed:
-                self._missed = False
-                await self._look_again()
-
-    async def _report_one(self, key: bytes) -> None:
-        try:
-            await self._on_change(key)
-        except RedisError as error:
-            _LOG.error("configuration key could not be read: %s", error)
-        except RedisConnectionError:
-            self._mark(key)  # the server went away between the event and the read
-            await asyncio.sleep(_FIRST_PAUSE)
-        except Exception as error:  # noqa: BLE001 - one update must not end all others
-            _LOG.error("a configuration update was not delivered: %s", error)
-
-    async def _look_again(self) -> None:
-        try:
-            await self._all_changed()
-        except (RedisError, RedisConnectionError) as error:
-            self._missed = True
-            self._changed.set()
-            _LOG.warning("configuration keys could not be listed: %s", error)
-            await asyncio.sleep(_FIRST_PAUSE)
+    async def _every_key(self) -> Sequence[bytes]:
+        return self._keys or await self._list_all()

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from dapr_common.observe.logs import get_logger
+from dapr_sidecar.components.consuming.calls import own_cancellation, within
 from dapr_sidecar.components.consuming.workers import Lane, Workers
 
 _LOG = get_logger("dapr.contrib.consuming")
 _LONGEST_PAUSE = 30.0
-_CLOSE_SECONDS = 10.0
+_OPEN_SECONDS = 60.0
+_SETTLE_SECONDS = 30.0
+_CLOSE_SECONDS = 5.0
 
 T = TypeVar("T")
 
@@ -78,7 +81,7 @@ class Receiver(Generic[T]):
 
     async def start(self) -> None:
         """Open the first session. Raises what kept it from opening."""
-        self._session = await self._opener(self._lane.put)
+        self._session = await self._opened()
         self._tasks.append(asyncio.get_running_loop().create_task(self._keep()))
 
     async def room(self) -> int:
@@ -109,7 +112,8 @@ class Receiver(Generic[T]):
         while True:
             assert self._session is not None
             try:
-                await self._session.ended()
+                with own_cancellation("the connection was lost"):
+                    await self._session.ended()
                 reason: object = "the connection ended"
             except Exception as error:  # noqa: BLE001 - whatever ended it, another one follows
                 reason = error
@@ -124,10 +128,16 @@ class Receiver(Generic[T]):
         while True:
             await asyncio.sleep(pause)
             try:
-                return await self._opener(self._lane.put)
+                return await self._opened()
             except Exception as error:  # noqa: BLE001 - a subscription never ends by itself
                 _LOG.warning("%s: no connection: %s", self._name, _text(error))
             pause = min(pause * 2, max(_LONGEST_PAUSE, self._pause))
+
+    async def _opened(self) -> Session:
+        """A session, or within the deadline why there is none."""
+        with own_cancellation("the connection was lost while it was opened"):
+            async with within(_OPEN_SECONDS, "the broker did not answer"):
+                return await self._opener(self._lane.put)
 
     async def _handle(self, delivery: Delivery[T]) -> None:
         try:
@@ -140,14 +150,17 @@ class Receiver(Generic[T]):
 
     async def _settle(self, settle: Callable[[], Awaitable[None]]) -> None:
         try:
-            await settle()
+            with own_cancellation("the connection was lost"):
+                async with within(_SETTLE_SECONDS, "the broker did not answer"):
+                    await settle()
         except Exception as error:  # noqa: BLE001 - unsettled, the broker delivers it again
             _LOG.warning("%s: a message could not be settled: %s", self._name, _text(error))
 
     async def _quietly(self, work: Awaitable[None]) -> None:
         try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await work
+            with own_cancellation("the connection was lost"):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await work
         except Exception as error:  # noqa: BLE001 - the peer may be dead
             _LOG.debug("%s: closing: %s", self._name, _text(error))
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.keywrap import (
 Key = bytes | rsa.RSAPublicKey | rsa.RSAPrivateKey
 _CBC_KEY_BYTES = {"A128CBC-NOPAD": 16, "A192CBC-NOPAD": 24, "A256CBC-NOPAD": 32}
 _BLOCK_BYTES = 16
+_UNREADABLE = (ValueError, TypeError, KeyError, UnsupportedAlgorithm)
 _OAEP = padding.OAEP(padding.MGF1(SHA256()), SHA256(), None)
 
 
@@ -35,10 +36,18 @@ def parse_key(text: bytes) -> Key:
             return _from_jwk(orjson.loads(text))
         if b"-----BEGIN" in text:
             return _from_pem(text)
-    except (ValueError, TypeError, KeyError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         # Without the cause: a parser's error may quote what it read.
         raise KeyUseError("the key cannot be read: expected PEM or a JSON Web Key") from None
     raise KeyUseError("the key cannot be read: expected PEM or a JSON Web Key")
+
+
+def key_of_jwk(content: Mapping[str, Any]) -> Key:
+    """A key from a JSON Web Key that was read already. Raises ``KeyUseError``."""
+    try:
+        return _from_jwk(content)
+    except _UNREADABLE:
+        raise KeyUseError("the key cannot be read: expected a JSON Web Key") from None
 
 
 def wrap(key: Key, algorithm: str, plain: bytes) -> bytes:

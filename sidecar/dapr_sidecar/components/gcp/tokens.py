@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ class GcpTokens:
                     await self._ask_machine()
             return self._token
 
+    def signer(self) -> tuple[str, Callable[[bytes], bytes]] | None:
+        """A service account's address and what signs as it does; ``None`` without its key."""
+        key = self._key
+        if key is None:
+            return None
+        return self._settings.client_email, lambda text: _signed(key, text)
+
     def _sign(self, key: rsa.RSAPrivateKey) -> None:
         now = int(time.time())
         head = {"alg": "RS256", "typ": "JWT", "kid": self._settings.private_key_id}
@@ -63,7 +71,7 @@ class GcpTokens:
             "exp": now + _LIFETIME,
         }
         text = ".".join(_base64(json.dumps(part).encode()) for part in (head, claims))
-        signature = key.sign(text.encode(), padding.PKCS1v15(), SHA256())
+        signature = _signed(key, text.encode())
         self._token, self._expires = f"{text}.{_base64(signature)}", float(now + _LIFETIME)
 
     async def _ask_machine(self) -> None:
@@ -113,6 +121,10 @@ def _key(settings: GcpSettings) -> rsa.RSAPrivateKey | None:
     if not isinstance(key, rsa.RSAPrivateKey):
         raise SettingsError("invalid metadata field 'privateKey': expected an RSA key, PEM")
     return key
+
+
+def _signed(key: rsa.RSAPrivateKey, text: bytes) -> bytes:
+    return key.sign(text, padding.PKCS1v15(), SHA256())
 
 
 def _base64(data: bytes) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -13,6 +11,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from dapr_common.observe.logs import get_logger
+from dapr_sidecar.components.consuming.calls import within
+from dapr_sidecar.components.kafka.library import check_member, end_consumer, is_over
+from dapr_sidecar.components.kafka.partition import Partition, Reading, RecordHandler
 from dapr_sidecar.components.kafka.settings import KafkaSettings
 
 _LOG = get_logger("dapr.contrib.kafka")
@@ -20,112 +21,9 @@ _COMMIT_SECONDS = 1.0
 _POLL_MS = 500
 _JOIN_SECONDS = 60.0
 _REVOKE_SECONDS = 30.0
-_CLOSE_SECONDS = 10.0
-_PAUSE = 1.0
-
-RecordHandler = Callable[[Sequence[ConsumerRecord]], Awaitable[Sequence[ConsumerRecord]]]
-"""Handles a batch of one partition; returns those that failed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """How a group reads. ``retry`` is the pause in seconds before failed messages are tried again;
-    ``None``: they are passed over.
-    """
-
-    retry: float | None
-    buffered: int
-    batch: int = 1
-    batch_seconds: float = 0.0
-
-
-class _Partition:
-    """The messages of one partition, in order."""
-
-    def __init__(self, handler: RecordHandler, reading: Reading, room: asyncio.Event) -> None:
-        self._handler = handler
-        self._reading = reading
-        self._room = room
-        self._waiting: deque[ConsumerRecord] = deque()
-        self._came = asyncio.Event()
-        self._closing = asyncio.Event()
-        self.done: int | None = None
-        """The next offset to read when all before were handled."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    @property
-    def count(self) -> int:
-        """Messages that wait."""
-        return len(self._waiting)
-
-    @property
-    def has_room(self) -> bool:
-        return len(self._waiting) < self._reading.buffered
-
-    def put(self, records: Iterable[ConsumerRecord]) -> None:
-        """Queue what was read."""
-        self._waiting.extend(records)
-        self._came.set()
-
-    async def close(self, seconds: float) -> None:
-        """Forget what waits; wait for what runs, and cancel it when it takes too long."""
-        self._closing.set()
-        self._came.set()
-        try:
-            _, late = await asyncio.wait((self._task,), timeout=seconds)
-        except asyncio.CancelledError:
-            self._task.cancel()
-            raise
-        if late:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
-
-    async def _run(self) -> None:
-        while batch := await self._next():
-            failed = await self._handled(batch)
-            if not failed:
-                self.done = batch[-1].offset + 1
-                continue
-            if self._reading.retry is not None:
-                return  # closing: what failed is read again by whoever gets the partition
-            passed = failed[0].offset if len(batch) > 1 else None
-            if passed is not None and passed > batch[0].offset:
-                self.done = passed
-
-    async def _next(self) -> list[ConsumerRecord]:
-        """The next batch; none when closing."""
-        reading = self._reading
-        while not self._waiting and not self._closing.is_set():
-            self._came.clear()
-            await self._came.wait()
-        if len(self._waiting) < reading.batch and reading.batch_seconds:
-            await self._gather()
-        if self._closing.is_set():
-            return []
-        count = min(reading.batch, len(self._waiting))
-        batch = [self._waiting.popleft() for _ in range(count)]
-        self._room.set()
-        return batch
-
-    async def _gather(self) -> None:
-        try:
-            async with asyncio.timeout(self._reading.batch_seconds):
-                while len(self._waiting) < self._reading.batch and not self._closing.is_set():
-                    self._came.clear()
-                    await self._came.wait()
-        except TimeoutError:
-            return
-
-    async def _handled(self, batch: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
-        failed = await self._handler(batch)
-        retry = self._reading.retry
-        while failed and retry is not None and not self._closing.is_set():
-            try:
-                async with asyncio.timeout(retry):
-                    await self._closing.wait()
-            except TimeoutError:
-                failed = await self._handler(failed)
-        return failed
+_COMMIT_CALL_SECONDS, _LAST_COMMIT_SECONDS = 10.0, 3.0
+_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_LOOK_SECONDS = 5.0
 
 
 class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -142,25 +40,19 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._topics = list(topics)
         self._handler = handler
         self._reading = reading
-        self._consumer = AIOKafkaConsumer(**settings.consuming(group))
-        self._partitions: dict[TopicPartition, _Partition] = {}
+        self._joining = settings.consuming(group)
+        self._consumer = AIOKafkaConsumer(**self._joining)
+        self._shown = f"kafka at {','.join(settings.brokers)}"
+        self._partitions: dict[TopicPartition, Partition] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._room = asyncio.Event()
         self._joined = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._stopped = False
 
     async def start(self) -> None:
         """Join the group; returns when it said what is ours. Raises what kept it from that."""
-        self._consumer.subscribe(self._topics, listener=self)
+        await self._join()
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(_JOIN_SECONDS):
-                await self._consumer.start()
-                await self._joined.wait()
-        except BaseException:
-            await self._stop()
-            raise
         self._tasks = [loop.create_task(self._read()), loop.create_task(self._keep_committing())]
 
     async def close(self) -> None:
@@ -170,18 +62,38 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await self._end_partitions(list(self._partitions), None)
-        await self._stop()
-
-    async def _stop(self) -> None:
-        if self._stopped:
-            return
-        self._stopped = True
         try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._consumer.stop()
-        except Exception as error:  # noqa: BLE001 - the brokers may be gone
-            _LOG.debug("leaving the group: %s", error)
+            await self._end_partitions(list(self._partitions), None)
+        finally:
+            await end_consumer(self._consumer)
+
+    async def _join(self) -> None:
+        consumer = self._consumer
+        self._joined.clear()
+        consumer.subscribe(self._topics, listener=self)
+        try:
+            async with within(_JOIN_SECONDS, f"{self._shown} let nobody into the group"):
+                await consumer.start()
+                await self._joined.wait()
+        except BaseException:
+            await end_consumer(consumer)
+            raise
+
+    async def _join_again(self) -> None:
+        """Replace a member that the library gave up. Returns when there is another one."""
+        pause = _PAUSE
+        while True:
+            await self._end_partitions(list(self._partitions), _REVOKE_SECONDS)
+            await end_consumer(self._consumer)
+            self._consumer = AIOKafkaConsumer(**self._joining)
+            try:
+                await self._join()
+            except Exception as error:  # noqa: BLE001 - a subscription never ends by itself
+                _LOG.warning("joining the group again failed: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                return
 
     # --- the group --------------------------------------------------------------------------
 
@@ -195,12 +107,13 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         """
         for partition in assigned:
             try:
-                if await self._consumer.committed(partition) is None:
-                    offset = await self._consumer.position(partition)
-                    await self._consumer.commit({partition: offset})
-            except KafkaError as error:
+                async with within(_COMMIT_CALL_SECONDS, f"{self._shown} did not answer"):
+                    if await self._consumer.committed(partition) is None:
+                        offset = await self._consumer.position(partition)
+                        await self._consumer.commit({partition: offset})
+            except Exception as error:  # noqa: BLE001 - it is read all the same
                 _LOG.warning("the position of %s could not be written down: %s", partition, error)
-            self._partitions[partition] = _Partition(self._handler, self._reading, self._room)
+            self._partitions[partition] = Partition(self._handler, self._reading, self._room)
         self._room.set()
         self._joined.set()
 
@@ -209,7 +122,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> None:
         ending = [self._partitions[one] for one in partitions if one in self._partitions]
         await asyncio.gather(*(one.close(seconds or 1e9) for one in ending))
-        await self._commit()
+        await self._commit(_LAST_COMMIT_SECONDS)
         for one in partitions:
             self._partitions.pop(one, None)
             self._committed.pop(one, None)
@@ -220,14 +133,20 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             self._room.clear()
             ready = [one for one, found in self._partitions.items() if found.has_room]
-            if not ready:
-                await self._room.wait()
-                continue
             try:
-                await self._read_once(ready)
+                await (self._read_once(ready) if ready else self._wait_for_room())
             except Exception as error:  # noqa: BLE001 - a subscription never ends by itself
                 _LOG.warning("reading %s failed: %s", ", ".join(self._topics), error)
                 await asyncio.sleep(_PAUSE)
+                if is_over(self._consumer):
+                    await self._join_again()
+
+    async def _wait_for_room(self) -> None:
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await self._room.wait()
+        except TimeoutError:
+            check_member(self._consumer)
 
     async def _read_once(self, ready: Sequence[TopicPartition]) -> None:
         found = await self._consumer.getmany(
@@ -241,9 +160,9 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _keep_committing(self) -> None:
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
-            await self._commit()
+            await self._commit(_COMMIT_CALL_SECONDS)
 
-    async def _commit(self) -> None:
+    async def _commit(self, seconds: float) -> None:
         """Tell the group how far we came; what it does not hear of is delivered again."""
         offsets = {
             one: found.done
@@ -253,9 +172,9 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if not offsets:
             return
         try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with within(seconds, f"{self._shown} did not answer"):
                 await self._consumer.commit(offsets)
-        except (KafkaError, TimeoutError) as error:
+        except (KafkaError, OSError) as error:
             _LOG.warning("positions could not be written down: %s", error)
         else:
             self._committed.update(offsets)

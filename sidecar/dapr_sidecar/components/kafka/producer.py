@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
 
+from dapr_sidecar.components.consuming.calls import within
+from dapr_sidecar.components.kafka.library import end_producer
 from dapr_sidecar.components.kafka.settings import Compression, KafkaSettings, RequiredAcks
 
 _ACKS = {RequiredAcks.ALL: "all", RequiredAcks.ONE: 1, RequiredAcks.NONE: 0}
@@ -36,9 +39,10 @@ class KafkaProducer:
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
         self._deadline = settings.read_timeout.total_seconds() + 10
+        self._shown = f"kafka at {','.join(settings.brokers)}"
 
     async def open(self) -> None:
-        """Connect. Raises what the brokers say."""
+        """Connect. Raises ``ConnectionError`` or ``KafkaError``."""
         settings = self._settings
         packed = settings.compression
         self._producer = AIOKafkaProducer(
@@ -49,31 +53,34 @@ class KafkaProducer:
             partitioner=partition_of,
         )
         try:
-            async with asyncio.timeout(self._deadline):
+            async with self._described():
                 await self._producer.start()
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
-        """Send what is under way and end; safe to call twice."""
+        """Send what is under way, for a few seconds at most, and end; safe to call twice."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            await end_producer(producer)
 
     async def ping(self) -> None:
         """Raises when no broker answers."""
         assert self._producer is not None
-        async with asyncio.timeout(self._deadline):
+        async with self._described():
             await self._producer.client.fetch_all_metadata()
 
     async def send(self, topic: str, data: bytes, metadata: Mapping[str, str] | None) -> None:
-        """Returns when as many brokers have it as ``producerRequiredAcks`` says."""
+        """Returns when as many brokers have it as ``producerRequiredAcks`` says.
+
+        Raises ``ConnectionError``, also past the deadline, or ``KafkaError``.
+        """
         assert self._producer is not None
         given = metadata or {}
         lower = {name.lower(): value for name, value in given.items()}
         key = lower.get("partitionkey") or lower.get("__key")
-        async with asyncio.timeout(self._deadline):
+        async with self._described():
             await self._producer.send_and_wait(
                 topic,
                 data,
@@ -81,6 +88,15 @@ class KafkaProducer:
                 partition=_partition(lower.get("partitionnumber", "")),
                 headers=headers(given, self._settings.exclude_headers),
             )
+
+    @asynccontextmanager
+    async def _described(self) -> AsyncIterator[None]:
+        """The deadline, and errors that say where the brokers were looked for."""
+        try:
+            async with within(self._deadline, f"{self._shown} did not answer"):
+                yield
+        except KafkaConnectionError as error:
+            raise ConnectionError(f"{self._shown}: {error}") from error
 
 
 def headers(

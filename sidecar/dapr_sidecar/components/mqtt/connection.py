@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiomqtt
 
 from dapr_common.observe.logs import get_logger
+from dapr_sidecar.components.consuming.calls import within
 from dapr_sidecar.components.mqtt.settings import MqttServer
 
 _LOG = get_logger("dapr.contrib.mqtt")
 _CONNECT_SECONDS = 15.0
 _CALL_SECONDS = 15.0
+_CLOSE_SECONDS = 3.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _KEEPALIVE_SECONDS = 30
 # The broker bounds what is not acknowledged by the session's window; this many wait for a
 # subscription at most, the rest comes with the next connection.
 _MOST_UNCLAIMED = 1000
+# The library keeps what nobody acknowledged, also when its caller has given up: it must not keep
+# all that is published while a broker is silent. Those who publish wait for their turn.
+_PUBLISHING_AT_ONCE, _MOST_KEPT = 1000, 2000
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +70,8 @@ class MqttConnection:
 
     def __init__(self, server: MqttServer, client_id: str, *, clean_session: bool) -> None:
         self._server = server
+        self._shown = f"the MQTT broker at {server.host}:{server.port}"
+        self._turns = asyncio.Semaphore(_PUBLISHING_AT_ONCE)
         self._client_id = client_id
         self._clean_session = clean_session
         self._client: aiomqtt.Client | None = None
@@ -73,9 +81,12 @@ class MqttConnection:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Connect for the first time. Raises ``MqttError`` or ``TimeoutError``."""
+        """Connect for the first time. Raises ``ConnectionError``."""
         client = self._new_client()
-        await _enter(client)
+        try:
+            await self._enter(client)
+        except (aiomqtt.MqttError, OSError) as error:
+            raise self._failure(error) from error
         self._task = asyncio.get_running_loop().create_task(self._run(client))
 
     async def close(self) -> None:
@@ -86,21 +97,34 @@ class MqttConnection:
             await asyncio.wait((task,))
 
     async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
-        """Returns when the broker has it (qos 1 and 2). Raises ``MqttError``."""
-        client = await self._connected()
-        await client.publish(topic, payload, qos=qos, retain=retain, timeout=_CALL_SECONDS)
+        """Returns when the broker has it (qos 1 and 2). Raises ``ConnectionError``, also past the
+        deadline.
+        """
+        async with within(_CALL_SECONDS, f"{self._shown} did not take the message"), self._turns:
+            client = await self._connected()
+            try:
+                await client.publish(topic, payload, qos=qos, retain=retain, timeout=math.inf)
+            except aiomqtt.MqttError as error:
+                raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> ConnectionError:
+        return ConnectionError(f"{self._shown}: {error}")
 
     async def ping(self) -> None:
         """Raises when there is no connection."""
         if not self._up.is_set():
-            raise ConnectionError("there is no connection to the MQTT broker")
+            raise ConnectionError(f"there is no connection to {self._shown.removeprefix('the ')}")
 
     async def add(self, listener: Listener) -> None:
-        """Subscribe; messages that came before belong to it, too. Raises ``MqttError``."""
+        """Subscribe; messages that came before belong to it, too. Raises ``ConnectionError``."""
         self._listeners.append(listener)
         try:
-            client = await self._connected()
-            await client.subscribe(listener.topic_filter, qos=listener.qos, timeout=_CALL_SECONDS)
+            async with within(_CALL_SECONDS, f"{self._shown} did not take the subscription"):
+                client = await self._connected()
+                await client.subscribe(listener.topic_filter, qos=listener.qos, timeout=math.inf)
+        except aiomqtt.MqttError as error:
+            self._listeners.remove(listener)
+            raise self._failure(error) from error
         except BaseException:
             self._listeners.remove(listener)
             raise
@@ -113,7 +137,7 @@ class MqttConnection:
         if listener in self._listeners:
             self._listeners.remove(listener)
             if unsubscribe and self._client is not None:
-                await self._client.unsubscribe(listener.topic_filter, timeout=_CALL_SECONDS)
+                await self._client.unsubscribe(listener.topic_filter, timeout=_CLOSE_SECONDS)
 
     def give_back(self, arrived: Arrived) -> None:
         """It was not handled: the next subscription to its topic gets it."""
@@ -135,18 +159,15 @@ class MqttConnection:
             transport=server.transport,
             websocket_path=server.path if server.transport == "websockets" else None,
             tls_context=server.tls,
-            timeout=_CONNECT_SECONDS,
+            timeout=math.inf,  # whoever calls has a deadline
             keepalive=_KEEPALIVE_SECONDS,
+            max_queued_outgoing_messages=_MOST_KEPT,
         )
         client._client.manual_ack_set(True)  # noqa: SLF001 - aiomqtt has no word for it
         return client
 
     async def _connected(self) -> aiomqtt.Client:
-        try:
-            async with asyncio.timeout(_CALL_SECONDS):
-                await self._up.wait()
-        except TimeoutError:
-            raise ConnectionError("there is no connection to the MQTT broker") from None
+        await self._up.wait()
         assert self._client is not None
         return self._client
 
@@ -155,24 +176,33 @@ class MqttConnection:
         while True:
             try:
                 await self._serve(client)
-            except aiomqtt.MqttError as error:
-                _LOG.warning("the connection to the MQTT broker ended: %s", error)
+            except (aiomqtt.MqttError, OSError) as error:
+                _LOG.warning("the connection to %s ended: %s", self._shown, error)
             finally:
                 self._forget()
-                with contextlib.suppress(Exception):  # it is gone already
-                    async with asyncio.timeout(_CALL_SECONDS):
-                        await client.__aexit__(None, None, None)
+                await _leave(client)
             while True:
                 await asyncio.sleep(pause)
                 client = self._new_client()
                 try:
-                    await _enter(client)
-                except (aiomqtt.MqttError, TimeoutError, OSError) as error:
-                    _LOG.warning("no connection to the MQTT broker: %s", error)
+                    await self._enter(client)
+                except (aiomqtt.MqttError, OSError) as error:
+                    _LOG.warning("no connection to %s: %s", self._shown, error)
                     pause = min(pause * 2, _LONGEST_PAUSE)
                 else:
                     pause = _FIRST_PAUSE
                     break
+
+    async def _enter(self, client: aiomqtt.Client) -> None:
+        """Connect. A client that does not get through leaves nothing behind: connected late, it
+        would take the session from its successor.
+        """
+        try:
+            async with within(_CONNECT_SECONDS, f"{self._shown} did not answer"):
+                await client.__aenter__()
+        except BaseException:
+            _cut(client)
+            raise
 
     async def _serve(self, client: aiomqtt.Client) -> None:
         self._client = client
@@ -199,6 +229,16 @@ class MqttConnection:
             listener.lost()
 
 
-async def _enter(client: aiomqtt.Client) -> None:
-    async with asyncio.timeout(_CONNECT_SECONDS):
-        await client.__aenter__()
+async def _leave(client: aiomqtt.Client) -> None:
+    """Say good-bye, for a few seconds at most, and close the connection."""
+    try:
+        with contextlib.suppress(Exception):  # it may be gone already
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await client.__aexit__(None, None, None)
+    finally:
+        _cut(client)
+
+
+def _cut(client: aiomqtt.Client) -> None:
+    """Close the socket, if there is one: the library leaves it open when a peer is silent."""
+    client._client._sock_close()  # noqa: SLF001 - aiomqtt has no word for it

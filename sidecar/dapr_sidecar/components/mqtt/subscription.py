@@ -12,6 +12,7 @@ from dapr_sidecar.components.mqtt.connection import Arrived, Listener, MqttConne
 
 _LOG = get_logger("dapr.contrib.mqtt")
 _AT_ONCE = 1000
+_MOST_WITHOUT_QOS = 2 * _AT_ONCE
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 60.0
 
 T = TypeVar("T")
@@ -19,7 +20,8 @@ T = TypeVar("T")
 
 class MqttSubscription(Generic[T]):
     """A live subscription. What fails keeps its place in the session's window meanwhile: a broker
-    that is told nothing stops sending.
+    that is told nothing stops sending. Messages of qos 0 know no window: those that an app is too
+    slow for are dropped, as they are when it is not there.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class MqttSubscription(Generic[T]):
         self._lane: Lane[Arrived] = Lane(Workers(_AT_ONCE), self._handle, _AT_ONCE)
         self._held: dict[Arrived, int] = {}
         self._timers: dict[Arrived, asyncio.TimerHandle] = {}
+        self._dropped = 0
         self._listener = Listener(topic_filter, qos, self._take, self._lost)
 
     async def start(self) -> None:
@@ -58,6 +61,16 @@ class MqttSubscription(Generic[T]):
                 self._connection.give_back(arrived)
 
     def _take(self, arrived: Arrived) -> None:
+        if arrived.qos == 0 and self._lane.count >= _MOST_WITHOUT_QOS:
+            if not self._dropped % _MOST_WITHOUT_QOS:
+                _LOG.warning(
+                    "%d messages of %s and this one are dropped: the app is slower than they come, "
+                    "and qos 0 keeps nothing",
+                    self._dropped,
+                    arrived.topic,
+                )
+            self._dropped += 1
+            return
         self._held[arrived] = 0
         self._lane.put(arrived)
 

@@ -23,7 +23,8 @@ _DEFAULT_SECONDS = 20.0
 _IDLE_SECONDS = 1800.0
 _FEWEST_CONNECTIONS = 4
 _CACHED_STATEMENTS = 100
-
+_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""A ``TimeoutError`` is an ``OSError``, too."""
 
 MADE_BY_ANOTHER = (
     asyncpg.UniqueViolationError,
@@ -67,9 +68,7 @@ class Pool:
                 min_size=0,
                 max_size=size,
                 max_inactive_connection_lifetime=info.max_idle_seconds or _IDLE_SECONDS,
-                statement_cache_size=_CACHED_STATEMENTS if self._caches else 0,
-                timeout=min(info.connect_timeout or self._seconds, self._seconds),
-                **({"password": self._password} if self._password else {}),
+                **self._options(),
             )
             await self._pool
             await self.run(lambda connection: connection.fetchval("SELECT 1"))
@@ -82,7 +81,7 @@ class Pool:
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Call ``work`` with a connection. Raises ``PostgresError``, also past the deadline."""
         if self._pool is None:
-            raise PostgresError(f"the connections to postgres at {self._info.shown} are closed")
+            raise self._closed()
         try:
             async with asyncio.timeout(self._seconds):
                 connection = await self._pool.acquire()
@@ -94,26 +93,44 @@ class Pool:
                     raise
                 finally:
                     await self._pool.release(connection)
-        except TimeoutError as error:
-            raise PostgresError(
-                f"postgres at {self._info.shown} did not answer within {self._seconds:g} s"
-            ) from error
-        except OSError as error:
-            raise PostgresError(
-                f"postgres at {self._info.shown} cannot be reached: {_reason(error)}"
-            ) from error
-        except asyncpg.PostgresError as error:
-            raise PostgresError(f"postgres at {self._info.shown}: {error}") from error
-        except asyncpg.InterfaceError as error:
-            if isinstance(error, asyncpg.ClientConfigurationError):
-                raise
-            raise PostgresError(f"postgres at {self._info.shown}: {error}") from error
+        except asyncpg.ClientConfigurationError:
+            raise
+        except _FAILURES as error:
+            raise self._failure(error) from error
+
+    async def dedicated(self) -> Any:
+        """A connection of the caller's own, to be closed by it. Raises ``PostgresError``."""
+        if self._pool is None:
+            raise self._closed()
+        try:
+            return await asyncpg.connect(self._info.url, **self._options())
+        except _FAILURES as error:
+            raise self._failure(error) from error
 
     async def close(self) -> None:
         """Cut every connection; safe to call twice."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.terminate()
+
+    def _options(self) -> dict[str, Any]:
+        info = self._info
+        found: dict[str, Any] = {
+            "statement_cache_size": _CACHED_STATEMENTS if self._caches else 0,
+            "timeout": min(info.connect_timeout or self._seconds, self._seconds),
+        }
+        return {**found, "password": self._password} if self._password else found
+
+    def _closed(self) -> PostgresError:
+        return PostgresError(f"the connections to postgres at {self._info.shown} are closed")
+
+    def _failure(self, error: Exception) -> PostgresError:
+        where = f"postgres at {self._info.shown}"
+        if isinstance(error, TimeoutError):
+            return PostgresError(f"{where} did not answer within {self._seconds:g} s")
+        if isinstance(error, OSError):
+            return PostgresError(f"{where} cannot be reached: {_reason(error)}")
+        return PostgresError(f"{where}: {error}")
 
 
 def _reason(error: OSError) -> str:

@@ -16,7 +16,10 @@ from dapr_sidecar.components.web import WebError, WebService
 
 _URL = "https://pubsub.googleapis.com"
 # The service holds a request for messages open for about 90 seconds.
-_CALL_SECONDS = 120.0
+_PULL_SECONDS = 120.0
+_PULL = ":pull"
+# Any other, with all its repetitions.
+_CALL_SECONDS = 15.0
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.2
 _JSON = {"content-type": "application/json"}
@@ -44,7 +47,7 @@ class PubSubClient:
         if url.startswith("https://"):
             self._tokens = GcpTokens(settings, _URL + "/")
         try:
-            self._service = WebService("Google Cloud Pub/Sub", url, seconds=_CALL_SECONDS)
+            self._service = WebService("Google Cloud Pub/Sub", url, seconds=_PULL_SECONDS)
         except ValueError as error:
             raise SettingsError(f"invalid metadata field 'endpoint': '{given}': {error}") from None
         self._project = settings.project_id
@@ -61,14 +64,24 @@ class PubSubClient:
         self, target: str, words: Mapping[str, Any] | None = None, method: str = "POST"
     ) -> dict[str, Any]:
         """``target`` is a resource, with ``:verb`` for its verbs. Repeated when the service is
-        busy, so it may be done twice. Raises ``PubSubError`` or ``WebError``.
+        busy, so it may be done twice. Raises ``PubSubError``, ``ConnectionError`` or ``WebError``,
+        also past the deadline.
         """
         body = b"" if words is None else orjson.dumps(words)
+        seconds = _PULL_SECONDS if target.endswith(_PULL) else _CALL_SECONDS
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._repeated(method, target, body)
+        except TimeoutError as error:
+            text = f"{self._service.shown}: no answer within {seconds:g} s ({target})"
+            raise WebError(text, sent=True) from error
+
+    async def _repeated(self, method: str, target: str, body: bytes) -> dict[str, Any]:
         for attempt in range(_ATTEMPTS - 1):
             try:
                 return await self._once(method, target, body)
             except WebError as error:
-                if error.sent and target.endswith(":pull"):
+                if error.sent and target.endswith(_PULL):
                     raise  # what a lost answer carried comes again by itself
             except PubSubError as error:
                 if error.status != 429 and error.status < 500:

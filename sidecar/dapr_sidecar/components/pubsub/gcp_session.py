@@ -17,6 +17,8 @@ from dapr_sidecar.components.web import WebError
 
 _LOG = get_logger("dapr.contrib.pubsub.gcp")
 _MOST = 100
+_MOST_IDS = 1000
+"""In one request, which the service wants below half a megabyte."""
 _PAUSE, _SHORT = 1.0, 0.1
 
 
@@ -50,8 +52,11 @@ class GcpSession:
         self._tasks = [loop.create_task(self._read()), loop.create_task(self._renew())]
 
     async def ended(self) -> None:
-        # Asking goes on whatever happens: there is no connection that could end.
-        await asyncio.wait(self._tasks)
+        # Asking goes on whatever the service answers: what ends it is an answer that is none.
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in self._tasks:
+            if task.done():
+                task.result()
 
     async def stop(self) -> None:
         self._tasks[0].cancel()
@@ -108,12 +113,14 @@ class GcpSession:
                 _LOG.warning("deadlines of %s were not moved: %s", self._subscription, error)
 
     async def _acknowledge(self, ack_ids: Sequence[str]) -> None:
-        await self._client.call(f"{self._subscription}:acknowledge", {"ackIds": list(ack_ids)})
+        for at in range(0, len(ack_ids), _MOST_IDS):
+            words = {"ackIds": list(ack_ids[at : at + _MOST_IDS])}
+            await self._client.call(f"{self._subscription}:acknowledge", words)
 
     async def _give_back(self, ack_ids: Sequence[str]) -> None:
         await self._extend(list(ack_ids), 0)
 
     async def _extend(self, ack_ids: list[str], seconds: int) -> None:
-        if ack_ids:
-            words = {"ackIds": ack_ids, "ackDeadlineSeconds": seconds}
+        for at in range(0, len(ack_ids), _MOST_IDS):
+            words = {"ackIds": ack_ids[at : at + _MOST_IDS], "ackDeadlineSeconds": seconds}
             await self._client.call(f"{self._subscription}:modifyAckDeadline", words)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -13,15 +13,18 @@ from typing import Any
 import nats
 import orjson
 from nats.aio.client import Client
+from nats.errors import Error
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from dapr_common.durations import parse_go_duration
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.base import ComponentContext
+from dapr_sidecar.components.consuming.calls import within
 from dapr_sidecar.components.consuming.receiver import Delivery, Receiver, Session
 from dapr_sidecar.components.metadata import SettingsError, setting
 from dapr_sidecar.components.pem import client_context
+from dapr_sidecar.components.pubsub import jetstream_connection
 from dapr_sidecar.components.pubsub.base import (
     Message,
     MessageHandler,
@@ -35,7 +38,9 @@ from dapr_sidecar.components.pubsub.jetstream_session import IN_FLIGHT, JetStrea
 _LOG = get_logger("dapr.contrib.pubsub.jetstream")
 _CONNECT_SECONDS = 10.0
 _PUBLISH_SECONDS = 15.0
-_CLOSE_SECONDS = 5.0
+_PING_SECONDS = 5.0
+_PING_INTERVAL = 10
+_FLUSH_SECONDS = 5.0
 _PAUSE = 1.0
 _TLS_NAMES = ("tls_ca_cert", "tls_client_cert", "tls_client_key")
 
@@ -176,7 +181,9 @@ class JetStreamPubSub(PubSub):
             )
         if settings.token:
             self._options["token"] = settings.token
+        self._shown = _hosts(settings.url)
         self._client = Client()
+        self._watch: asyncio.Task[None] | None = None
         self._reconnected: set[Callable[[], None]] = set()
 
     @property
@@ -196,30 +203,34 @@ class JetStreamPubSub(PubSub):
                     name=self._config.name,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=_PAUSE,
-                    ping_interval=10,
+                    ping_interval=_PING_INTERVAL,
+                    flush_timeout=_FLUSH_SECONDS,
                     error_cb=_log_error,
                     reconnected_cb=self._on_reconnect,
                     **self._options,
                 )
         except TimeoutError:
             raise ConnectionError(
-                f"no NATS server answered at '{self._config.url}' (metadata field 'natsURL')"
+                f"no NATS server answered at {self._shown} (metadata field 'natsURL')"
             ) from None
+        watching = jetstream_connection.keep_moving(self._client)
+        self._watch = asyncio.get_running_loop().create_task(watching)
 
     async def close(self) -> None:
-        with contextlib.suppress(Exception):  # the server may be gone
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._client.close()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+        await jetstream_connection.end(self._client)
 
     async def ping(self) -> None:
-        await self._client.flush(timeout=int(_CLOSE_SECONDS))
+        async with self._described("did not answer", _PING_SECONDS):
+            await self._client.flush()
 
     async def publish(self, request: PublishRequest) -> None:
         event_id = _event_id(request.data)
         headers = None if event_id is None else {"Nats-Msg-Id": event_id}
-        await self._stream.publish(
-            request.topic, request.data, timeout=_PUBLISH_SECONDS, headers=headers
-        )
+        async with self._described("did not take the message", _PUBLISH_SECONDS):
+            await self._stream.publish(request.topic, request.data, headers=headers)
 
     async def subscribe(
         self, topic: str, metadata: Mapping[str, str], handler: MessageHandler
@@ -231,12 +242,13 @@ class JetStreamPubSub(PubSub):
             stream = self._stream
             name = config.stream or await stream.find_stream_name_by_subject(topic)
             pause = None if config.ack_wait is None else config.ack_wait.total_seconds()
-            session = JetStreamSession(stream, name, config.consumer(topic), pause, put)
+            wanted = config.consumer(topic)
+            session = JetStreamSession(stream, name, wanted, pause, put, receiver.room)
             await session.open()
             session.watch(self._reconnected)
             return session
 
-        receiver = Receiver(
+        receiver: Receiver[Message] = Receiver(
             f"subject {topic}",
             opener,
             handler,
@@ -247,6 +259,16 @@ class JetStreamPubSub(PubSub):
         await receiver.start()
         return receiver
 
+    @asynccontextmanager
+    async def _described(self, silent: str, seconds: float) -> AsyncIterator[None]:
+        """The deadline, and errors that say where the server was looked for."""
+        try:
+            # The client's own deadlines do not count the time that a full buffer holds a call up.
+            async with within(seconds, f"nats at {self._shown} {silent}"):
+                yield
+        except Error as error:
+            raise ConnectionError(f"nats at {self._shown}: {error}") from error
+
     async def _on_reconnect(self) -> None:
         for look in list(self._reconnected):
             look()
@@ -254,6 +276,13 @@ class JetStreamPubSub(PubSub):
 
 async def _log_error(error: Exception) -> None:
     _LOG.warning("%s", str(error) or type(error).__name__)
+
+
+def _hosts(url: str) -> str:
+    """The servers of ``natsURL`` without who logs in."""
+    return ",".join(
+        part.strip().rpartition("@")[2].rpartition("://")[2].rstrip("/") for part in url.split(",")
+    )
 
 
 def _event_id(data: bytes) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from nats.aio.msg import Msg
 from nats.errors import Error
@@ -33,6 +33,7 @@ class JetStreamSession:
         config: ConsumerConfig,
         pause: float | None,
         put: Callable[[Delivery[Message]], None],
+        room: Callable[[], Awaitable[int]],
     ) -> None:
         """``pause``: seconds before a failed message comes again; ``None``: it grows."""
         self._stream = stream
@@ -41,6 +42,7 @@ class JetStreamSession:
         self._acknowledges = config.ack_policy is not AckPolicy.NONE
         self._pause = pause
         self._put = put
+        self._room = room
         self._held: dict[str, Msg] = {}
         self._subscription: JetStreamContext.PushSubscription | None = None
         self._known: ConsumerInfo | None = None
@@ -82,6 +84,8 @@ class JetStreamSession:
         # A control message of the server has no place in the stream, and no reply to settle.
         if not raw.reply.startswith("$JS.ACK."):
             return
+        if not self._acknowledges:
+            await self._room()  # no window of the server's bounds what is held here
         self._held[raw.reply] = raw
 
         async def accept() -> None:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
-from aiormq import AMQPError
 from aiormq.abc import AbstractChannel, DeliveredMessage
-from aiormq.exceptions import ChannelNotFoundEntity
 from pamqp.commands import Basic
 from pamqp.common import FieldTable
 
@@ -28,17 +26,12 @@ from dapr_sidecar.components.pubsub.base import (
     Subscription,
     ttl_seconds,
 )
-from dapr_sidecar.components.rabbitmq.connection import (
-    CALL_SECONDS,
-    RabbitConnection,
-    close_quietly,
-)
+from dapr_sidecar.components.pubsub.rabbitmq_publisher import RabbitPublisher
+from dapr_sidecar.components.rabbitmq.connection import RabbitConnection
 from dapr_sidecar.components.rabbitmq.consumer import IN_FLIGHT, QueueReading, RabbitSession
 from dapr_sidecar.components.rabbitmq.settings import Broker
 
 _LOG = get_logger("dapr.contrib.pubsub.rabbitmq")
-_ATTEMPTS = 3
-_RETRY_SECONDS = 2.0
 _MAX_PRIORITY = 255
 
 
@@ -149,61 +142,29 @@ class RabbitMqPubSub(PubSub):
         super().__init__(settings, context)
         self._config = settings
         self._group = settings.consumer_id.strip() or context.app_id
-        self._connection = RabbitConnection(settings.broker())
-        self._publishing: AbstractChannel | None = None
-        self._declared: set[str] = set()
-        self._opening = asyncio.Lock()
+        broker = settings.broker()
+        self._publisher = RabbitPublisher(
+            broker, self._declare_exchange, confirms=settings.publisher_confirm
+        )
+        self._consumer = RabbitConnection(broker)
 
     async def open(self) -> None:
-        await close_quietly(await self._connection.channel())
+        await self._publisher.check()
 
     async def close(self) -> None:
-        await self._connection.close()
+        await asyncio.gather(self._publisher.close(), self._consumer.close())
 
     async def ping(self) -> None:
-        await close_quietly(await self._connection.channel())
+        await self._publisher.check()
 
     # --- publishing -------------------------------------------------------------------------
 
     async def publish(self, request: PublishRequest) -> None:
         metadata = {name.lower(): value for name, value in (request.metadata or {}).items()}
         properties = _properties(self._config, request.metadata, metadata)
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                await self._publish(request, metadata.get("routingkey", ""), properties)
-            except (AMQPError, OSError, TimeoutError) as error:
-                if attempt == _ATTEMPTS:
-                    raise
-                _LOG.warning("publishing to %s, attempt %d: %s", request.topic, attempt, error)
-                # An exchange that went with its last queue is declared again at once.
-                if not isinstance(error, ChannelNotFoundEntity):
-                    await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                return
-
-    async def _publish(
-        self, request: PublishRequest, routing_key: str, properties: Basic.Properties
-    ) -> None:
-        channel = await self._channel()
-        async with asyncio.timeout(CALL_SECONDS):
-            if request.topic not in self._declared:
-                await self._declare_exchange(channel, request.topic)
-                self._declared.add(request.topic)
-            await channel.basic_publish(
-                request.data,
-                exchange=request.topic,
-                routing_key=routing_key,
-                properties=properties,
-            )
-
-    async def _channel(self) -> AbstractChannel:
-        async with self._opening:
-            if self._publishing is None or self._publishing.is_closed:
-                self._declared.clear()
-                self._publishing = await self._connection.channel(
-                    confirms=self._config.publisher_confirm
-                )
-            return self._publishing
+        await self._publisher.publish(
+            request.topic, metadata.get("routingkey", ""), request.data, properties
+        )
 
     async def _declare_exchange(self, channel: AbstractChannel, topic: str) -> None:
         await channel.exchange_declare(
@@ -243,7 +204,7 @@ class RabbitMqPubSub(PubSub):
             return Message(topic, delivered.body, shown)
 
         async def opener(put: Callable[[Delivery[Message]], None]) -> Session:
-            return await RabbitSession.open(self._connection, declare, reading, convert, put)
+            return await RabbitSession.open(self._consumer, declare, reading, convert, put)
 
         receiver = Receiver(
             f"queue {queue}",

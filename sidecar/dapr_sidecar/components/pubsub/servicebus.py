@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from azure.core.credentials import AccessToken
@@ -18,6 +20,7 @@ from azure.servicebus.exceptions import ServiceBusError
 from dapr_common.words import is_truthy
 from dapr_sidecar.components.azure.tokens import TokenSource
 from dapr_sidecar.components.base import ComponentContext
+from dapr_sidecar.components.consuming.calls import within
 from dapr_sidecar.components.consuming.receiver import Delivery, Receiver, Session
 from dapr_sidecar.components.pubsub.base import (
     BulkHandler,
@@ -36,6 +39,7 @@ from dapr_sidecar.components.pubsub.servicebus_settings import ServiceBusSetting
 
 _RESOURCE = "https://servicebus.azure.net"
 _TOKEN_SECONDS = 300
+_CLOSE_SECONDS = 3.0
 
 
 class _Identity:
@@ -73,6 +77,9 @@ class _ServiceBus(PubSub):
         self._client: ServiceBusClient | None = None
         self._senders: dict[str, tuple[ServiceBusSender, asyncio.Lock]] = {}
         self._made: set[str] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._seconds = settings.timeout.total_seconds()
+        self._silent = f"Service Bus at {_host(settings)} did not answer"
 
     async def open(self) -> None:
         """Connections are made when they are used; what names them is checked here."""
@@ -91,10 +98,10 @@ class _ServiceBus(PubSub):
         client, self._client = self._client, None
         if client is None:
             return
-        for sender, _ in self._senders.values():
-            await sender.close()
+        senders = [sender for sender, _ in self._senders.values()]
         self._senders.clear()
-        await client.close()
+        await asyncio.gather(*map(_close_quietly, senders), *self._closing)
+        await _close_quietly(client)
 
     @property
     def _bus(self) -> ServiceBusClient:
@@ -115,8 +122,7 @@ class _ServiceBus(PubSub):
         waiting = list(entries)
         while waiting:
             try:
-                sender, _ = await self._sender(topic)
-                batch = await sender.create_message_batch()
+                batch = await self._new_batch(topic)
                 taken = _fill(batch, waiting, failed)
             except (ServiceBusError, OSError, TimeoutError) as error:
                 return failed | {entry.entry_id: error for entry in waiting}
@@ -128,15 +134,39 @@ class _ServiceBus(PubSub):
             waiting = waiting[taken:]
         return failed
 
+    async def _new_batch(self, topic: str) -> ServiceBusMessageBatch:
+        async with self._turn(topic) as sender:
+            return await sender.create_message_batch()  # asks the service how large it may be
+
     async def _send(self, topic: str, message: Any) -> None:
-        sender, one_at_a_time = await self._sender(topic)
-        async with one_at_a_time, asyncio.timeout(self._config.timeout.total_seconds()):
-            try:
-                await sender.send_messages(message)
-            except (ServiceBusError, OSError):
-                self._senders.pop(topic, None)
-                await sender.close()
-                raise
+        async with self._turn(topic) as sender:
+            await sender.send_messages(message)
+
+    @asynccontextmanager
+    async def _turn(self, topic: str) -> AsyncIterator[ServiceBusSender]:
+        """The topic's sender, for one call. Waiting for it counts, too: behind a silent service
+        each would wait for all before it.
+        """
+        async with within(self._seconds, self._silent):
+            while True:
+                found = await self._sender(topic)
+                sender, one_at_a_time = found
+                async with one_at_a_time:
+                    if self._senders.get(topic) is not found:
+                        continue  # it failed whoever was before us
+                    try:
+                        yield sender
+                    except BaseException:
+                        # Left in the middle of a call, or by its connection: not used again.
+                        self._senders.pop(topic, None)
+                        self._discard(sender)
+                        raise
+                    return
+
+    def _discard(self, sender: ServiceBusSender) -> None:
+        task = asyncio.get_running_loop().create_task(_close_quietly(sender))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def _sender(self, topic: str) -> tuple[ServiceBusSender, asyncio.Lock]:
         if topic not in self._senders:
@@ -214,7 +244,7 @@ class _ServiceBus(PubSub):
         name = f"{topic}/{subscription}"
         if self._config.no_management or name in self._made:
             return
-        async with asyncio.timeout(self._config.timeout.total_seconds()), self._admin() as admin:
+        async with within(self._seconds, self._silent), self._admin() as admin:
             await self._make(admin, topic, subscription)
         self._made.add(name)
 
@@ -273,6 +303,21 @@ class ServiceBusQueues(_ServiceBus):
 
     def _new_receiver(self, topic: str) -> ServiceBusReceiver:
         return self._bus.get_queue_receiver(topic)
+
+
+def _host(settings: ServiceBusSettings) -> str:
+    """Where the namespace is, for errors; a connection string also has its key."""
+    for part in settings.connection_string.split(";"):
+        name, _, value = part.partition("=")
+        if name.strip() == "Endpoint":
+            return value.strip().rpartition("://")[2].rstrip("/")
+    return settings.namespace
+
+
+async def _close_quietly(closable: ServiceBusSender | ServiceBusClient) -> None:
+    with contextlib.suppress(Exception):  # the service may be gone
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await closable.close()
 
 
 async def _unless_there(making: Any) -> None:

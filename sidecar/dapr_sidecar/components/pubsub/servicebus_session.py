@@ -18,6 +18,7 @@ from dapr_sidecar.components.pubsub.servicebus_messages import body_of, metadata
 _LOG = get_logger("dapr.contrib.pubsub.azure.servicebus")
 _WAIT_SECONDS = 5.0
 _MOST = 100
+_CLOSE_SECONDS = 3.0
 
 
 class ServiceBusSession:
@@ -41,7 +42,13 @@ class ServiceBusSession:
 
     async def open(self) -> None:
         """Attach. Raises ``ServiceBusError``."""
-        await self._receiver.__aenter__()
+        try:
+            await self._receiver.__aenter__()
+        except BaseException:
+            with contextlib.suppress(Exception):  # what was begun
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._receiver.close()
+            raise
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._read()), loop.create_task(self._renew())]
 

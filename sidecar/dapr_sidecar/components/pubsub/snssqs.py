@@ -25,6 +25,7 @@ from dapr_sidecar.components.aws.queue import (
 )
 from dapr_sidecar.components.aws.settings import AwsSettings
 from dapr_sidecar.components.base import ComponentContext
+from dapr_sidecar.components.consuming.calls import within
 from dapr_sidecar.components.consuming.receiver import Delivery, Receiver, Session
 from dapr_sidecar.components.metadata import SettingsError, setting
 from dapr_sidecar.components.pubsub.base import (
@@ -36,7 +37,7 @@ from dapr_sidecar.components.pubsub.base import (
 )
 
 _SNS_VERSION, _STS_VERSION = "2010-03-31", "2011-06-15"
-_CALL_SECONDS = 15.0
+_CALL_SECONDS, _PUBLISH_SECONDS = 15.0, 15.0
 _IN_FLIGHT = 1000
 _NAME = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME = 80
@@ -145,10 +146,13 @@ class SnsSqsPubSub(PubSub):
         self._sns = AwsQueryClient(settings, "sns", _SNS_VERSION, _CALL_SECONDS)
         self._sts = AwsQueryClient(settings, "sts", _STS_VERSION, _CALL_SECONDS)
         self._sqs = sqs_client(settings)
+        where = settings.endpoint or settings.checked_region()
+        self._silent = f"AWS SNS or SQS at {where} did not answer"
         self._arns: dict[str, str] = {}
         self._topics: dict[str, _Topic] = {}
         self._receiver: Receiver[Message] | None = None
         self._managing = asyncio.Lock()
+        self._managing_seconds = max(settings.management_seconds * 4, 1.0)
 
     async def open(self) -> None:
         """Nothing is made before it is used; who we are is asked here, if it has to be."""
@@ -173,11 +177,12 @@ class SnsSqsPubSub(PubSub):
             text = request.data.decode()
         except UnicodeDecodeError:
             raise ValueError("SNS takes text only: publish without rawPayload, or encode") from None
-        words = {"TopicArn": await self._topic_arn(request.topic), "Message": text}
-        if self._config.fifo:
-            words["MessageGroupId"] = self._config.fifo_group or self._group
-            words["MessageDeduplicationId"] = str(uuid.uuid4())
-        await self._sns.call("Publish", words)
+        async with within(_PUBLISH_SECONDS, self._silent):  # with all repetitions
+            words = {"TopicArn": await self._topic_arn(request.topic), "Message": text}
+            if self._config.fifo:
+                words["MessageGroupId"] = self._config.fifo_group or self._group
+                words["MessageDeduplicationId"] = str(uuid.uuid4())
+            await self._sns.call("Publish", words)
 
     async def _topic_arn(self, topic: str) -> str:
         if (arn := self._arns.get(topic)) is not None:
@@ -196,7 +201,7 @@ class SnsSqsPubSub(PubSub):
             if self._config.fifo:
                 words["Attributes.entry.1.key"] = "FifoTopic"
                 words["Attributes.entry.1.value"] = "true"
-            async with asyncio.timeout(self._config.management_seconds):
+            async with within(self._config.management_seconds, self._silent):
                 arn = (await self._sns.call("CreateTopic", words))["TopicArn"]
         self._arns[topic] = arn
         return arn
@@ -221,7 +226,7 @@ class SnsSqsPubSub(PubSub):
         async with self._managing:
             url = await self._queue()
             if not self._config.no_management:
-                async with asyncio.timeout(max(self._config.management_seconds * 4, 1.0)):
+                async with within(self._managing_seconds, self._silent):
                     await self._join(arn, url)
             found = self._topics[arn] = _Topic(self, arn, handler)
             if self._receiver is None:
@@ -279,7 +284,7 @@ class SnsSqsPubSub(PubSub):
             if (url := await queue_url(self._sqs, name)) is None:
                 raise LookupError(f"there is no queue {name}, and disableEntityManagement is on")
             return url
-        async with asyncio.timeout(max(self._config.management_seconds * 4, 1.0)):
+        async with within(self._managing_seconds, self._silent):
             attributes = {"FifoQueue": "true"} if self._config.fifo else {}
             if self._config.dead_letters:
                 attributes["RedrivePolicy"] = await self._redrive(attributes)

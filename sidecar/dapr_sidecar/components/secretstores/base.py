@@ -18,6 +18,13 @@ class SecretStore(Component):
         """What the metadata API lists."""
         return ["MULTIPLE_KEY_VALUES_PER_SECRET"] if self.multiple_key_values else []
 
+    def spellings(self, name: str) -> frozenset[str]:
+        """What stands for all names of one secret, where a store knows it by more than one.
+
+        A policy that denies a secret denies it by every name that has a spelling in common.
+        """
+        return frozenset((name,))
+
     @abstractmethod
     async def get(self, name: str, metadata: Mapping[str, str]) -> dict[str, str] | None: ...
 

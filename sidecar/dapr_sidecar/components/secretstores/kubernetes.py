@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from dapr_common.kube.api_errors import NotFoundError
 from dapr_common.kube.kinds import SECRETS, KubeObject, Selection
-from dapr_common.kube.login import Login, find_login
 from dapr_sidecar.components.base import ComponentContext
+from dapr_sidecar.components.kubernetes import ClusterAccess
 from dapr_sidecar.components.metadata import setting
 from dapr_sidecar.components.secretstores.base import SecretStore
-
-if TYPE_CHECKING:
-    from dapr_common.kube.client import KubeClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,38 +39,25 @@ class KubernetesSecretStore(SecretStore):
         environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(settings, context)
-        self._environment = os.environ if environment is None else environment
-        self._kubeconfig = settings.kubeconfig_path or self._environment.get("KUBECONFIG", "")
+        self._cluster = ClusterAccess(settings.kubeconfig_path, environment)
         self._namespace = context.namespace or settings.default_namespace
-        self._login: Login | None = None
-        self._client: KubeClient | None = None
 
     async def open(self) -> None:
-        self._login = find_login(self._kubeconfig, self._environment)
+        self._cluster.open()
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        await self._cluster.close()
 
     async def get(self, name: str, metadata: Mapping[str, str]) -> dict[str, str]:
         namespace = self._of(metadata)
         try:
-            return _texts(await self._connected().get(SECRETS, name, namespace))
+            return _texts(await self._cluster.client().get(SECRETS, name, namespace))
         except NotFoundError as error:
             raise LookupError(f"secret {name} not found in namespace {namespace}") from error
 
     async def bulk_get(self, metadata: Mapping[str, str]) -> dict[str, dict[str, str]]:
-        listing = await self._connected().list_all(Selection(SECRETS, self._of(metadata)))
+        listing = await self._cluster.client().list_all(Selection(SECRETS, self._of(metadata)))
         return {secret["metadata"]["name"]: _texts(secret) for secret in listing.items}
-
-    def _connected(self) -> KubeClient:
-        if self._client is None:
-            from dapr_common.kube.client import KubeClient  # an HTTP client most pods never need
-
-            assert self._login is not None, "open comes first"
-            self._client = KubeClient(self._login)
-        return self._client
 
     def _of(self, metadata: Mapping[str, str]) -> str:
         namespace = metadata.get("namespace") or self._namespace

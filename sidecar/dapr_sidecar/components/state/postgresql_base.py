@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, ClassVar
 
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.base import ComponentContext
-from dapr_sidecar.components.metadata import SettingsError, setting
+from dapr_sidecar.components.metadata import setting
 from dapr_sidecar.components.postgresql.pool import Connection, Pool
 from dapr_sidecar.components.postgresql.settings import PostgresSettings
 from dapr_sidecar.components.state import encoding
@@ -31,7 +30,6 @@ from dapr_sidecar.components.state.base import (
 from dapr_sidecar.components.state.postgresql_layout import Layout, migrate
 
 _LOG = get_logger("dapr.contrib.state.postgresql")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,16 +228,6 @@ class PostgresStateStore(StateStore):
             )
             if _count(mine):
                 await connection.execute(self._sql.delete_expired)
-
-
-def table_name(field: str, name: str) -> str:
-    """A table's name as it can stand in a statement. Raises ``SettingsError``."""
-    if not _NAME.fullmatch(name):
-        raise SettingsError(
-            f"invalid metadata field '{field}': '{name}': expected letters, digits and _, "
-            "with or without a schema before a dot"
-        )
-    return name
 
 
 def _count(status: str) -> int:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.metadata import setting
+from dapr_sidecar.components.postgresql.names import table_name
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import (
     BulkGetItem,
@@ -22,7 +23,6 @@ from dapr_sidecar.components.state.base import (
 from dapr_sidecar.components.state.postgresql_base import (
     PostgresStateSettings,
     PostgresStateStore,
-    table_name,
 )
 from dapr_sidecar.components.state.postgresql_layout import Layout
 from dapr_sidecar.components.state.postgresql_query import next_token, select

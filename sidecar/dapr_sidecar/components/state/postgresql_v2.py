@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.metadata import setting
+from dapr_sidecar.components.postgresql.names import table_name
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import EtagError, SetRequest
 from dapr_sidecar.components.state.postgresql_base import (
     PostgresStateSettings,
     PostgresStateStore,
-    table_name,
 )
 from dapr_sidecar.components.state.postgresql_layout import Layout
 

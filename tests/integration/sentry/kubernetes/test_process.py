@@ -228,6 +228,17 @@ async def test_jwt_keys_are_kept_in_the_cluster(place: Place) -> None:
         assert claims["sub"] == f"spiffe://public/ns/{place.apps}/orders"
 
 
+async def test_the_configuration_comes_after_sentry(place: Place) -> None:
+    """As Helm installs: custom resources come last, and nothing starts twice for it."""
+    await place.cluster.client.delete(CONFIGURATIONS, "daprsystem", place.namespace)
+    async with await place.sentry(ready=False) as sentry:
+        await asyncio.to_thread(sentry.wait_line, "Waiting for Configuration daprsystem in")
+        assert sentry.health() == 503
+        await place.cluster.configuration(place.namespace, "daprsystem", {"mtls": {}})
+        await asyncio.to_thread(sentry.wait_line, "issues certificates")
+        assert sentry.health() == 200
+
+
 # --- what cannot start ------------------------------------------------------------------------
 
 
@@ -235,12 +246,6 @@ async def ends_with(sentry: Sentry, words: str) -> None:
     sentry.start()
     assert await asyncio.to_thread(sentry.wait_exit, 20.0) == 1
     assert words in sentry.log
-
-
-async def test_no_configuration(place: Place) -> None:
-    await place.cluster.client.delete(CONFIGURATIONS, "daprsystem", place.namespace)
-    sentry = await place.sentry(ready=False, exit_code=1)
-    await ends_with(sentry, "error loading configuration: Configuration daprsystem in namespace")
 
 
 async def test_no_bundle_to_fill(place: Place) -> None:

@@ -113,11 +113,18 @@ class Deactivation:
         settings = kind.settings
         if drain and settings.drain_rebalanced:
             await _turns_over(kind, moved, settings.drain_timeout)
+        await self._cut(kind, _CUT_SECONDS, moved)
+
+    async def _cut(
+        self, kind: TypeInstances, seconds: float, moved: set[Instance] | None = None
+    ) -> None:
+        """End turns, those of all actors of the type without ``moved``; wait so long for it."""
+        moved = set(kind.running.values()) if moved is None else moved
         for task, instance in kind.running.items():
-            if instance in moved:
+            if instance in moved and task not in kind.cut:
                 kind.cut.add(task)
                 task.cancel()
-        await _turns_over(kind, moved, _CUT_SECONDS)
+        await _turns_over(kind, moved, seconds)
 
     # --- the app ----------------------------------------------------------------------------
 
@@ -176,12 +183,13 @@ class Deactivation:
     # --- stop -------------------------------------------------------------------------------
 
     async def close(self, seconds: float) -> None:
-        """Wait for what is under way, for so long."""
+        """End the turns that still run, and wait for what is under way, for so long."""
         if self._timer is not None:
             self._timer.cancel()
+        await asyncio.gather(*(self._cut(kind, seconds / 2) for kind in self._types.values()))
         tasks = set(self._tasks)
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=seconds)
+            _, late = await asyncio.wait(tasks, timeout=seconds / 2)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
