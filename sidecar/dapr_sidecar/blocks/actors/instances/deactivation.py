@@ -183,10 +183,13 @@ class Deactivation:
     # --- stop -------------------------------------------------------------------------------
 
     async def close(self, seconds: float) -> None:
-        """End the turns that still run, and wait for what is under way, for so long."""
+        """End the turns that still run and deactivate what is left, within so long."""
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.gather(*(self._cut(kind, seconds / 2) for kind in self._types.values()))
+        left = [one for kind in self._types.values() for one in kind.instances.values()]
+        if left:
+            self._spawn(self._tell_app(self._taken_out(left)))
         tasks = set(self._tasks)
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=seconds / 2)
