@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dapr_common.kube import resources
 from dapr_sidecar.components.bindings.base import InputBinding, OutputBinding
@@ -45,3 +45,16 @@ class LoadedComponents:
     locks: dict[str, Loaded[LockStore]] = field(default_factory=dict)
     crypto: dict[str, Loaded[CryptoProvider]] = field(default_factory=dict)
     http_endpoints: dict[str, resources.HttpEndpoint] = field(default_factory=dict)
+
+    def every(self) -> dict[str, Loaded[Any]]:
+        """All components by name; a binding of both directions is one."""
+        return {
+            **self.state,
+            **self.pubsub,
+            **self.input_bindings,
+            **self.output_bindings,
+            **self.secret_stores,
+            **self.configuration,
+            **self.locks,
+            **self.crypto,
+        }

@@ -102,6 +102,13 @@ class _Family(Generic[S]):
         found = self._bound.get(values)
         return self._bind(values) if found is None else found
 
+    def forget(self, *values: str) -> None:
+        """Show the series of these label values no more; its object counts unseen from now on."""
+        series = self._bound.pop(values, None)
+        if self._rewrite is not None:
+            for shown in [key for key, each in self.series.items() if each is series]:
+                del self.series[shown]
+
     def _bind(self, values: tuple[str, ...]) -> S:
         if len(values) != len(self.labels):
             raise ValueError(f"{self.name}: expected values for {self.labels}, got {values}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dapr_common import RUNTIME_VERSION
 from dapr_common.kube.resources import Subscription
+from dapr_sidecar.blocks.component_health import ComponentHealth, failing
 from dapr_sidecar.components.state.base import Feature, StateStore
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.loaded import Loaded
@@ -72,15 +73,24 @@ class MetadataBlock:
     resiliencies: Callable[[], Sequence[str]] = tuple
     actors: Callable[[], ActorStatus] = ActorStatus
     schedulers: Callable[[], Sequence[str]] = tuple
+    health: ComponentHealth = field(init=False)
     extended: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.health = ComponentHealth(self.context)
+
     def get(self) -> SidecarMetadata:
-        """The metadata now."""
+        """The metadata now; a component that fails is told of among the extended values."""
+        told = {
+            f"componentHealth.{one.name}": f"{one.state} since {one.since:%Y-%m-%dT%H:%M:%SZ}"
+            + (f": {one.error}" if one.error else "")
+            for one in failing(self.health.states())
+        }
         return SidecarMetadata(
             id=self.context.identity.app_id,
             enabled_features=self.features,
             components=self.components(),
-            extended={**self.extended, "daprRuntimeVersion": RUNTIME_VERSION},
+            extended={**self.extended, **told, "daprRuntimeVersion": RUNTIME_VERSION},
             subscriptions=list(self.subscriptions()),
             http_endpoints=list(self.context.components.http_endpoints),
             connection=self.connection,

@@ -142,6 +142,7 @@ class Sidecar:
             self._actors.status,
             self._scheduler.addresses,
         )
+        self._metadata.health.not_live = self.statuses.components_not_loaded
         self._servers = Servers(options)
         self._apis = Apis(
             options,
@@ -196,6 +197,7 @@ class Sidecar:
             self.readiness.ready("runtime")
             announce()
 
+        tasks.create_task(self._metadata.health.run(), name="component health")
         await self._blocks.outbox.start()
         await self._actors.run(tasks)
         self._scheduler.run(partial(self.readiness.ready, _SCHEDULER))

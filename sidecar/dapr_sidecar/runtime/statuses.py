@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
+from dapr_sidecar.blocks.component_health import ComponentState, State
 from dapr_sidecar.runtime.resources import Key, Resources
 
-State = Literal["loaded", "failed", "pending"]
+LoadState = Literal["loaded", "failed", "pending"]
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """One resource. ``version`` is the Kubernetes resource version this is about."""
 
-    state: State
+    state: LoadState
     message: str
     version: str
     since: datetime
@@ -37,7 +38,14 @@ class StatusBook:
         """Everything known now. A version that cannot be read stands before the one in use."""
         return self._entries | self._unreadable
 
-    def set(self, kind: str, name: str, state: State, message: str = "") -> None:
+    def components_not_loaded(self) -> Iterator[ComponentState]:
+        """Components that could not be loaded, and those that are still to come."""
+        for (kind, name), status in self.entries.items():
+            if kind == "Component" and status.state != "loaded":
+                state: State = "failing" if status.state == "failed" else "pending"
+                yield ComponentState(name, state, status.since, status.message)
+
+    def set(self, kind: str, name: str, state: LoadState, message: str = "") -> None:
         """Take down how a resource fares."""
         self._put(self._entries, (kind, name), state, message)
 
@@ -64,7 +72,7 @@ class StatusBook:
                 self._entries[key] = replace(entry, version=version)
                 self.changed.set()
 
-    def _put(self, table: dict[Key, Status], key: Key, state: State, message: str) -> None:
+    def _put(self, table: dict[Key, Status], key: Key, state: LoadState, message: str) -> None:
         before = table.get(key)
         since = datetime.now(UTC)
         if before is not None and (before.state, before.message) == (state, message):

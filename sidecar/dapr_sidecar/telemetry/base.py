@@ -87,3 +87,9 @@ class Metrics(Protocol):
     def component_failed(self, type_name: str, reason: str, name: str) -> None: ...
 
     def component_loaded(self, count: int) -> None: ...
+
+    def component_ready(self, name: str, type_name: str, ready: bool) -> None:
+        """What a component's last ping said."""
+
+    def component_gone(self, name: str, type_name: str) -> None:
+        """The component is not there any more."""

@@ -99,6 +99,7 @@ class SidecarMetrics:
         )
         self._loaded = registry.counter("dapr_runtime_component_loaded")
         self._initialised = registry.counter("dapr_runtime_component_init_total", ("component",))
+        self._ready = registry.gauge(f"{prefix}ready", (*_PLACE, "type"))
         self._failed = registry.counter(
             "dapr_runtime_component_init_fail_total", ("component", "reason", "componentName")
         )
@@ -259,3 +260,9 @@ class SidecarMetrics:
 
     def component_loaded(self, count: int) -> None:
         self._loaded.at().add(count)
+
+    def component_ready(self, name: str, type_name: str, ready: bool) -> None:
+        self._ready.at(name, self._namespace, type_name).set(float(ready))
+
+    def component_gone(self, name: str, type_name: str) -> None:
+        self._ready.forget(name, self._namespace, type_name)

@@ -12,6 +12,7 @@ from dapr_common.kube.resources import Subscription
 from dapr_common.observe.health import Readiness
 from dapr_sidecar.api.http.responses import empty, first_param, json_response
 from dapr_sidecar.api.http.routing import Route
+from dapr_sidecar.blocks.component_health import ComponentState, failing
 from dapr_sidecar.blocks.metadata import ActorStatus, AppConnection, MetadataBlock, SidecarMetadata
 
 Shutdown = Callable[[bool], None]
@@ -60,13 +61,31 @@ class MetadataRoutes:
         return [*self.public(), shutdown]
 
     async def _healthz(self, request: Request) -> Response:
+        if name := first_param(request, "component"):
+            await self._check_component(name)
+            return empty()
         wanted = first_param(request, "appid")
         if not self._health.is_ready:
             targets = " ".join(self._health.missing())
             raise DaprError("ERR_HEALTH_NOT_READY", f"dapr is not ready: [{targets}]")
         if wanted and wanted != self._block.context.identity.app_id:
             raise DaprError("ERR_HEALTH_APPID_NOT_MATCH", "dapr app-id does not match")
+        if first_param(request, "all") == "true":
+            await self._check_component("")
         return empty()
+
+    async def _check_component(self, name: str) -> None:
+        """One component or all; the error itself is for who may read the metadata."""
+        states = await self._block.health.check(name)
+        if name and not states:
+            raise DaprError(
+                "ERR_HEALTH_COMPONENT_NOT_FOUND", f"there is no component {name}", http_status=404
+            )
+        if not_ready := failing(states):
+            shown = ", ".join(f"{one.name} ({one.state} since {_time(one)})" for one in not_ready)
+            raise DaprError(
+                "ERR_HEALTH_COMPONENT_NOT_READY", f"components are not ready: [{shown}]"
+            )
 
     async def _healthz_outbound(self, request: Request) -> Response:
         if not self._outbound.is_ready:
@@ -74,7 +93,11 @@ class MetadataRoutes:
         return empty()
 
     async def _get(self, request: Request) -> Response:
-        return json_response(render_metadata(self._block.get()))
+        body = render_metadata(self._block.get())
+        if first_param(request, "health") == "true":
+            states = self._block.health.states()
+            body["componentHealth"] = [_health(one) for one in states.values()]
+        return json_response(body)
 
     async def _set(self, request: Request, key: str) -> Response:
         try:
@@ -119,6 +142,16 @@ def render_metadata(metadata: SidecarMetadata) -> dict[str, Any]:
         "resiliencies": [{"name": name} for name in metadata.resiliencies],
     }
     return _present(body)
+
+
+def _health(one: ComponentState) -> dict[str, Any]:
+    return _present(
+        {"name": one.name, "state": one.state, "since": _time(one), "lastError": one.error}
+    )
+
+
+def _time(one: ComponentState) -> str:
+    return one.since.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _present(body: dict[str, Any]) -> dict[str, Any]:
