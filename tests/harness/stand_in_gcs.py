@@ -200,9 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def stand_in_gcs(*buckets: str) -> Iterator[StandInGcs]:
-    """One that serves for as long as a test needs it."""
+    """One that serves for as long as a test needs it; with a bucket ``photos`` or those named."""
     gcs = StandInGcs()
-    gcs.buckets = {name: {} for name in buckets}
+    gcs.buckets = {name: {} for name in buckets or ("photos",)}
     handler = type("Handler", (_Handler,), {"gcs": gcs})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -30,6 +31,7 @@ from dapr_sidecar.components.bindings.objects import (
 from dapr_sidecar.components.gcp.settings import GcpSettings
 from dapr_sidecar.components.gcp.storage import Resource, StorageBucket, StorageError
 from dapr_sidecar.components.metadata import SettingsError, setting
+from dapr_sidecar.components.repeating import repeated
 from dapr_sidecar.components.web import WebError
 
 _LOG = get_logger("dapr.contrib.bindings.gcp.bucket")
@@ -37,6 +39,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _MOST = 1000
 _MOST_READ = 10_000
 _AT_ONCE = 10
+_LOOK_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,8 @@ class GcpBucketBinding(OutputBinding):
 
     async def open(self) -> None:
         try:
-            await self._bucket.describe()
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await self._bucket.describe()
         except StorageError as error:
             if error.status == 404:
                 raise SettingsError(f"invalid metadata field 'bucket': {error}") from error
@@ -93,8 +97,9 @@ class GcpBucketBinding(OutputBinding):
                 raise SettingsError(f"invalid metadata field 'private_key': {error}") from error
             # Those who may use objects need not be allowed to look at their bucket.
             _LOG.debug("the bucket cannot be looked at: %s", error)
-        except (WebError, ConnectionError) as error:
-            _LOG.warning("%s; calls will be tried all the same", error)
+        except (WebError, ConnectionError, TimeoutError) as error:
+            # It may come back; Dapr does not look at all.
+            _LOG.warning("the bucket was not found yet: %s", error or "no answer")
 
     async def close(self) -> None:
         await self._bucket.close()
@@ -141,9 +146,12 @@ class GcpBucketBinding(OutputBinding):
         return _json({"objectURL": self._bucket.url(key)})
 
     async def _read(self, key: str, encode: bool, budget: Budget) -> bytes:
-        async with _known(key), self._bucket.get(key) as exchange:
-            parts = exchange.parts()
-            return await budget.whole(as_base64(parts) if encode else parts)
+        async def once() -> bytes:
+            async with _known(key), self._bucket.get(key) as exchange:
+                parts = exchange.parts()
+                return await budget.whole(as_base64(parts) if encode else parts)
+
+        return await repeated(once)
 
     async def _bulk_get(self, metadata: Mapping[str, str]) -> list[dict[str, Any]]:
         encode = flag(metadata, "encodeBase64", self._config.encode_base64)

@@ -13,8 +13,7 @@ import orjson
 from dapr_common.durations import parse_go_duration
 from dapr_common.words import is_truthy
 
-ANSWER_BYTES = 64 << 20
-"""What one answer may hold."""
+_ANSWER_BYTES = 64 << 20
 _CONCURRENCY = 10
 _MOST_AT_ONCE = 64
 _LONGEST_SHARE = 7 * 24 * 3600
@@ -215,7 +214,7 @@ async def in_parallel(
 class Budget:
     """What the parts of one answer may be together."""
 
-    def __init__(self, size: int = ANSWER_BYTES) -> None:
+    def __init__(self, size: int = _ANSWER_BYTES) -> None:
         self._size = size
         self._left = size
 

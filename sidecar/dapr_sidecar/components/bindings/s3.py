@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import urllib.parse
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -17,7 +18,6 @@ from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.bindings.base import InvokeRequest, InvokeResponse, OutputBinding
 from dapr_sidecar.components.bindings.folders import Folder, file_parts, file_size
 from dapr_sidecar.components.bindings.objects import (
-    ANSWER_BYTES,
     Arguments,
     Budget,
     as_base64,
@@ -32,9 +32,11 @@ from dapr_sidecar.components.bindings.objects import (
 from dapr_sidecar.components.bindings.s3_listing import described, query_words
 from dapr_sidecar.components.bindings.s3_settings import S3Settings, bucket_of
 from dapr_sidecar.components.metadata import SettingsError
+from dapr_sidecar.components.repeating import repeated
 from dapr_sidecar.components.web import WebError
 
 _LOG = get_logger("dapr.contrib.bindings.aws.s3")
+_LOOK_SECONDS = 3.0
 _FAILURES = (S3Error, WebError, CredentialsError, OSError, ValueError)
 # What the service says at once when the manifest is wrong → the field to mend.
 _FIELDS = {
@@ -65,14 +67,16 @@ class S3Binding(OutputBinding):
     async def open(self) -> None:
         await self._folder.open()
         try:
-            await self._bucket.list({"max-keys": "1"})
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await self._bucket.list({"max-keys": "1"})
         except S3Error as error:
             if field := _FIELDS.get(error.code):
                 raise SettingsError(f"invalid metadata field '{field}': {error}") from error
             # Those who may write need not be allowed to list.
             _LOG.debug("the bucket cannot be listed: %s", error)
-        except WebError as error:
-            _LOG.warning("%s; calls will be tried all the same", error)
+        except (WebError, TimeoutError) as error:
+            # It may come back; Dapr does not look at all.
+            _LOG.warning("the bucket was not found yet: %s", error or "no answer")
 
     async def close(self) -> None:
         await self._bucket.close()
@@ -115,13 +119,14 @@ class S3Binding(OutputBinding):
         # Said before anything is stored.
         ttl = metadata.get("presignTTL")
         seconds = share_seconds(ttl, "presignTTL") if ttl else 0
-        made = await self._store(key, request.data, metadata.get("filePath", ""), metadata)
+        content = unquoted(request.data)
+        made = await self._store(key, content, metadata.get("filePath", ""), metadata)
         if seconds:
             made["presignURL"] = await self._bucket.presigned_url(key, seconds)
         return _json(made)
 
     async def _store(
-        self, key: str, data: bytes, file_path: str, metadata: Mapping[str, str]
+        self, key: str, content: bytes, file_path: str, metadata: Mapping[str, str]
     ) -> dict[str, Any]:
         headers = self._headers(metadata)
         decode = flag(metadata, "decodeBase64", self._config.decode_base64)
@@ -132,8 +137,7 @@ class S3Binding(OutputBinding):
             if not decode:
                 version = await self._bucket.put_stream(key, parts, size, headers)
                 return self._stored(key, version)
-            data = await Budget(ANSWER_BYTES).whole(parts)
-        content = unquoted(data)
+            content = await Budget().whole(parts)
         if decode:
             content = from_base64(content)
         return self._stored(key, await self._bucket.put(key, content, headers))
@@ -161,13 +165,20 @@ class S3Binding(OutputBinding):
         return InvokeResponse(await self._read(key, encode, Budget()))
 
     async def _read(self, key: str, encode: bool, budget: Budget) -> bytes:
-        async with self._parts(key, encode) as parts:
-            return await budget.whole(parts)
+        async def once() -> bytes:
+            async with self._parts(key, encode) as parts:
+                return await budget.whole(parts)
+
+        return await repeated(once)
 
     async def _save(self, key: str, file_path: str, encode: bool) -> None:
         path = await self._folder.path(file_path, "filePath")
-        async with self._parts(key, encode) as parts:
-            await self._folder.write(path, parts)
+
+        async def once() -> None:
+            async with self._parts(key, encode) as parts:
+                await self._folder.write(path, parts)
+
+        await repeated(once)
 
     @asynccontextmanager
     async def _parts(self, key: str, encode: bool) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -209,8 +220,8 @@ class S3Binding(OutputBinding):
                     raise ValueError("neither 'data' nor 'filePath' is given")
                 kind = item.text("contentType")
                 mine = {**metadata, "contentType": kind} if kind else metadata
-                data = b"" if file_path else item.content()
-                return {"key": key, **await self._store(key, data, file_path, mine)}
+                content = b"" if file_path else item.content()
+                return {"key": key, **await self._store(key, content, file_path, mine)}
             except _FAILURES as error:
                 return {"key": key, "error": str(error)}
 
