@@ -70,6 +70,8 @@ class SecretsBlock:
             return await measured(
                 self.context, "secret", _KIND, store_name, "get", lambda: store.get(key, metadata)
             )
+        except DaprError:
+            raise
         except Exception as error:
             raise DaprError(
                 "ERR_SECRET_GET",
@@ -90,6 +92,8 @@ class SecretsBlock:
                 "bulk_get",
                 lambda: store.bulk_get(metadata),
             )
+        except DaprError:
+            raise
         except Exception as error:
             raise DaprError(
                 "ERR_SECRET_GET", f"failed getting secrets from secret store {store_name}: {error}"
