@@ -69,7 +69,7 @@ class App:
 
     async def keep_for_a_while(self) -> list[Any]:
         states, offer, price = self._states, self.key("offer"), self.key("price")
-        seen: list[Any] = [await states.save(Write(offer, "today", seconds=3), Write(price, 7))]
+        seen: list[Any] = [await states.save(Write(offer, "today", seconds=6), Write(price, 7))]
         seen.append((await states.get(offer))[0])
         async with asyncio.timeout(60):
             while (await states.get(offer))[0] is not None:
@@ -109,7 +109,8 @@ def manifest(kind: str, backends: Backends, cosmos: StandInCosmos) -> Manifest:
         address = backends.shared("dynamodb").address
         create_table(address, "orders")
         keys = {"region": "eu-west-1", "accessKey": "a", "secretKey": "b"}
-        return component("orders", kind, endpoint=f"http://{address}", table="orders", **keys)
+        names = {"table": "orders", "ttlAttributeName": "expires"}
+        return component("orders", kind, endpoint=f"http://{address}", **names, **keys)
     if kind == "state.azure.cosmosdb":
         names = {"database": "db", "collection": "col", "masterKey": KEY}
         return component("orders", kind, url=cosmos.url, **names)
