@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import urllib.request
 from collections.abc import Awaitable, Callable
 
 from harness.component_table import Maker
@@ -28,7 +30,16 @@ async def _sqs(maker: Maker) -> None:
     await client.close()
 
 
+async def _s3(maker: Maker) -> None:
+    """A bucket; the binding makes none."""
+    properties = maker.properties({})
+    url = f"{properties['endpoint']}/{properties['bucket']}"
+    request = urllib.request.Request(url, method="PUT")
+    await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=20).close())
+
+
 PREPARATIONS: dict[str, Callable[[Maker], Awaitable[None]]] = {
     "pubsub.jetstream": _jetstream,
+    "bindings.aws.s3": _s3,
     "bindings.aws.sqs": _sqs,
 }
