@@ -1,0 +1,1 @@
+"""Components in processes of their own: Dapr's gRPC protocol over Unix sockets, one file a kind."""
