@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from dapr_common import flags
 from dapr_common.durations import parse_quantity
@@ -208,7 +207,8 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
         api_token=environment.get("DAPR_API_TOKEN", ""),
         app_token=environment.get("APP_API_TOKEN", ""),
         h2c=not is_truthy(environment.get("DAPR_HTTP_DISABLE_H2C", "")),
-        **_component_sockets(environment),
+        component_sockets=Path(_sockets_folder(environment) or _SOCKETS_FOLDER),
+        wait_for_sockets=bool(_sockets_folder(environment)),
         python_folders=_python_folders(parsed, mode),
         notices=tuple(parsed.notices),
     )
@@ -335,9 +335,9 @@ def _resources_paths(parsed: Parsed) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def _component_sockets(environment: Mapping[str, str]) -> dict[str, Any]:
-    named = next((environment[name] for name in _SOCKETS_VARIABLES if environment.get(name)), "")
-    return {"component_sockets": Path(named or _SOCKETS_FOLDER), "wait_for_sockets": bool(named)}
+def _sockets_folder(environment: Mapping[str, str]) -> str:
+    """The folder that somebody named, or nothing."""
+    return next((environment[name] for name in _SOCKETS_VARIABLES if environment.get(name)), "")
 
 
 def _python_folders(parsed: Parsed, mode: str) -> tuple[Path, ...] | None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
+
+from harness.pluggable import make
 
 from dapr_sidecar.components.pubsub.base import Message
 
@@ -21,7 +25,11 @@ async def stuck_subscriber(
     """Subscribed once this yields; prints ``got`` and the message."""
     described = json.dumps([entry["type"], entry.get("version", "v1"), properties, topic])
     process = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, described, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        __file__,
+        described,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     try:
         assert process.stdout is not None

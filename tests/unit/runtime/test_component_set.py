@@ -71,7 +71,7 @@ class GatedStore(InMemoryStateStore):
 def gated(monkeypatch: pytest.MonkeyPatch) -> type[GatedStore]:
     for table in (GatedStore.gates, GatedStore.broken, GatedStore.opening, GatedStore.closed):
         table.clear()
-    monkeypatch.setattr("dapr_sidecar.runtime.opening.component_class", lambda *_: GatedStore)
+    monkeypatch.setattr("dapr_sidecar.components.finding.component_class", lambda *_: GatedStore)
     monkeypatch.setattr("dapr_sidecar.runtime.component_set._FIRST_RETRY_SECONDS", 0.02)
     return GatedStore
 

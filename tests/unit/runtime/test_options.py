@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,7 +76,12 @@ unix-domain-socket string
 version bool false
 wait bool false
 """
-ROWS = [line.split() for line in REFERENCE.strip().splitlines()]
+# Flags that Dapr does not have.
+OWN = """
+enable-python-components bool false
+python-components-path stringSlice
+"""
+ROWS = [line.split() for line in (REFERENCE.strip() + OWN.rstrip()).splitlines()]
 SAMPLES: dict[str, tuple[str, Any]] = {
     "string": ("text", "text"),
     "bool": ("true", True),
@@ -328,3 +334,37 @@ def test_root_is_refused_in_a_cluster(
             options.from_process(arguments)
     else:
         assert isinstance(options.from_process(arguments), Options)
+
+
+def test_components_in_python_files_are_off_until_they_are_switched_on() -> None:
+    assert read().python_folders is None
+    on = "--enable-python-components"
+    assert read(on, "--resources-path=a,b").python_folders == (Path("a"), Path("b"))
+    named = ("--python-components-path", "c", "--python-components-path=d")
+    assert read(on, "--resources-path=a", *named).python_folders == (Path("c"), Path("d"))
+    with pytest.raises(OptionsError, match="means nothing without --enable-python-components"):
+        read(*named)
+    cluster = ("--mode=kubernetes", "--control-plane-address=a:1")
+    with pytest.raises(OptionsError, match="needs --python-components-path in Kubernetes mode"):
+        read(on, *cluster)
+    assert read(on, *named, *cluster).python_folders == (Path("c"), Path("d"))
+    assert read(*cluster).python_folders is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder", "named"),
+    [
+        ({}, "/tmp/dapr-components-sockets", False),
+        ({"DAPR_COMPONENTS_SOCKETS_FOLDER": ""}, "/tmp/dapr-components-sockets", False),
+        ({"DAPR_COMPONENTS_SOCKETS_FOLDER": "/a"}, "/a", True),
+        ({"DAPR_COMPONENT_SOCKETS_FOLDER": "/i"}, "/i", True),  # as the injector spells it
+        (
+            {"DAPR_COMPONENT_SOCKETS_FOLDER": "/i", "DAPR_COMPONENTS_SOCKETS_FOLDER": "/a"},
+            "/a",
+            True,
+        ),
+    ],
+)
+def test_the_folder_of_sockets(environment: dict[str, str], folder: str, named: bool) -> None:
+    found = read(**environment)
+    assert (found.component_sockets, found.wait_for_sockets) == (Path(folder), named)
