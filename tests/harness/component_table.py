@@ -47,7 +47,7 @@ class Services:
         self._redis: RedisServer | None = None
         self._cluster: RedisCluster | None = None
         self._kubernetes: ApiServer | None = None
-        self._sockets = sockets_folder()
+        self._sockets = self._stack.enter_context(sockets_folder())
         self._pluggable: dict[str, PluggableProcess] = {}
 
     def redis(self) -> RedisServer:
