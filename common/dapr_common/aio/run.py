@@ -12,6 +12,8 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from dapr_common.observe.logs import toggle_debug
+
 Root = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -20,7 +22,7 @@ class FatalError(Exception):
 
 
 def run(root: Root, logger: logging.Logger, *, stop_seconds: float = 30.0) -> int:
-    """Run ``root`` until SIGTERM or SIGINT cancels it. Returns the exit code.
+    """Run ``root`` until SIGTERM or SIGINT cancels it; SIGUSR1 logs more. Returns the exit code.
 
     What is to be stopped in order belongs to the ``finally`` blocks of ``root``; a second signal,
     or ``stop_seconds``, ends the process at once.
@@ -39,6 +41,7 @@ async def _supervise(root: Root, logger: logging.Logger, stop_seconds: float) ->
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.signalled, number)
+    loop.add_signal_handler(signal.SIGUSR1, toggle_debug)
     try:
         await task
     except asyncio.CancelledError:

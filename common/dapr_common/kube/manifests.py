@@ -29,6 +29,7 @@ Resource = Component | Configuration | HttpEndpoint | Resiliency | Subscription
 
 _SEPARATOR = re.compile(r"^---.*$", re.MULTILINE)
 _WHOLE_FLOATS = 1e21
+_LOG_LEVEL = "dapr.io/log-level"
 _BAD_NAMES = frozenset({".", ".."})
 _V1, _V2 = "dapr.io/v1alpha1", "dapr.io/v2alpha1"
 KINDS = frozenset(
@@ -112,7 +113,12 @@ def from_body(body: Mapping[str, Any], source: str = "") -> Resource:
     spec = _mapping(body.get("spec"))
     if kind == "Resiliency":
         return Resiliency(name, spec, namespace, scopes)
-    return Configuration(name, spec, namespace)
+    return Configuration(name, spec, namespace, log_level(metadata))
+
+
+def log_level(metadata: Mapping[str, Any]) -> str:
+    """What a Configuration's annotation says of its users' log level; empty without one."""
+    return str(_mapping(metadata.get("annotations")).get(_LOG_LEVEL) or "")
 
 
 def value_text(value: object) -> str:

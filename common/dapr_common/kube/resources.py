@@ -118,3 +118,5 @@ class Configuration:
     name: str = ""
     spec: Mapping[str, object] = field(default_factory=dict)
     namespace: str = ""
+    log_level: str = ""
+    """The annotation ``dapr.io/log-level``: of those who use it, in place of their flag."""

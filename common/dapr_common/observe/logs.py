@@ -41,6 +41,9 @@ _LEVELS = {
     "error": logging.ERROR,
     "fatal": logging.CRITICAL,
 }
+LEVELS = tuple(_LEVELS)
+_usual = [logging.INFO]
+"""The level that was asked for."""
 _API_SCOPES = ("dapr.runtime.http-info", "dapr.runtime.grpc.api-info")
 
 
@@ -80,7 +83,15 @@ def set_level(level: str) -> None:
     """
     if (number := _LEVELS.get(level.lower())) is None:
         raise ValueError(f"invalid value for --log-level: {level}")
+    _usual[:] = [number]
     logging.getLogger("dapr").setLevel(number)
+
+
+def toggle_debug() -> None:
+    """Log everything until this is called again: what SIGUSR1 does."""
+    logger = logging.getLogger("dapr")
+    logger.setLevel(_usual[0] if logger.level == logging.DEBUG else logging.DEBUG)
+    logger.critical("SIGUSR1: log level set to: %s", _NAMES[logger.level])
 
 
 class _Formatter(logging.Formatter):

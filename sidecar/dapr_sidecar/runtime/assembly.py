@@ -16,7 +16,7 @@ from dapr_common.kube.resources import (
     Subscription,
 )
 from dapr_common.observe.health import Readiness
-from dapr_common.observe.logs import get_logger
+from dapr_common.observe.logs import get_logger, set_level
 from dapr_sidecar.api.grpc import metadata as grpc_metadata
 from dapr_sidecar.api.http.metadata import MetadataRoutes
 from dapr_sidecar.blocks.metadata import MetadataBlock
@@ -78,6 +78,7 @@ class Sidecar:
     ) -> None:
         self.options = options
         self.configuration = checked(configuration)
+        self._set_log_level()
         self.readiness = SidecarReadiness(("runtime", "grpc-api-server", "grpc-internal-server"))
         self.statuses = StatusBook()
         self._environment = environment
@@ -249,6 +250,7 @@ class Sidecar:
         )
         entrances = self._invocation.prepare(taken.spec, telemetry.grpc, telemetry.metrics)
         self.configuration = taken
+        self._set_log_level()
         self._telemetry.swap(telemetry)
         context.metrics, context.tracer = telemetry.metrics, telemetry.tracing.tracer
         context.configuration = taken.spec
@@ -256,6 +258,9 @@ class Sidecar:
         self._invocation.apply(entrances)
         self._apis.apply(self._servers, telemetry)
         await self._invocation.change_naming()
+
+    def _set_log_level(self) -> None:
+        set_level(self.configuration.log_level or self.options.log_level)
 
     async def _value(self, endpoint: HttpEndpoint, entry: NameValue) -> NameValue:
         store = endpoint.secret_store or self._default_store

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dapr_common.kube.manifests import ManifestError, parse_documents
+from dapr_common.kube.manifests import ManifestError, log_level, parse_documents
 from dapr_common.kube.resources import Configuration
-from dapr_common.observe.logs import get_logger
+from dapr_common.observe.logs import LEVELS, get_logger
 from dapr_sidecar.runtime.configuration_shape import ShapeError, check
 
 _LOG = get_logger("dapr.runtime.loader.configuration")
@@ -31,13 +32,15 @@ class ConfigurationError(ValueError):
 def load_files(paths: Sequence[str], environment: Mapping[str, str]) -> Configuration:
     """Read and merge Configuration files; later ones win. Raises ``ConfigurationError``."""
     merged: dict[str, Any] = {}
-    name = ""
+    name = level = ""
     for path in paths:
         for document in _documents(path, environment):
             merge(merged, document.get("spec") or {})
             metadata = document.get("metadata")
-            name = str(metadata.get("name") or name) if isinstance(metadata, Mapping) else name
-    return with_defaults(Configuration(name, merged))
+            if isinstance(metadata, Mapping):
+                name = str(metadata.get("name") or name)
+                level = log_level(metadata) or level
+    return with_defaults(Configuration(name, merged, log_level=level))
 
 
 def checked(configuration: Configuration) -> Configuration:
@@ -46,6 +49,11 @@ def checked(configuration: Configuration) -> Configuration:
         check(configuration.spec)
     except ShapeError as error:
         raise ConfigurationError(f"configuration {configuration.name}: {error}") from error
+    if (level := configuration.log_level) and level.lower() not in LEVELS:
+        raise ConfigurationError(
+            f"configuration {configuration.name}: annotation dapr.io/log-level '{level}': "
+            f"expected one of {', '.join(LEVELS)}"
+        )
     return with_defaults(configuration)
 
 
@@ -55,7 +63,7 @@ def with_defaults(configuration: Configuration) -> Configuration:
     merge(spec, _DEFAULTS)
     merge(spec, configuration.spec)
     _validate_secret_scopes(spec)
-    return Configuration(configuration.name, spec, configuration.namespace)
+    return replace(configuration, spec=spec)
 
 
 def enabled_features(configuration: Configuration) -> list[str]:

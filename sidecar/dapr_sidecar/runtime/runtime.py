@@ -12,7 +12,7 @@ from collections.abc import MutableMapping
 
 from dapr_common.aio.host import NoHostAddressError
 from dapr_common.aio.listeners import BindError
-from dapr_common.observe.logs import get_logger
+from dapr_common.observe.logs import get_logger, toggle_debug
 from dapr_common.security.errors import IdentityError, SecuritySettingsError
 from dapr_sidecar.blocks.access_control import AccessControlError
 from dapr_sidecar.options import Options
@@ -56,6 +56,7 @@ class Runtime:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        loop.add_signal_handler(signal.SIGUSR1, toggle_debug)
         while True:
             status = await self._run_once()
             if status or not self._restarting:

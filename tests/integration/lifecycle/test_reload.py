@@ -313,6 +313,35 @@ async def test_the_active_configuration_among_the_resources_is_applied() -> None
         connection.close()
 
 
+async def test_the_log_level_changes_while_the_sidecar_runs() -> None:
+    sidecar = Sidecar()
+    path = sidecar.resources_path / "config.yaml"
+    path.write_text(yaml.safe_dump(resource("Configuration", "mine", {})))
+    sidecar.command += [f"--config={path}", "--log-level=info"]
+    async with sidecar:
+
+        def level(name: str) -> Manifest:
+            manifest = resource("Configuration", "mine", {})
+            manifest["metadata"]["annotations"] = {"dapr.io/log-level": name}
+            return manifest
+
+        put(sidecar, "config", level("error"))
+        put(sidecar, "a", component("a", "state.in-memory"))
+        await until(sidecar, {"a": "state.in-memory"})
+        assert "Loading component: a" not in sidecar.log, "that is told at level info"
+        put(sidecar, "config", level("loud"))
+        await line(sidecar, "annotation dapr.io/log-level 'loud': expected one of debug, info")
+        put(sidecar, "config", resource("Configuration", "mine", {}))
+        await line(sidecar, "Configuration mine is applied")
+        put(sidecar, "b", component("b", "state.in-memory"))
+        await line(sidecar, "Loading component: b")
+        # By a signal, as long as nothing else says otherwise.
+        sidecar.signal(signal.SIGUSR1)
+        await line(sidecar, "SIGUSR1: log level set to: debug")
+        sidecar.signal(signal.SIGUSR1)
+        await line(sidecar, "SIGUSR1: log level set to: info")
+
+
 async def test_a_directory_that_is_put_in_place_anew_is_followed() -> None:
     async with Sidecar(flags=["--hot-reload-reconcile-interval=200ms"]) as sidecar:
         sidecar.resources_path.rename(sidecar.folder / "old")
