@@ -11,6 +11,7 @@ import orjson
 
 from dapr_common.durations import format_go_duration, parse_go_duration
 from dapr_sidecar.blocks.actors.base import ActorRef
+from dapr_sidecar.blocks.actors.compact import compact
 from dapr_sidecar.blocks.actors.times import format_moment, parse_moment
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import Json
@@ -204,8 +205,8 @@ def _policy_entry(policy: FailurePolicy | None) -> dict[str, Any] | None:
 
 
 def raw_json(data: object) -> bytes:
-    """A value as compact JSON; integers keep every digit."""
+    """A value as compact JSON, to be kept; integers keep every digit."""
     try:
-        return orjson.dumps(data)
+        return compact(orjson.dumps(data))
     except TypeError:  # an integer past 64 bits
         return encoding.plain(Json(data))

@@ -11,6 +11,7 @@ import orjson
 
 from dapr_common.wire.dapr.proto.internals.v1 import reminders_pb2
 from dapr_sidecar.blocks.actors.base import SEPARATOR, ActorRef
+from dapr_sidecar.blocks.actors.compact import compact
 from dapr_sidecar.blocks.actors.times import format_moment
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import Json
@@ -112,7 +113,7 @@ def decode_layout(actor_type: str, data: bytes | None) -> Layout:
 def encode_entry(entry: Entry) -> bytes:
     """One reminder's piece of a record."""
     try:
-        return orjson.dumps(entry)
+        return compact(orjson.dumps(entry))
     except TypeError:  # an integer past 64 bits in somebody's data
         return encoding.plain(Json(_plain(entry)))
 

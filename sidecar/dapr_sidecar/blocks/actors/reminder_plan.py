@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from dapr_sidecar.blocks.actors.base import SEPARATOR
+from dapr_sidecar.blocks.actors.compact import compact
 from dapr_sidecar.blocks.actors.reminder import Reminder, ReminderRequest, Track
 from dapr_sidecar.blocks.actors.times import (
     Period,
@@ -40,7 +41,7 @@ def plan(request: ReminderRequest, now: float) -> Reminder:
         _as_stored(due),
         request.due_time,
         request.period,
-        request.data,
+        None if request.data is None else compact(request.data),
         None if expires is None else _as_stored(expires),
         request.failure_policy,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.blocks.actors import state_errors
 from dapr_sidecar.blocks.actors.base import ActorRef, ActorRouter, Callback, Ownership
+from dapr_sidecar.blocks.actors.compact import compact
 from dapr_sidecar.blocks.actors.due import DueRunner, deliver, steady_clock
 from dapr_sidecar.blocks.actors.names import check_actor, check_name, check_not_reserved
 from dapr_sidecar.blocks.actors.times import (
@@ -67,6 +68,8 @@ class Timers:
             raise state_errors.timer_create(
                 f"can't create timer for actor {ref}: actor type not registered"
             )
+        if request.data is not None:
+            request = replace(request, data=compact(request.data))
         timer = new_timer(ref, request, self._runner.clock())
         self._remove(ref, request.name)
         self._timers[ref, request.name] = timer

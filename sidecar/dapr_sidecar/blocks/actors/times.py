@@ -9,6 +9,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from dapr_common.durations import parse_go_duration
 
@@ -70,6 +71,7 @@ class Period:
 ONCE = Period()
 
 
+@lru_cache(maxsize=256)
 def parse_period(text: str) -> Period:
     """Read ``1h30m``, ``PT10S``, ``R5/P1M`` or ``R5``; an empty text is no period.
 
