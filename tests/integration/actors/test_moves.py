@@ -81,7 +81,7 @@ def test_calls_that_take_longer_than_the_drain_are_ended(placement: Placement) -
         names = [f"Long/a{number}" for number in range(20)]
         with ThreadPoolExecutor(20) as pool:
             calls = {
-                name: pool.submit(call_actor, outside, name, "write?seconds=6") for name in names
+                name: pool.submit(call_actor, outside, name, "write?seconds=15") for name in names
             }
             first.app.wait_reports(20, event="call", method="write")
             with second as other:
