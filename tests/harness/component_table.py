@@ -7,7 +7,7 @@ import shutil
 import tomllib
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,21 @@ from harness.pluggable import EXAMPLES, OFFERED, PluggableProcess, make, sockets
 from harness.redis_cluster import RedisCluster, redis_cluster
 from harness.redis_server import RedisServer, redis_server
 from harness.stand_in_cosmos import stand_in_cosmos
+from harness.stand_in_gcs import stand_in_gcs
+from harness.stand_in_twilio import stand_in_twilio
+from harness.stand_in_twitter import stand_in_twitter
 
 from dapr_common.kube.kinds import SECRETS
 from dapr_sidecar.components.base import Component
 
 Entry = dict[str, Any]
 _API_SERVER = "kube-apiserver"
+_STAND_INS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "cosmos": stand_in_cosmos,
+    "gcs": stand_in_gcs,
+    "twilio": stand_in_twilio,
+    "twitter": stand_in_twitter,
+}
 TABLE: dict[str, list[Entry]] = tomllib.loads(
     (Path(__file__).parents[1] / "conformance" / "components.toml").read_text()
 )
@@ -43,7 +52,7 @@ class Services:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._backends = self._stack.enter_context(Backends())
-        self._cosmos = ""
+        self._stand_ins: dict[str, str] = {}
         self._redis: RedisServer | None = None
         self._cluster: RedisCluster | None = None
         self._kubernetes: ApiServer | None = None
@@ -72,11 +81,11 @@ class Services:
         """A server or emulator of the kit; the test is skipped when it cannot be had."""
         return self._backends.shared(name)
 
-    def cosmos(self) -> str:
-        """The URL of a stand-in for Cosmos DB: its emulator lacks too much for a suite."""
-        if not self._cosmos:
-            self._cosmos = self._stack.enter_context(stand_in_cosmos()).url
-        return self._cosmos
+    def stand_in(self, name: str) -> str:
+        """The URL of a stand-in for a service that cannot be had, or whose emulator lacks much."""
+        if name not in self._stand_ins:
+            self._stand_ins[name] = self._stack.enter_context(_STAND_INS[name]()).url
+        return self._stand_ins[name]
 
     def pluggable(self, name: str) -> PluggableProcess:
         """A process with pluggable components, all of them in one folder."""
@@ -108,8 +117,8 @@ class Maker:
             self.variables |= {"backend": server.address, "port": str(server.port), **server.facts}
         if entry.get("variant") == "cluster":
             self.variables["redis"] = services.redis_cluster().address
-        if entry["type"] == "state.azure.cosmosdb":
-            self.variables["cosmos"] = services.cosmos()
+        if stand_in := entry.get("stand_in"):
+            self.variables[stand_in] = services.stand_in(stand_in)
         self._process: PluggableProcess | None = None
         if entry.get("outside") == "pluggable":
             self._process = services.pluggable(entry["type"].partition(".")[2])

@@ -111,7 +111,7 @@ def test_what_is_refused(said: Said, spec: str, message: str) -> None:
                 "a pluggable component has to bring it"
             ),
         ),
-        ("type: bindings.smtp", 'spec.type: "bindings.smtp" is no type'),
+        ("type: bindings.fax", 'spec.type: "bindings.fax" is no type'),
         ("type: conversation.openai", 'spec.type: "conversation.openai" is no type'),
         (
             REDIS + "- {name: poolSize, value: '10'}",

@@ -8,7 +8,7 @@ import ipaddress
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import aiosmtplib
 
@@ -109,23 +109,19 @@ class SmtpBinding(OutputBinding):
 
     async def ping(self) -> None:
         client = self._client()
-        with self._failures():
+        with self._failures(), _ended(client):
             async with asyncio.timeout(_STEP_SECONDS):
                 await client.connect()
-            await _leave(client)
+            await _say_goodbye(client)
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse | None:
         self.check_operation(request)
         message = mail.compose(self._words(request.metadata), text_of(request.data))
         client = self._client()
-        with self._failures():
+        with self._failures(), _ended(client):
             async with asyncio.timeout(_MAIL_SECONDS), self._slots:
-                try:
-                    await self._send(client, message)
-                except BaseException:
-                    client.close()
-                    raise
-        await _leave(client)
+                await self._send(client, message)
+            await _say_goodbye(client)
         return None
 
     def _words(self, metadata: Mapping[str, str]) -> dict[str, str]:
@@ -202,11 +198,20 @@ def _is_private(client: aiosmtplib.SMTP) -> bool:
     return bool(peer) and ipaddress.ip_address(peer[0]).is_loopback
 
 
-async def _leave(client: aiosmtplib.SMTP) -> None:
-    """Say good-bye. The mail is taken already: what the server says to this changes nothing."""
+async def _say_goodbye(client: aiosmtplib.SMTP) -> None:
+    """The mail is taken already: what the server says to this changes nothing."""
+    with contextlib.suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
+        async with asyncio.timeout(_GOODBYE_SECONDS):
+            await client.execute_command(b"QUIT")
+
+
+@contextlib.contextmanager
+def _ended(client: aiosmtplib.SMTP) -> Iterator[None]:
+    """Cut the connection at the end: closing one with TLS would wait for the peer's answer."""
     try:
-        with contextlib.suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
-            async with asyncio.timeout(_GOODBYE_SECONDS):
-                await client.quit()
+        yield
     finally:
+        transport = cast(asyncio.WriteTransport | None, client.transport)
         client.close()
+        if transport is not None:
+            transport.abort()
