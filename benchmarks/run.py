@@ -116,7 +116,7 @@ async def _warm(contender: Contender) -> None:
 async def _startup(plan: Plan, contenders: Sequence[Contender]) -> list[Case]:
     case = Case(STARTUP, "", "start to the first healthz, then idle")
     for number in range(plan.rounds):
-        for contender in _turn(contenders, number):
+        for contender in turn(contenders, number):
             program, wall, cpu = await contender.start_alone()
             try:
                 await asyncio.sleep(_IDLE_SECONDS)
@@ -138,15 +138,16 @@ async def _scenario(
         case = Case(scenario.name, str(shape), scenario.text)
         taking_part = [station for station in stations if scenario.includes(station)]
         for number in range(plan.rounds):
-            for station in _turn(taking_part, number):
-                case.add(station.name, await _sample(scenario, station, shape, plan.seconds))
+            for station in turn(taking_part, number):
+                case.add(station.name, await sample(scenario, station, shape, plan.seconds))
                 await clean(redis_port, station)
             _say(report.progress(case, number + 1, plan.rounds))
         cases.append(case)
     return cases
 
 
-async def _sample(scenario: Scenario, station: Station, shape: Shape, seconds: float) -> Sample:
+async def sample(scenario: Scenario, station: Station, shape: Shape, seconds: float) -> Sample:
+    """One measurement after a short warm-up."""
     programs = scenario.programs(station)
     load = await scenario.open(station, shape)
     try:
@@ -178,7 +179,7 @@ def _cpu(programs: Sequence[Program]) -> float:
     return sum(program.cpu for program in programs)
 
 
-def _turn(contenders: Sequence[T], number: int) -> list[T]:
+def turn(contenders: Sequence[T], number: int) -> list[T]:
     """Another one is first in every round."""
     first = number % len(contenders)
     return [*contenders[first:], *contenders[:first]]
