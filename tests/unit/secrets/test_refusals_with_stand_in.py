@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dapr_common.wire.gcp import secretmanager_pb2 as pb
 from harness.block_api import HttpApi, loaded, make, make_context
 from harness.stand_in_service import StandInService, stand_in_service
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, GrpcServer, Method
+from dapr_common.wire.gcp import secretmanager_pb2 as pb
 from dapr_sidecar.api.http.secrets import routes
 from dapr_sidecar.blocks.secrets import SecretsBlock
 from dapr_sidecar.components.registry import component_class

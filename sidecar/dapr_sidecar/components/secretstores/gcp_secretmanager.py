@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 import urllib.parse
@@ -9,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from dapr_common.wire.gcp import secretmanager_pb2 as pb
 from google.protobuf.message import Message
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.client import GrpcChannel
 from dapr_common.grpc.errors import RpcError
+from dapr_common.wire.gcp import secretmanager_pb2 as pb
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.gcp.settings import GcpSettings
 from dapr_sidecar.components.gcp.tokens import GcpTokens
@@ -27,6 +28,9 @@ _HOST = "secretmanager.googleapis.com"
 _SERVICE = "/google.cloud.secretmanager.v1.SecretManagerService/"
 # Below the time that a component has to come up, so that the reason is told.
 _SECONDS = 4.0
+_IDLE_SECONDS = 60.0
+_PING_SECONDS = 20.0
+"""A line that died in silence is found and given up."""
 _PAGE = 100
 _LARGEST_ANSWER = 64 << 20
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
@@ -88,6 +92,8 @@ class GcpSecretManagerStore(SecretStore):
             server_hostname=target.rpartition(":")[0].strip("[]") if secure else None,
             max_receive_bytes=_LARGEST_ANSWER,
             connect_timeout=_SECONDS,
+            idle_timeout=_IDLE_SECONDS,
+            ping_interval=_PING_SECONDS,
         )
 
     # --- life -------------------------------------------------------------------------------
@@ -150,24 +156,39 @@ class GcpSecretManagerStore(SecretStore):
         return await self._call("ListSecrets", request, place, pb.ListSecretsResponse)
 
     async def _call(self, method: str, request: Message, place: str, answer: type[M]) -> M:
-        """``place`` leads the request to its region.
+        """Made again when the line is lost, as it only reads; ``place`` leads it to its region.
 
         Raises ``GcpSecretError``.
         """
         metadata = [("x-goog-request-params", urllib.parse.quote(place, safe="="))]
         if self._tokens is not None:
             metadata.append(("authorization", f"Bearer {await self._token(self._tokens)}"))
-        try:
+
+        async def once() -> M:
             done = await self._channel.unary(
                 _SERVICE + method, request, answer, metadata=metadata, timeout=_SECONDS
             )
+            found: M = done.message
+            return found
+
+        try:
+            async with asyncio.timeout(_SECONDS):
+                try:
+                    return await once()
+                except RpcError as error:
+                    if error.code is not GrpcCode.UNAVAILABLE:
+                        raise
+                return await once()
+        except TimeoutError as error:
+            raise self._silent() from error
         except RpcError as error:
-            text = error.message
             if error.code is GrpcCode.DEADLINE_EXCEEDED:
-                text = f"no answer within {_SECONDS:g} s"
-            raise GcpSecretError(f"{self._shown}: {text}", error.code) from error
-        found: M = done.message
-        return found
+                raise self._silent() from error
+            raise GcpSecretError(f"{self._shown}: {error.message}", error.code) from error
+
+    def _silent(self) -> GcpSecretError:
+        text = f"{self._shown}: no answer within {_SECONDS:g} s"
+        return GcpSecretError(text, GrpcCode.DEADLINE_EXCEEDED)
 
     async def _token(self, tokens: GcpTokens) -> str:
         try:
