@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from datetime import timedelta
 
+from dapr_common.durations import format_go_duration
 from dapr_sidecar.components.base import Component
 from dapr_sidecar.components.metadata import SettingsError
 
@@ -23,6 +24,7 @@ def request_seconds(field: str, value: timedelta) -> float:
     """How long a call may take, in seconds. Raises ``SettingsError`` for no time at all."""
     if value <= timedelta(0):
         raise SettingsError(
-            f"invalid metadata field '{field}': '{value}': expected a duration above 0, such as 30s"
+            f"invalid metadata field '{field}': '{format_go_duration(value)}': "
+            "expected a duration above 0, such as 30s"
         )
     return value.total_seconds()
