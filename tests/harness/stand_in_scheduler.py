@@ -80,7 +80,8 @@ class StandInScheduler:
         self.watchers: list[Watcher] = []
         self._appeared = asyncio.Condition()
         self._turn = 0
-        self.server = GrpcServer(max_receive_bytes=4 << 20)
+        # Sidecars ping every 3 s.
+        self.server = GrpcServer(max_receive_bytes=4 << 20, min_client_ping_interval=1.0)
         for name, kind in (
             ("ScheduleJob", "unary_unary"),
             ("GetJob", "unary_unary"),
@@ -175,16 +176,18 @@ class StandInScheduler:
         async with self._appeared:
             self.watchers.append(watcher)
             self._appeared.notify_all()
+        sending: asyncio.Task[pb.WatchJobsResponse] | None = None
         try:
             while True:
                 sending = asyncio.create_task(watcher.outgoing.get())
                 done, _ = await asyncio.wait([sending, reader], return_when=asyncio.FIRST_COMPLETED)
                 if sending not in done:
-                    sending.cancel()
                     return
                 yield sending.result()
         finally:
             reader.cancel()
+            if sending is not None:
+                sending.cancel()
             self.watchers.remove(watcher)
             for answer in watcher.answers.values():
                 if not answer.done():

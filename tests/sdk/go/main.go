@@ -30,6 +30,10 @@ func main() {
 		err = runService(grpcService)
 	case "http":
 		err = runService(httpService)
+	case "actors":
+		err = runActors()
+	case "actors-client":
+		err = runActorsClient()
 	default:
 		err = fmt.Errorf("unknown program %s", os.Args[1])
 	}
