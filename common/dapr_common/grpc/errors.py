@@ -61,11 +61,18 @@ class HandshakeError(RpcError):
 
 
 def encode_message(text: str) -> bytes:
-    """``grpc-message`` as the wire wants it: UTF-8, percent-encoded."""
+    """``grpc-message`` as the wire wants it: UTF-8, percent-encoded.
+
+    No header may begin or end with a space: strict peers drop the whole answer.
+    """
     raw = text.encode("utf-8", "replace")
-    if all(byte in _UNRESERVED for byte in raw):
+    inner = raw.strip(b" ")
+    if len(inner) == len(raw) and all(byte in _UNRESERVED for byte in raw):
         return raw
-    return b"".join(bytes((b,)) if b in _UNRESERVED else b"%%%02X" % b for b in raw)
+    before = raw.index(inner)
+    after = len(raw) - before - len(inner)
+    encoded = b"".join(bytes((b,)) if b in _UNRESERVED else b"%%%02X" % b for b in inner)
+    return b"%20" * before + encoded + b"%20" * after
 
 
 def decode_message(raw: bytes) -> str:

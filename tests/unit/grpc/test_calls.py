@@ -144,6 +144,19 @@ async def test_errors_keep_code_text_and_details(stage: Any) -> None:
     assert error.trailers == [(b"extra", b"1")]
 
 
+@pytest.mark.parametrize("text", ["it failed: ", "  both ends ", " ", ""])
+async def test_spaces_around_an_error_s_text_do_not_cost_the_answer(stage: Any, text: str) -> None:
+    async def fail(request: bytes, context: Context) -> bytes:
+        raise RpcError(GrpcCode.INTERNAL, text)
+
+    server = await stage.server()
+    server.add(Method("/t.T/Fail", "unary_unary", None, None, fail))
+    channel = stage.channel(f"127.0.0.1:{await server.listen_tcp('127.0.0.1', 0)}")
+    with pytest.raises(RpcError) as caught:
+        await channel.unary("/t.T/Fail", b"")
+    assert (caught.value.code, caught.value.message) == (GrpcCode.INTERNAL, text)
+
+
 async def test_status_after_messages_is_raised_after_them(pair: GrpcChannel) -> None:
     call = await pair.open("/test.Echo/Chat")
     await call.send(b"a")
