@@ -198,6 +198,14 @@ async def test_lists(run: Run, bucket: str) -> None:
     assert page["Contents"] is None
 
 
+async def test_names_that_cannot_stand_in_xml(run: Run) -> None:
+    names = ["a\x01b", "c\td", "e+f g", "%2B"]
+    for key in names:
+        await run("create", b"", key=key)
+    page = json.loads((await run("list")).data)
+    assert [one["Key"] for one in page["Contents"]] == sorted(names)
+
+
 async def test_pages(run: Run) -> None:
     names = [f"k{number}" for number in range(5)]
     for key in names:
