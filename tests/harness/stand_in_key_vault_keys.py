@@ -138,9 +138,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, path: str, body: bytes) -> dict[str, Any]:
         parts = path.split("/")[1:]
-        if self.command == "GET" and len(parts) == 3 and parts[2] == "versions":
-            if not self.vault.lists:
-                raise RefusedError(403, "Forbidden", "The caller has no list permission.")
+        is_listing = self.command == "GET" and (parts == ["keys"] or parts[2:] == ["versions"])
+        if is_listing and not self.vault.lists:
+            raise RefusedError(403, "Forbidden", "The caller has no list permission.")
+        if parts == ["keys"]:
+            return {"value": [self._item(name, one[-1]) for name, one in self.vault.keys.items()]}
+        if is_listing:
             return {"value": [self._item(parts[1], one) for one in self.vault.keys[parts[1]]]}
         if self.command != "POST" or len(parts) != 4 or parts[0] != "keys":
             raise RefusedError(404, "NotFound", f"There is nothing at {path}.")

@@ -17,6 +17,7 @@ from harness.secret_preparations import aws_call
 from dapr_sidecar.components.crypto.aws_kms import KmsCrypto
 from dapr_sidecar.components.crypto.keys import KeyUseError
 from dapr_sidecar.components.metadata import SettingsError
+from dapr_sidecar.components.web import WebError
 
 LOGIN = {"region": "eu-west-1", "accessKey": "a", "secretKey": "s3cret"}
 
@@ -57,6 +58,14 @@ async def test_a_key_that_was_renewed_opens_what_it_wrapped_before(
     wrapped = await provider.wrap_key(bytes(32), "A256KW", name)
     aws_call(facts, "kms", "TrentService.RotateKeyOnDemand", KeyId=key_id)
     assert await provider.unwrap_key(wrapped, "A256KW", name) == bytes(32)
+
+
+async def test_whether_it_can_serve(provider: KmsCrypto) -> None:
+    await provider.ping()
+    elsewhere = make(KmsCrypto, endpoint="http://127.0.0.1:1", **LOGIN)
+    with pytest.raises(WebError, match="cannot be reached"):
+        await elsewhere.ping()
+    await elsewhere.close()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from dapr_sidecar.components.azure.keyvault import KeyVaultClient
 from dapr_sidecar.components.crypto.azure_keyvault import KeyVaultCrypto
 from dapr_sidecar.components.crypto.keys import KeyUseError
 from dapr_sidecar.components.metadata import SettingsError, decode_settings
+from dapr_sidecar.components.web import WebError
 
 RSA = "RSA-OAEP-256"
 LOGIN = {"azureTenantId": "tenant", "azureClientId": "me", "azureClientSecret": "s3cret"}
@@ -108,6 +109,17 @@ async def test_a_busy_vault_is_asked_again(
     with pytest.raises(KeyUseError, match="Throttled"):
         await provider.wrap_key(bytes(32), RSA, "rsa")
     assert len(vault.asked) == 4 + 5
+
+
+async def test_whether_it_can_serve(provider: KeyVaultCrypto, vault: StandInKeyVault) -> None:
+    await provider.ping()
+    vault.lists = False
+    await provider.ping()
+    away = "http://127.0.0.1:1"
+    elsewhere = make(KeyVaultCrypto, vaultName="myvault", endpoint=away, **LOGIN)
+    with pytest.raises(WebError, match="cannot be reached"):
+        await elsewhere.ping()
+    await elsewhere.close()
 
 
 @pytest.mark.parametrize(

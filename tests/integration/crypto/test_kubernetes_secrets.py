@@ -15,6 +15,7 @@ from harness.apiserver import ApiServer, api_server, missing_programs
 from harness.block_api import make
 from harness.kube_cluster import Cluster
 
+from dapr_common.kube.api_errors import KubeError
 from dapr_common.kube.kinds import SECRETS
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.crypto.keys import KeyUseError
@@ -142,7 +143,22 @@ async def test_without_a_namespace_and_without_the_right(
     await stranger.open()
     with pytest.raises(KeyUseError, match=r"cannot be read: .*forbidden"):
         await stranger.wrap_key(bytes(32), "A256KW", "mine/shared.json")
+    await stranger.ping()  # it was told no: somebody is there
     await stranger.close()
+
+
+@needs_server
+async def test_a_server_that_is_away(server: ApiServer, namespace: str) -> None:
+    file = server.folder / "away.kubeconfig"
+    text = server.admin.read_text()
+    file.write_text(text.replace(server.url, "https://127.0.0.1:1"))
+    provider = make(KubernetesCrypto, kubeconfigPath=str(file), defaultNamespace=namespace)
+    await provider.open()
+    with pytest.raises(KubeError):
+        await provider.ping()
+    with pytest.raises(KeyUseError, match="cannot be read"):
+        await provider.wrap_key(bytes(32), "A256KW", "mine/shared.json")
+    await provider.close()
 
 
 async def test_manifests_that_are_wrong(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ from dapr_sidecar.components.web import WebError
 # Dapr's word → the service's. What a symmetric key wraps is in the service's own form.
 _ALGORITHMS = {"RSA-OAEP-256": "RSAES_OAEP_SHA_256", "A256KW": "SYMMETRIC_DEFAULT"}
 
+# The service knows who we are; the right to list is not what using a key takes.
+_NOT_ALLOWED = frozenset({"AccessDenied", "AccessDeniedException"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KmsCryptoSettings(AwsSettings):
@@ -43,6 +46,13 @@ class KmsCrypto(CryptoProvider):
 
     async def close(self) -> None:
         await self._client.close()
+
+    async def ping(self) -> None:
+        try:
+            await self._client.call("ListKeys", {"Limit": 1})
+        except AwsError as error:
+            if error.code not in _NOT_ALLOWED:
+                raise
 
     async def wrap_key(self, key: bytes, algorithm: str, key_name: str) -> bytes:
         return await self._ask("Encrypt", {"Plaintext": _text(key)}, algorithm, key_name)

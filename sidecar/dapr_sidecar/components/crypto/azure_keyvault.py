@@ -18,7 +18,7 @@ from dapr_sidecar.components.crypto.keys import KeyUseError
 from dapr_sidecar.components.metadata import setting
 from dapr_sidecar.components.web import WebError
 
-_BAD_REQUEST = 400
+_BAD_REQUEST, _FORBIDDEN = 400, 403
 _PAGE = 25
 _MOST_VERSIONS = 10
 _NAME = re.compile(r"([A-Za-z0-9-]{1,127})(?:/([A-Za-z0-9]{1,64}))?")
@@ -57,6 +57,14 @@ class KeyVaultCrypto(CryptoProvider):
 
     async def close(self) -> None:
         await self._vault.close()
+
+    async def ping(self) -> None:
+        try:
+            await self._vault.call("GET", "/keys?maxresults=1")
+        except KeyVaultError as error:
+            # It knows who we are; the right to list is not what using a key takes.
+            if error.status != _FORBIDDEN:
+                raise
 
     async def wrap_key(self, key: bytes, algorithm: str, key_name: str) -> bytes:
         return await self._ask("wrapkey", "encrypt", key, algorithm, key_name)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dapr_common.kube.api_errors import KubeError, LoginError, NotFoundError
+from dapr_common.kube.api_errors import ForbiddenError, KubeError, LoginError, NotFoundError
 from dapr_common.kube.kinds import SECRETS
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.crypto.base import CryptoProvider
@@ -17,6 +18,7 @@ from dapr_sidecar.components.crypto.keys import Key, KeyUseError, parse_key, unw
 from dapr_sidecar.components.kubernetes import ClusterAccess
 from dapr_sidecar.components.metadata import SettingsError, setting
 
+_NOTHING = "dapr-is-the-api-server-there"
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _ENTRY = re.compile(r"[A-Za-z0-9._-]{1,253}")
@@ -67,6 +69,12 @@ class KubernetesCrypto(CryptoProvider):
 
     async def close(self) -> None:
         await self._cluster.close()
+
+    async def ping(self) -> None:
+        if self._namespace:
+            # Whether that is there does not matter, nor whether we may know: somebody answered.
+            with contextlib.suppress(NotFoundError, ForbiddenError):
+                await self._cluster.client().get(SECRETS, _NOTHING, self._namespace)
 
     async def wrap_key(self, key: bytes, algorithm: str, key_name: str) -> bytes:
         found = await self._key(key_name)

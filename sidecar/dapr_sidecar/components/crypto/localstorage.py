@@ -32,6 +32,9 @@ class LocalStorageCrypto(CryptoProvider):
         self._folder = Path(settings.path)
 
     async def open(self) -> None:
+        await self.ping()
+
+    async def ping(self) -> None:
         if not await asyncio.to_thread(self._folder.is_dir):
             raise SettingsError(
                 f"invalid metadata field 'path': '{self._folder}': expected a folder"
