@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,6 +151,33 @@ async def test_a_write_that_stalls_is_given_up_when_the_actor_is_another_s(
     stalling.go_on.set()
     await asyncio.sleep(0)
     assert (await store.get(GetRequest("app1||T||1||k"))).data is None
+
+
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True)
+async def test_a_write_that_waits_for_a_locked_file_is_not_made_when_it_was_given_up(
+    sides: Any, store: Any, tmp_path: Path
+) -> None:
+    """Its thread waits on, and gets the file later."""
+    side = await sides()
+    [file] = tmp_path.glob("*.db")
+    other = sqlite3.connect(file, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        write = asyncio.create_task(side.http.call("POST", STATE, [upsert("k", 1)]))
+        while not side.state._fence._open:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.1)  # for the thread to wait for the file
+        side.ownership.lost = True
+        assert "left this sidecar" in (await write).error[2]
+        other.execute("COMMIT")
+    finally:
+        other.close()
+    assert (await store.get(GetRequest("app1||T||1||k"))).data is None
+    # The store's thread has come to what is behind that write by now.
+    side.ownership.lost = False
+    component = side.context.components.state["st"].component
+    assert (await component.get(GetRequest("app1||T||1||k"))).data is None
+    assert (await side.http.call("POST", STATE, [upsert("n", 1)])).status == 204
 
 
 async def test_writes_for_actors_that_stay_are_not_given_up(sides: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.metadata import SettingsError, setting
-from dapr_sidecar.components.sqlite.connection import Database, transaction
+from dapr_sidecar.components.sqlite.connection import Database, DatabaseError, transaction
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import (
     BulkGetItem,
@@ -157,7 +157,8 @@ class SqliteStateStore(StateStore):
     async def transact(
         self, operations: Sequence[TransactionOperation], metadata: Mapping[str, str]
     ) -> None:
-        """All or nothing."""
+        """All or nothing; nothing when the caller has gone before the database could be had."""
+        gone = False
 
         def apply(db: sqlite3.Connection) -> None:
             with transaction(db):
@@ -166,8 +167,14 @@ class SqliteStateStore(StateStore):
                         self._set(db, operation)
                     else:
                         self._delete(db, operation)
+                if gone:  # who gave up may have lost the right to write: see the actors' fence
+                    raise DatabaseError("nobody waits for this transaction any more")
 
-        await self._database.run(apply)
+        try:
+            await self._database.run(apply)
+        except (asyncio.CancelledError, TimeoutError):
+            gone = True
+            raise
 
     # --- in the database's thread -----------------------------------------------------------
 
