@@ -220,3 +220,12 @@ def test_a_sidecar_is_ready_once_it_has_reached_placement() -> None:
             until(lambda: sidecar.get_status("/v1.0/healthz") == 204, "healthz is 204")
         until(lambda: runtime(sidecar)["hostReady"] is False, "the loss of placement is noticed")
         assert sidecar.get_status("/v1.0/healthz") == 204
+
+
+def test_types_of_the_runtime_of_other_apps_are_left_out(placement: Placement) -> None:
+    """Placement refuses whoever reports one of them, with all its types."""
+    foreign = "dapr.internal.default.other.workflow"
+    with host(placement.address, {"entities": [foreign, "Left"]}, name="calls-foreign") as here:
+        here.sidecar.wait_line(f"actor type '{foreign}' is not hosted")
+        assert here.call("Left/1").status == 200
+        assert set(here.active()) == {"Left"}
