@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,6 @@ import pytest
 from harness.block_api import HttpApi, loaded, make, make_context
 from harness.stand_in_service import StandInService, stand_in_service
 
-from dapr_common.errors import GrpcCode
-from dapr_common.grpc.errors import RpcError
-from dapr_common.grpc.server import Context, GrpcServer, Method
-from dapr_common.wire.gcp import secretmanager_pb2 as pb
 from dapr_sidecar.api.http.secrets import routes
 from dapr_sidecar.blocks.secrets import SecretsBlock
 from dapr_sidecar.components.registry import component_class
@@ -289,94 +284,3 @@ async def test_a_text_of_a_vault(opened: Open, service: StandInService) -> None:
     assert list(found) == ["a"]
     assert json.loads(found["a"]) == secret["data"]["data"]
     assert (several.capabilities(), one.capabilities()) == (["MULTIPLE_KEY_VALUES_PER_SECRET"], [])
-
-
-# --- Google Cloud Secret Manager ----------------------------------------------------------------
-
-GCP = "secretstores.gcp.secretmanager"
-_SERVICE = "/google.cloud.secretmanager.v1.SecretManagerService/"
-
-
-@asynccontextmanager
-async def stand_in_secret_manager(
-    listing: GrpcCode | None, access: GrpcCode | None
-) -> AsyncIterator[tuple[str, list[str]]]:
-    """One that answers with these codes; what it was told of regions goes into the list."""
-    told: list[str] = []
-
-    def answer(code: GrpcCode | None, message: Any) -> Callable[..., Awaitable[Any]]:
-        async def handler(request: Any, context: Context) -> Any:
-            told.extend(str(v) for k, v in context.metadata if k == "x-goog-request-params")
-            if code is not None:
-                raise RpcError(code, f"because of {code.go_name}")
-            return message
-
-        return handler
-
-    server = GrpcServer(max_receive_bytes=4 << 20)
-    payload = pb.AccessSecretVersionResponse(payload=pb.SecretPayload(data=b"v\xff"))
-    for name, asked, made in (
-        ("ListSecrets", pb.ListSecretsRequest, answer(listing, pb.ListSecretsResponse())),
-        ("AccessSecretVersion", pb.AccessSecretVersionRequest, answer(access, payload)),
-    ):
-        server.add(Method(_SERVICE + name, "unary_unary", asked, None, made))
-    port = await server.listen_tcp("127.0.0.1", 0)
-    try:
-        yield f"127.0.0.1:{port}", told
-    finally:
-        await server.close(0)
-
-
-@pytest.mark.parametrize(
-    ("listing", "text"),
-    [
-        (GrpcCode.PERMISSION_DENIED, ""),
-        (None, ""),
-        (GrpcCode.NOT_FOUND, r"'projectID': expected a project that is there: .*because of NotF"),
-        (
-            GrpcCode.UNAUTHENTICATED,
-            r"Google Cloud Secret Manager at .*: because of Unauthenticated",
-        ),
-    ],
-)
-async def test_loading_of_google(listing: GrpcCode | None, text: str) -> None:
-    async with stand_in_secret_manager(listing, None) as (address, told):
-        store: Any = make(component_class(GCP, "v1"), projectID="p", endpoint=address)
-        if text:
-            with pytest.raises(Exception, match=text):
-                await store.open()
-        else:
-            await store.open()
-            assert await store.get("name", {}) == {"name": "v\ufffd"}
-            assert told == [
-                "parent=projects%2Fp",
-                "name=projects%2Fp%2Fsecrets%2Fname%2Fversions%2Flatest",
-            ]
-        await store.close()
-
-
-@pytest.mark.parametrize(
-    ("code", "is_gone"),
-    [
-        (GrpcCode.NOT_FOUND, True),
-        (GrpcCode.FAILED_PRECONDITION, True),
-        (GrpcCode.PERMISSION_DENIED, False),
-        (GrpcCode.UNAVAILABLE, False),
-    ],
-)
-async def test_asking_google(code: GrpcCode, is_gone: bool) -> None:
-    async with stand_in_secret_manager(None, code) as (address, _):
-        store: Any = make(component_class(GCP, "v1"), projectID="p", endpoint=address)
-        await store.open()
-        with pytest.raises(Exception, match=f"because of {code.go_name}") as caught:
-            await store.get("name", {})
-        assert isinstance(caught.value, LookupError) is is_gone
-        await store.close()
-
-
-@pytest.mark.parametrize(("name", "version"), [("a/b", ""), ("", ""), ("a", "1/x"), ("é", "")])
-async def test_names_google_does_not_have(name: str, version: str) -> None:
-    store: Any = make(component_class(GCP, "v1"), projectID="p", endpoint="127.0.0.1:1")
-    with pytest.raises(LookupError, match="names are letters, digits, dashes and underscores"):
-        await store.get(name, {"version_id": version})
-    await store.close()
