@@ -152,6 +152,15 @@ async def test_values_there_and_back(
         assert json.loads(found.data) == [[expected]]
 
 
+async def test_so_many_texts_that_the_library_keeps_no_statement(binding: Any) -> None:
+    """Reading them is then done where the statement itself was waiting."""
+    count = 700
+    columns = ", ".join(f"${number}::timestamptz" for number in range(1, count + 1))
+    texts = [f"2020-01-01T{n // 60:02}:{n % 60:02}:00Z" for n in range(count)]
+    found = await call(binding, "query", f"SELECT {columns}", texts)
+    assert json.loads(found.data) == [texts]
+
+
 async def test_a_whole_row_is_an_object(binding: Any, table: str) -> None:
     await call(binding, "exec", "INSERT INTO foo VALUES (1, 'a', '2020-01-01Z')")
     assert await value(binding, "SELECT foo FROM foo") == {
