@@ -13,7 +13,6 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +53,12 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+class TeapotError(Exception):
+    """What the API is to answer is the component's choice."""
+
+
 class RefusedError(Exception):
     """A delivery that the sidecar did not take, or will not hear of."""
-
-
-@dataclass
-class Status:
-    """What ``abort_with_status`` wants."""
-
-    code: Any
-    details: str
-    trailing_metadata: Any
 
 
 class Bridge:
@@ -107,6 +101,8 @@ class Bridge:
         return common.FeaturesResponse(features=[one.value for one in order])
 
     async def state_get(self, request: Any, context: Any, kind: str) -> Any:
+        if request.key.endswith("teapot"):
+            raise TeapotError
         found = await self.instance(context, kind).get(_get(request))
         return state.GetResponse(
             data=found.data or b"", etag=_etag(found.etag), metadata=dict(found.metadata)
@@ -388,6 +384,12 @@ def _delete(request: Any) -> DeleteRequest:
 # --- the server -------------------------------------------------------------------------------
 
 
+async def _abort(context: Any, code: Any, text: str, detail: Any) -> None:
+    status = status_pb2.Status(code=code.value[0], message=text)
+    status.details.add().Pack(detail)
+    await context.abort(code, text, (("grpc-status-details-bin", status.SerializeToString()),))
+
+
 async def _fail(context: Any, error: Exception) -> None:
     """End the call with the status that Dapr's components give for such an error."""
     if isinstance(error, BulkError):
@@ -397,11 +399,11 @@ async def _fail(context: Any, error: Exception) -> None:
         code = grpc.StatusCode.INVALID_ARGUMENT if invalid else grpc.StatusCode.FAILED_PRECONDITION
         detail = error_details_pb2.BadRequest()
         detail.field_violations.add(field="etag", description=str(error))
-        status = status_pb2.Status(code=code.value[0], message=str(error))
-        status.details.add().Pack(detail)
-        binary = (("grpc-status-details-bin", status.SerializeToString()),)
-        context.set_trailing_metadata(binary)
-        await context.abort(code, str(error), binary)
+        await _abort(context, code, str(error), detail)
+    if isinstance(error, TeapotError):
+        words = {"kit_error": "true", "http_code": "418", "tag": "ERR_TEAPOT", "spout": "short"}
+        info = error_details_pb2.ErrorInfo(reason="TEAPOT", domain="kitchen", metadata=words)
+        await _abort(context, grpc.StatusCode.ABORTED, "no coffee here", info)
     codes: tuple[tuple[type[Exception], Any], ...] = (
         (NotImplementedError, grpc.StatusCode.UNIMPLEMENTED),
         (ValueError, grpc.StatusCode.INVALID_ARGUMENT),

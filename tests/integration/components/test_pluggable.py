@@ -82,6 +82,17 @@ async def test_etags_transactions_and_limits(sockets: Path, tmp_path: Path) -> N
         refused = await acall(port, "POST", "/v1.0/state/s", stale)
         assert (refused.status, refused.code) == (409, "ERR_STATE_SAVE")
         assert "possible etag mismatch" in refused.body.decode()
+        teapot = await acall(port, "GET", "/v1.0/state/s/teapot")
+        assert (teapot.status, teapot.code) == (418, "ERR_TEAPOT")
+        assert teapot.json["message"] == "no coffee here"
+        assert teapot.json["details"] == [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "domain": "kitchen",
+                "reason": "TEAPOT",
+                "metadata": {"spout": "short"},
+            }
+        ]
         one = {"operation": "upsert", "request": {"key": "k", "value": 5}}
         url = "/v1.0/state/s/transaction"
         assert (await acall(port, "POST", url, {"operations": [one]})).status == 204

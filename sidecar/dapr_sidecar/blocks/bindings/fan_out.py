@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from dapr_common.errors import DaprError
 from dapr_common.observe.logs import get_logger
 from dapr_common.wire.dapr.proto.runtime.v1 import appcallback_pb2
-from dapr_sidecar.blocks.bindings.output import BindingsBlock, OutputBindingError
+from dapr_sidecar.blocks.bindings.output import BindingsBlock
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import Json
 
@@ -28,7 +29,7 @@ async def send_on(outputs: BindingsBlock, answer: appcallback_pb2.BindingEventRe
 async def _create(outputs: BindingsBlock, name: str, data: bytes) -> bool:
     try:
         await outputs.invoke(name, "create", data, {})
-    except OutputBindingError as error:
+    except DaprError as error:
         _LOG.error("%s", error)
         return False
     return True

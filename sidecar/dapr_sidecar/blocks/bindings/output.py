@@ -74,6 +74,8 @@ class BindingsBlock:
             success = True
         except InvokeError as error:
             raise OutputBindingError(name, error, error.metadata) from error
+        except DaprError:
+            raise
         except Exception as error:
             raise OutputBindingError(name, error) from error
         finally:

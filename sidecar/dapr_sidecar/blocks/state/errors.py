@@ -112,9 +112,8 @@ def operation_not_supported(operation: str) -> DaprError:
 
 def transaction_failed(cause: object) -> DaprError:
     """A transaction failed."""
-    return DaprError.basic(
-        "ERR_STATE_TRANSACTION", f"error while executing state transaction: {cause}"
-    )
+    text = f"error while executing state transaction: {cause}"
+    return _own(cause) or DaprError.basic("ERR_STATE_TRANSACTION", text)
 
 
 def transactions_not_supported(store: str) -> DaprError:
@@ -160,7 +159,7 @@ def query_not_supported(store: str) -> DaprError:
 
 def query_failed(store: str, cause: object) -> DaprError:
     """A query failed."""
-    return DaprError(
+    return _own(cause) or DaprError(
         "ERR_STATE_QUERY",
         f"state store {store} query failed: {cause}",
         details=(ResourceInfo("state", store), ErrorInfo("DAPR_STATE_QUERY_FAILED")),
@@ -177,11 +176,18 @@ def outbox_failed(app_id: str, cause: object) -> DaprError:
 
 
 def _by_cause(code: str, text: str, cause: object) -> DaprError:
+    if (own := _own(cause)) is not None:
+        return own
     status, grpc_code = 500, GrpcCode.INTERNAL
     if isinstance(cause, EtagError):
         status = 400 if cause.invalid else 409
         grpc_code = GrpcCode.INVALID_ARGUMENT if cause.invalid else GrpcCode.ABORTED
     return DaprError.basic(code, text, http_status=status, grpc_code=grpc_code)
+
+
+def _own(cause: object) -> DaprError | None:
+    """The error itself, where a pluggable component says what the API is to answer."""
+    return cause if isinstance(cause, DaprError) else None
 
 
 def _app(app_id: str | None) -> Mapping[str, str] | None:
