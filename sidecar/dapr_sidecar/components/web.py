@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import ssl
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -180,9 +180,13 @@ def _headers(response: ClientResponse) -> dict[str, str]:
 
 
 async def _paced(body: AsyncIterator[bytes], renew: Callable[[], None]) -> AsyncIterator[bytes]:
-    async for part in body:
-        renew()
-        yield part
+    try:
+        async for part in body:
+            renew()
+            yield part
+    finally:
+        if isinstance(body, AsyncGenerator):
+            await body.aclose()  # a file is closed now, not when somebody collects it
 
 
 async def _read(response: ClientResponse) -> bytes:

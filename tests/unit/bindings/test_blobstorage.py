@@ -25,6 +25,7 @@ from dapr_sidecar.components.azure.blobs import BlobError
 from dapr_sidecar.components.bindings.base import InvokeRequest, InvokeResponse
 from dapr_sidecar.components.bindings.blobstorage import BlobStorageBinding
 from dapr_sidecar.components.metadata import SettingsError
+from dapr_sidecar.components.web import WebError
 
 Run = Callable[..., Awaitable[InvokeResponse]]
 ACCOUNT = "devstoreaccount1"
@@ -331,6 +332,47 @@ async def test_large_files(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "not-made").exists()
 
 
+class Breaking:
+    """A stand-in that breaks off the first reads in the middle of a blob."""
+
+    def __init__(self, breaks: int) -> None:
+        self.breaks = breaks
+        self.reads = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.reads += 1
+        content = b"half" if self.reads <= self.breaks else b"half and half"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n" + content)
+        await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize("file", ["", "out"])
+async def test_a_read_that_breaks_off_is_begun_again(
+    binding: Callable[..., Awaitable[Run]], tmp_path: Path, file: str
+) -> None:
+    there = Breaking(2)
+    server = await asyncio.start_server(there.serve, "127.0.0.1", 0)
+    more = {
+        "endpoint": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+        "disableEntityManagement": "true",
+        "getBlobRetryCount": "3",
+    }
+    run = await binding(**more)
+    where = {"blobName": "k", **({"filePath": file} if file else {})}
+    answer = await run("get", **where)
+    assert there.reads == 3
+    assert ((tmp_path / "out").read_bytes() if file else answer.data) == b"half and half"
+    there.reads, there.breaks = 0, 3
+    with pytest.raises(WebError):
+        await run("get", **where)
+    assert there.reads == 3
+    assert [path.name for path in tmp_path.iterdir()] == ([file] if file else [])
+    server.close()
+    await server.wait_closed()
+
+
 # --- the container and who we are ---------------------------------------------------------------
 
 
@@ -348,6 +390,16 @@ async def test_a_container_that_shall_not_be_made(binding: Callable[..., Awaitab
     run = await binding(disableEntityManagement="true")
     with pytest.raises(BlobError, match="ContainerNotFound"):
         await run("create", b"x", blobName="k")
+
+
+async def test_a_large_file_that_is_refused(
+    binding: Callable[..., Awaitable[Run]], tmp_path: Path
+) -> None:
+    run = await binding(disableEntityManagement="true")
+    (tmp_path / "in").write_bytes(bytes(9 << 20))
+    request = {"items": [{"blobName": "k", "sourcePath": "in"}]}
+    found = json.loads((await run("bulkCreate", request)).data)
+    assert found == [{"blobName": "k", "error": "ContainerNotFound"}]
 
 
 async def test_a_key_that_is_another_accounts(binding: Callable[..., Awaitable[Run]]) -> None:

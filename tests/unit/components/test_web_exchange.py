@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -95,6 +96,39 @@ async def test_an_answer_that_is_not_read(peer: tuple[Peer, WebService]) -> None
     there.go.release()
     there.parts = []
     assert (await service.call("GET", "/x", {})).status == 200
+
+
+async def test_an_upload_that_is_refused_early() -> None:
+    """The body is not sent to its end, and its source is closed."""
+    closed = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        await writer.drain()
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(1 << 16):
+                pass
+        writer.close()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                await asyncio.sleep(0)
+                yield b"x" * (64 << 10)
+        finally:
+            closed.set()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    service = WebService("the peer", f"http://127.0.0.1:{port}", seconds=30)
+    async with service.exchange("PUT", "/x", {}, endless(), 1 << 40) as exchange:
+        answer = await exchange.answer()
+    assert (answer.status, answer.body) == (403, b"no")
+    await asyncio.wait_for(closed.wait(), 30)
+    await service.close()
+    server.close()
+    await server.wait_closed()
 
 
 async def test_a_file_that_is_shorter_than_was_said(peer: tuple[Peer, WebService]) -> None:
