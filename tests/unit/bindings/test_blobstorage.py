@@ -402,11 +402,16 @@ async def test_a_large_file_that_is_refused(
     assert found == [{"blobName": "k", "error": "ContainerNotFound"}]
 
 
-async def test_a_key_that_is_another_accounts(binding: Callable[..., Awaitable[Run]]) -> None:
-    with pytest.raises(
-        SettingsError, match=r"'accountKey'.*AuthenticationFailed|AuthorizationFail"
-    ):
-        await binding(accountKey=base64.b64encode(b"wrong").decode())
+async def test_a_key_that_is_another_accounts(
+    binding: Callable[..., Awaitable[Run]], address: str
+) -> None:
+    wrong = base64.b64encode(b"wrong").decode()
+    with pytest.raises(SettingsError, match=r"'accountKey': Azure Blob Storage at .*Auth"):
+        await binding(accountKey=wrong)
+    text = f"AccountName={ACCOUNT};AccountKey={wrong};BlobEndpoint=http://{address}/{ACCOUNT}"
+    with pytest.raises(SettingsError, match=r"'connectionString': .*Auth") as caught:
+        await binding(connectionString=text, endpoint="", accountName="", accountKey="")
+    assert wrong not in str(caught.value)
 
 
 async def test_a_connection_string(binding: Callable[..., Awaitable[Run]], address: str) -> None:
@@ -424,26 +429,26 @@ async def test_a_token_of_a_stand_in_for_entra(
 ) -> None:
     """The emulator takes tokens with TLS only: what is sent is looked at here."""
     seen: list[Request] = []
+    statuses: list[int] = []
 
     async def handle(request: Request) -> Response:
         seen.append(request)
-        return Response(201, [], b"")
+        return Response(statuses.pop(0) if statuses else 201, [], b"")
 
     server = HttpServer(handle, max_body_bytes=1 << 20, max_header_bytes=8192)
     port = await server.listen_tcp("127.0.0.1", 0)
     with stand_in_entra("the-token") as entra:
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", entra.url)
-        run = await binding(
-            endpoint=f"http://127.0.0.1:{port}",
-            accountKey="",
-            azureTenantId="tenant",
-            azureClientId="client",
-            azureClientSecret="secret",
-        )
+        who = {"azureTenantId": "tenant", "azureClientId": "client", "azureClientSecret": "secret"}
+        place = {"endpoint": f"http://127.0.0.1:{port}", "accountKey": ""}
+        run = await binding(**place, **who)
         await run("create", b"x", blobName="k")
         with pytest.raises(ValueError, match="'accountKey'"):
             await run("presign", blobName="k", signTTL="1m")
+        statuses.append(403)  # it may write blobs, and make no containers
+        with pytest.raises(SettingsError, match="'disableEntityManagement'"):
+            await binding(**place, **who)
     assert "https%3A%2F%2Fstorage.azure.com%2F.default" in entra.asked[0]
     sent = [dict(request.headers) for request in seen]
-    assert [one[b"authorization"] for one in sent] == [b"Bearer the-token"] * 2
+    assert [one[b"authorization"] for one in sent] == [b"Bearer the-token"] * 3
     await server.close(0)

@@ -65,7 +65,7 @@ class BlobStorageBinding(OutputBinding):
         try:
             await self._container.make("" if public is PublicAccess.NONE else public.value)
         except BlobError as error:
-            raise _explained(error) from error
+            raise self._explained(error) from error
 
     async def close(self) -> None:
         await self._container.close()
@@ -136,6 +136,18 @@ class BlobStorageBinding(OutputBinding):
     def _decodes(self, metadata: Mapping[str, str]) -> bool:
         return flag(metadata, "decodeBase64", self._config.decode_base64)
 
+    def _explained(self, error: BlobError) -> Exception:
+        """Why there is no container, with the field to mend."""
+        if error.status not in (401, 403):
+            return error
+        if self._account.key is None:
+            return SettingsError(
+                f"the container cannot be made: {error}; when it is there already, set the "
+                "metadata field 'disableEntityManagement' to true"
+            )
+        field = "accountKey" if self._config.account_key else "connectionString"
+        return SettingsError(f"invalid metadata field '{field}': {error}")
+
     def _shared(self, name: str, seconds: int) -> str:
         account = self._account
         if account.key is None:
@@ -146,18 +158,6 @@ class BlobStorageBinding(OutputBinding):
         expires = datetime.now(UTC) + timedelta(seconds=seconds)
         words = shared_url_words(account.name, self._config.container, name, account.key, expires)
         return f"{self._container.url(name)}?{words}"
-
-
-def _explained(error: BlobError) -> Exception:
-    """Why there is no container, with the field to mend."""
-    if error.code == "AuthenticationFailed":
-        return SettingsError(f"invalid metadata field 'accountKey': {error}")
-    if error.status == 403:
-        return SettingsError(
-            f"the container cannot be made: {error}; when it is there already, set the metadata "
-            "field 'disableEntityManagement' to true"
-        )
-    return error
 
 
 def _json(found: Any) -> InvokeResponse:
