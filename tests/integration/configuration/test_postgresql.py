@@ -221,21 +221,23 @@ async def test_notifications_of_another_table_and_ones_that_say_nothing(
     assert await updates.next() == {"silent": Item("1")}
 
 
-async def listeners(table: ConfigurationTable, channel: str) -> int:
-    sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%LISTEN \"' || $1 || '\"%'"
-    return int((await asyncio.to_thread(table.run, sql, channel))[0][0])
-
-
 async def test_all_subscriptions_share_one_connection_and_the_last_one_ends_it(
     table: ConfigurationTable, open_store: Open
 ) -> None:
     store = await open_store(table.name, notifyChannel=table.channel)
     found = [await store.subscribe([f"k{n}"], {}, Updates()) for n in range(20)]
-    assert await listeners(table, table.channel) == 1
+    connection = store._listener._connection
+    process = connection.get_server_pid()
+    listening_ones = "SELECT pid FROM pg_stat_activity WHERE query = $1"
+    listen = f'LISTEN "{table.channel}"'
+    assert await asyncio.to_thread(table.run, listening_ones, listen) == [(process,)]
     for one in found:
+        assert not connection.is_closed()
         await store.unsubscribe(one)
     async with asyncio.timeout(30):
-        while await listeners(table, table.channel):
+        while await asyncio.to_thread(
+            table.run, "SELECT 1 FROM pg_stat_activity WHERE pid = $1", process
+        ):
             await asyncio.sleep(0.05)
     with pytest.raises(KeyError):
         await store.unsubscribe(found[0])
@@ -312,12 +314,13 @@ async def test_a_server_that_says_nothing_any_more(
         more = {"notifyChannel": table.channel, "timeout": "1s"}
         store, updates = await open_store(table.name, line.port, **more), Updates()
         await store.subscribe([], {}, updates)
-        made = line.accepted
+        connection = store._listener._connection
         line.hold()
         table.write("k", "1")
-        await until(lambda: line.accepted > made, 30)
+        await until(connection.is_closed, 30)
         line.release()
         assert await updates.next() == {"k": Item("1")}
+        assert store._listener._connection is not connection
 
 
 async def test_a_subscription_to_a_server_that_is_away(
