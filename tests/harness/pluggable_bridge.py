@@ -76,6 +76,7 @@ class Bridge:
     async def init(self, request: Any, context: Any, kind: str) -> None:
         properties = dict(request.metadata.properties)
         name = _name(context)
+        say(f"asked {name}")
         inner = component_class(properties["inner"], properties.get("innerVersion", "v1"))
         made = inner(
             decode_settings(inner.settings, properties),

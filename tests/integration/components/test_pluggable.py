@@ -63,9 +63,9 @@ async def test_a_killed_component_is_told_its_metadata_again(sockets: Path, tmp_
                     if "mine.sock: connect: connection refused" in broken.body.decode():
                         break  # the very first may still tell of the connection that ended
             async with PluggableProcess("mine", sockets) as second:
+                await asyncio.gather(*(saved(sidecar, n) for n in range(20)))
                 await saved(sidecar, 3)
                 assert (await get(sidecar)).body == b"3"
-                await asyncio.gather(*(save(sidecar, n) for n in range(50)))
                 assert told(second) == ["s"]
                 assert "MixedCase" in second.log
 

@@ -141,16 +141,19 @@ class Link:
 
     @property
     def _is_ready(self) -> bool:
+        return self._is_initialised and not self._turn.locked()
+
+    @property
+    def _is_initialised(self) -> bool:
+        """True, too, while a connection is being made: that is done in turn."""
         return self._channel.connected and self._initialised == self._reached.count
 
     async def _make_ready(self, seconds: float) -> None:
         """Until it returns, nobody's calls reach a process that does not know the metadata."""
         try:
-            async with asyncio.timeout(seconds):
-                while not self._is_ready:
-                    async with self._turn:
-                        if not self._is_ready:
-                            await self._initialise()
+            async with asyncio.timeout(seconds), self._turn:
+                while not self._is_initialised:
+                    await self._initialise()
         except TimeoutError:
             text = f"{self.socket.name} does not answer: no Init within {seconds:g}s"
             raise RpcError(GrpcCode.DEADLINE_EXCEEDED, text) from None
