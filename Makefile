@@ -51,9 +51,10 @@ conformance: $(VENV)/.everything ## play the conformance kit: KIT=path/to/confor
 protos: $(VENV)/.everything ## generate common/dapr_common/wire from proto/
 	@$(BIN)/python tools/protos.py
 
-docs: $(VENV)/.everything ## generate docs/components and admission's catalogue from the components' settings
+docs: $(VENV)/.everything ## generate docs/components, docs/monitoring and the catalogue of component settings
 	@$(BIN)/python tools/component_docs.py
 	@$(BIN)/python tools/component_catalogue.py
+	@$(BIN)/python tools/monitoring.py
 
 crds: $(VENV)/.everything ## generate crds/ and charts/dapr/crds from common/dapr_common/kube/schema
 	@$(BIN)/python tools/crds.py

@@ -147,7 +147,7 @@ class S3Binding(OutputBinding):
 
     def _headers(self, metadata: Mapping[str, str]) -> dict[str, str]:
         found: dict[str, str] = {}
-        if kind := metadata.get("contentType") or metadata.get("Content-Type"):
+        if kind := metadata.get("contentType"):
             found["content-type"] = header("contentType", kind)
         if stored := metadata.get("storageClass") or self._config.storage_class:
             found["x-amz-storage-class"] = header("storageClass", stored)
