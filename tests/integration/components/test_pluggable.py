@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from harness.app import RecordingApp
 from harness.http_call import acall
 from harness.pluggable import PluggableProcess, sockets_folder
@@ -131,6 +132,23 @@ async def test_hot_reload_waits_for_a_component(sockets: Path, tmp_path: Path) -
         assert f"{sockets} has no socket mine.sock" in line
         async with PluggableProcess("mine", sockets):
             await saved(sidecar, 1)
+
+
+async def test_a_changed_manifest_is_told_to_the_component(sockets: Path, tmp_path: Path) -> None:
+    async with (
+        PluggableProcess("mine", sockets) as process,
+        Sidecar(resources=[store(tmp_path)], env={CHOSEN: str(sockets)}) as sidecar,
+    ):
+        assert (await save(sidecar, 1)).status == 204
+        (file,) = sidecar.resources_path.iterdir()
+        partial = sidecar.folder / "partial"
+        partial.write_text(yaml.safe_dump(store(tmp_path, round="second")))
+        partial.replace(file)
+        await asyncio.to_thread(process.wait_line, '"round":"second"')
+        assert (await save(sidecar, 2)).status == 204
+        await asyncio.to_thread(sidecar.wait_line, "Shutting down component s ")
+        assert (await get(sidecar)).body == b"2"
+        assert told(process) == ["s", "s"]
 
 
 @pytest.mark.parametrize(
