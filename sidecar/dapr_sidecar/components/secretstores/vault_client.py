@@ -124,7 +124,7 @@ class VaultClient:
         headers = {"x-vault-token": await self._token.get(), "x-vault-request": "true"}
         answer = await self._service.call("GET", f"/v1/{path}", headers)
         content = json_object(answer.body)
-        reasons = [str(one).strip() for one in content.get("errors") or ()]
+        reasons = [" ".join(str(one).split()) for one in content.get("errors") or ()]  # one line
         data = content.get("data")
         if answer.status == 200 and isinstance(data, dict):
             return data
