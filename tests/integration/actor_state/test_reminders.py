@@ -726,13 +726,15 @@ async def test_a_crash_repeats_at_most_what_was_not_noted(sides: Any) -> None:
 # --- stores of Dapr up to 1.14 --------------------------------------------------------------
 
 
-def old_entry(name: str, actor_id: str = "1", **more: object) -> dict[str, object]:
-    due = format_moment(round(time.time() + 0.2, 6))
-    return {"actorID": actor_id, "actorType": "T", "name": name, "registeredTime": due, **more}
+def old_entry(name: str, seconds: float = 0.2, **more: object) -> dict[str, object]:
+    due = format_moment(round(time.time() + seconds, 6))
+    return {"actorID": "1", "actorType": "T", "name": name, "registeredTime": due, **more}
 
 
 async def test_a_store_without_partitions_is_taken_over(sides: Any, store: Any) -> None:
-    await put(store, "actors||T", [old_entry("r1"), old_entry("r2", dueTime="1s", data="x")])
+    await put(
+        store, "actors||T", [old_entry("r1", 3.0), old_entry("r2", 3.0, dueTime="1s", data="x")]
+    )
     side = await sides()
     await side.load()
     assert side.count == 2
@@ -752,7 +754,7 @@ async def test_a_store_with_partitions_is_taken_over(sides: Any, store: Any) -> 
     )
     by_number: dict[int, list[object]] = {1: [], 2: [], 3: []}
     for n in range(20):
-        by_number[partition_of("1", f"r{n}", 3)].append(old_entry(f"r{n}"))
+        by_number[partition_of("1", f"r{n}", 3)].append(old_entry(f"r{n}", 5.0))
     for number, found in by_number.items():
         await put(store, f"actors||T||{layout.id}||reminders||{number}", found)
     side = await sides()
