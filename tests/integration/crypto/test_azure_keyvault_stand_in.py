@@ -119,6 +119,8 @@ async def test_whether_it_can_serve(provider: KeyVaultCrypto, vault: StandInKeyV
     elsewhere = make(KeyVaultCrypto, vaultName="myvault", endpoint=away, **LOGIN)
     with pytest.raises(WebError, match="cannot be reached"):
         await elsewhere.ping()
+    with pytest.raises(KeyUseError, match="key 'rsa': .* cannot be reached"):
+        await elsewhere.wrap_key(bytes(32), RSA, "rsa")
     await elsewhere.close()
 
 

@@ -209,7 +209,7 @@ async def test_a_site_that_fails_later_leaves_the_keys_there_were(
     [
         ("", "missing required metadata field 'jwks'"),
         ("s3cret-which-is-none", "'jwks': expected a JSON Web Key Set"),
-        ("/no/such/file", "'jwks': expected a JSON Web Key Set"),
+        ("/no/such/file", "http(s) URL: there is no file of that path"),
         ("http://", "'jwks': expected a JSON Web Key Set"),
         ('{"keys": [{"kid": "a", "k": "s3cret"', "'jwks': invalid key set"),
         ('{"key": "s3cret"}', "'jwks': expected a JSON object with 'keys'"),

@@ -65,9 +65,11 @@ class JwksCrypto(CryptoProvider):
             )
         except KeySourceError:
             # Without the cause: it quotes the text, which may be a key.
+            is_path = self._text.strip().startswith(("/", "."))
             raise SettingsError(
                 "invalid metadata field 'jwks': expected a JSON Web Key Set as JSON or base64, "
                 "the path of a file or an http(s) URL"
+                + (": there is no file of that path" if is_path else "")
             ) from None
         self._asked = asyncio.get_running_loop().time()
         try:
