@@ -64,7 +64,7 @@ async def test_whether_it_can_serve(provider: KmsCrypto) -> None:
     elsewhere = make(KmsCrypto, endpoint="http://127.0.0.1:1", **LOGIN)
     with pytest.raises(WebError, match="cannot be reached"):
         await elsewhere.ping()
-    with pytest.raises(KeyUseError, match="key 'alias/x': .* cannot be reached"):
+    with pytest.raises(KeyUseError, match=r"key 'alias/x': .* cannot be reached"):
         await elsewhere.wrap_key(bytes(32), "A256KW", "alias/x")
     await elsewhere.close()
 

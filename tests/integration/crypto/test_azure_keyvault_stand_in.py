@@ -119,7 +119,7 @@ async def test_whether_it_can_serve(provider: KeyVaultCrypto, vault: StandInKeyV
     elsewhere = make(KeyVaultCrypto, vaultName="myvault", endpoint=away, **LOGIN)
     with pytest.raises(WebError, match="cannot be reached"):
         await elsewhere.ping()
-    with pytest.raises(KeyUseError, match="key 'rsa': .* cannot be reached"):
+    with pytest.raises(KeyUseError, match=r"key 'rsa': .* cannot be reached"):
         await elsewhere.wrap_key(bytes(32), RSA, "rsa")
     await elsewhere.close()
 
