@@ -28,3 +28,21 @@ async def test_refused_acknowledgements_do_not_pile_up(monkeypatch: pytest.Monke
     await enough.wait()
     await buffer.close()
     assert sent == [[0, 1, 2, 3, 4], [2, 3, 4]]
+
+
+async def test_nothing_is_tried_again_after_the_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acks, "_RETRY_SECONDS", 0.01)
+    tried = 0
+
+    async def refuse(_: Sequence[int]) -> None:
+        nonlocal tried
+        tried += 1
+        raise ConnectionError("gone")
+
+    buffer: acks.AckBuffer[int] = acks.AckBuffer(refuse)
+    buffer.add(1)
+    with pytest.raises(TimeoutError):  # who closes has less patience than the buffer
+        await asyncio.wait_for(buffer.close(), 0.05)
+    seen = tried
+    await asyncio.sleep(0.1)
+    assert tried == seen > 1

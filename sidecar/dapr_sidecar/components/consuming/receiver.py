@@ -19,7 +19,7 @@ from dapr_sidecar.components.consuming.workers import Lane, Workers
 _LOG = get_logger("dapr.contrib.consuming")
 _LONGEST_PAUSE = 30.0
 _OPEN_SECONDS = 60.0
-_SETTLE_SECONDS = 30.0
+_SETTLE_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
 
 T = TypeVar("T")
@@ -78,6 +78,7 @@ class Receiver(Generic[T]):
         self._lane: Lane[Delivery[T]] = Lane(Workers(concurrency), self._handle, limit)
         self._session: Session | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_closing = False
 
     async def start(self) -> None:
         """Open the first session. Raises what kept it from opening."""
@@ -90,6 +91,7 @@ class Receiver(Generic[T]):
 
     async def close(self) -> None:
         """Stop deliveries, wait for those that run; the rest stays with the broker."""
+        self._is_closing = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -149,9 +151,10 @@ class Receiver(Generic[T]):
             await self._settle(delivery.accept)
 
     async def _settle(self, settle: Callable[[], Awaitable[None]]) -> None:
+        seconds = _CLOSE_SECONDS if self._is_closing else _SETTLE_SECONDS
         try:
             with own_cancellation("the connection was lost"):
-                async with within(_SETTLE_SECONDS, "the broker did not answer"):
+                async with within(seconds, "the broker did not answer"):
                     await settle()
         except Exception as error:  # noqa: BLE001 - unsettled, the broker delivers it again
             _LOG.warning("%s: a message could not be settled: %s", self._name, _text(error))

@@ -16,6 +16,8 @@ from dapr_sidecar.components.kafka.library import check_member, end_consumer, is
 from dapr_sidecar.components.kafka.partition import Partition, Reading, RecordHandler
 from dapr_sidecar.components.kafka.settings import KafkaSettings
 
+__all__ = ["KafkaConsumer", "Reading", "RecordHandler", "metadata_of"]
+
 _LOG = get_logger("dapr.contrib.kafka")
 _COMMIT_SECONDS = 1.0
 _POLL_MS = 500

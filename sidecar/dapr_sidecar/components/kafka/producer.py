@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from dapr_sidecar.components.consuming.calls import within
-from dapr_sidecar.components.kafka.library import end_producer
+from dapr_sidecar.components.kafka.library import end_producer, is_given_up
 from dapr_sidecar.components.kafka.settings import Compression, KafkaSettings, RequiredAcks
 
 _ACKS = {RequiredAcks.ALL: "all", RequiredAcks.ONE: 1, RequiredAcks.NONE: 0}
@@ -38,14 +39,19 @@ class KafkaProducer:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
+        self._renewing = asyncio.Lock()
         self._deadline = settings.read_timeout.total_seconds() + 10
         self._shown = f"kafka at {','.join(settings.brokers)}"
 
     async def open(self) -> None:
         """Connect. Raises ``ConnectionError`` or ``KafkaError``."""
+        async with self._described():
+            self._producer = await self._started()
+
+    async def _started(self) -> AIOKafkaProducer:
         settings = self._settings
         packed = settings.compression
-        self._producer = AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             **settings.connection(),
             acks=_ACKS[settings.required_acks],
             compression_type=None if packed is Compression.NONE else packed.value,
@@ -53,11 +59,21 @@ class KafkaProducer:
             partitioner=partition_of,
         )
         try:
-            async with self._described():
-                await self._producer.start()
+            await producer.start()
         except BaseException:
-            await self.close()
+            await end_producer(producer)
             raise
+        return producer
+
+    async def _working(self) -> AIOKafkaProducer:
+        """The producer; another one when the library gave it up."""
+        assert self._producer is not None
+        if is_given_up(self._producer):
+            async with self._renewing:
+                if is_given_up(old := self._producer):
+                    self._producer = await self._started()
+                    await end_producer(old)
+        return self._producer
 
     async def close(self) -> None:
         """Send what is under way, for a few seconds at most, and end; safe to call twice."""
@@ -67,21 +83,20 @@ class KafkaProducer:
 
     async def ping(self) -> None:
         """Raises when no broker answers."""
-        assert self._producer is not None
         async with self._described():
-            await self._producer.client.fetch_all_metadata()
+            await (await self._working()).client.fetch_all_metadata()
 
     async def send(self, topic: str, data: bytes, metadata: Mapping[str, str] | None) -> None:
         """Returns when as many brokers have it as ``producerRequiredAcks`` says.
 
         Raises ``ConnectionError``, also past the deadline, or ``KafkaError``.
         """
-        assert self._producer is not None
         given = metadata or {}
         lower = {name.lower(): value for name, value in given.items()}
         key = lower.get("partitionkey") or lower.get("__key")
         async with self._described():
-            await self._producer.send_and_wait(
+            producer = await self._working()
+            await producer.send_and_wait(
                 topic,
                 data,
                 key=key.encode() if key else None,
@@ -95,7 +110,9 @@ class KafkaProducer:
         try:
             async with within(self._deadline, f"{self._shown} did not answer"):
                 yield
-        except KafkaConnectionError as error:
+        except KafkaError as error:
+            if not error.retriable and not isinstance(error, KafkaTimeoutError):
+                raise
             raise ConnectionError(f"{self._shown}: {error}") from error
 
 

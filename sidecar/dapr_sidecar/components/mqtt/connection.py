@@ -22,6 +22,8 @@ _LOG = get_logger("dapr.contrib.mqtt")
 _CONNECT_SECONDS = 15.0
 _CALL_SECONDS = 15.0
 _CLOSE_SECONDS = 3.0
+_PING_SECONDS = 5.0
+_NOBODYS_TOPIC = "dapr/ping"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _KEEPALIVE_SECONDS = 30
 # The broker bounds what is not acknowledged by the session's window; this many wait for a
@@ -111,9 +113,15 @@ class MqttConnection:
         return ConnectionError(f"{self._shown}: {error}")
 
     async def ping(self) -> None:
-        """Raises when there is no connection."""
-        if not self._up.is_set():
-            raise ConnectionError(f"there is no connection to {self._shown.removeprefix('the ')}")
+        """Raises when the broker does not answer."""
+        if not self._up.is_set() or self._client is None:
+            raise ConnectionError(f"there is no connection to {self._shown}")
+        async with within(_PING_SECONDS, f"{self._shown} did not answer"):
+            try:
+                # The one question that changes nothing and has to be answered.
+                await self._client.unsubscribe(_NOBODYS_TOPIC, timeout=math.inf)
+            except aiomqtt.MqttError as error:
+                raise self._failure(error) from error
 
     async def add(self, listener: Listener) -> None:
         """Subscribe; messages that came before belong to it, too. Raises ``ConnectionError``."""
@@ -176,7 +184,7 @@ class MqttConnection:
         while True:
             try:
                 await self._serve(client)
-            except (aiomqtt.MqttError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - a subscription never ends by itself
                 _LOG.warning("the connection to %s ended: %s", self._shown, error)
             finally:
                 self._forget()
@@ -186,7 +194,7 @@ class MqttConnection:
                 client = self._new_client()
                 try:
                     await self._enter(client)
-                except (aiomqtt.MqttError, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - as above
                     _LOG.warning("no connection to %s: %s", self._shown, error)
                     pause = min(pause * 2, _LONGEST_PAUSE)
                 else:
@@ -206,7 +214,7 @@ class MqttConnection:
 
     async def _serve(self, client: aiomqtt.Client) -> None:
         self._client = client
-        for listener in self._listeners:
+        for listener in list(self._listeners):  # others come and go meanwhile
             await client.subscribe(listener.topic_filter, qos=listener.qos, timeout=_CALL_SECONDS)
         self._up.set()
         async for message in client.messages:

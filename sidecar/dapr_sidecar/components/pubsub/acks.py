@@ -10,7 +10,7 @@ from dapr_common.observe.logs import get_logger
 
 _LOG = get_logger("dapr.contrib.pubsub")
 _RETRY_SECONDS = 1.0
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 3.0
 _MOST = 10_000
 
 T = TypeVar("T")
@@ -35,10 +35,13 @@ class AckBuffer(Generic[T]):
 
     async def close(self) -> None:
         """Send what is left, for a few seconds at most."""
-        if self._task is not None:
-            _, late = await asyncio.wait([self._task], timeout=_CLOSE_SECONDS)
-            for task in late:
-                task.cancel()
+        task = self._task
+        if task is None:
+            return
+        try:
+            await asyncio.wait([task], timeout=_CLOSE_SECONDS)
+        finally:
+            task.cancel()  # also when who closes gives up: it would try again for ever
 
     async def _run(self) -> None:
         try:

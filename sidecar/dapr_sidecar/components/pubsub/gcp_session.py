@@ -66,8 +66,7 @@ class GcpSession:
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
-        await self._acks.close()
-        await self._refused.close()
+        await asyncio.gather(self._acks.close(), self._refused.close())
         held, self._held = list(self._held), set()
         with contextlib.suppress(PubSubError, WebError):  # they come when their time is over
             await self._extend(held, 0)

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
-import nats
 import orjson
 from nats.aio.client import Client
 from nats.errors import Error
@@ -41,7 +40,7 @@ _PUBLISH_SECONDS = 15.0
 _PING_SECONDS = 5.0
 _PING_INTERVAL = 10
 _FLUSH_SECONDS = 5.0
-_PAUSE = 1.0
+_PAUSE = 1
 _TLS_NAMES = ("tls_ca_cert", "tls_client_cert", "tls_client_key")
 
 
@@ -197,22 +196,21 @@ class JetStreamPubSub(PubSub):
 
     async def open(self) -> None:
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                self._client = await nats.connect(
+            async with within(_CONNECT_SECONDS, f"no NATS server answered at {self._shown}"):
+                await self._client.connect(
                     [server.strip() for server in self._config.url.split(",")],
                     name=self._config.name,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=_PAUSE,
                     ping_interval=_PING_INTERVAL,
                     flush_timeout=_FLUSH_SECONDS,
-                    error_cb=_log_error,
+                    error_cb=self._on_error,
                     reconnected_cb=self._on_reconnect,
                     **self._options,
                 )
-        except TimeoutError:
-            raise ConnectionError(
-                f"no NATS server answered at {self._shown} (metadata field 'natsURL')"
-            ) from None
+        except BaseException:
+            await jetstream_connection.end(self._client)
+            raise
         watching = jetstream_connection.keep_moving(self._client)
         self._watch = asyncio.get_running_loop().create_task(watching)
 
@@ -273,9 +271,9 @@ class JetStreamPubSub(PubSub):
         for look in list(self._reconnected):
             look()
 
-
-async def _log_error(error: Exception) -> None:
-    _LOG.warning("%s", str(error) or type(error).__name__)
+    async def _on_error(self, error: Exception) -> None:
+        _LOG.warning("nats at %s: %s", self._shown, str(error) or type(error).__name__)
+        jetstream_connection.drop_attempt(self._client)
 
 
 def _hosts(url: str) -> str:

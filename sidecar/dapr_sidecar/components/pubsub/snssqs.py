@@ -168,7 +168,8 @@ class SnsSqsPubSub(PubSub):
         await self._sqs.close()
 
     async def ping(self) -> None:
-        await self._sqs.call("ListQueues", {"MaxResults": 1})
+        async with within(_PUBLISH_SECONDS, self._silent):
+            await self._sqs.call("ListQueues", {"MaxResults": 1})
 
     # --- publishing -------------------------------------------------------------------------
 
