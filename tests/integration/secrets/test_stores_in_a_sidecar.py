@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import closing
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.backends import Backends
+import yaml
+from harness.backends import Backend, Backends
 from harness.http_call import acall
 from harness.programs import free_port
 from harness.redis_server import is_available, redis_server
@@ -199,3 +201,36 @@ class _Stopper:
 
     def close(self) -> None:
         self._sidecar.stop()
+
+
+@pytest.mark.skipif(not is_available(), reason="redis-server is not installed")
+async def test_a_vault_that_comes_later() -> None:
+    """What needs a secret of it waits meanwhile, and comes up with it."""
+    server = Backend("vault")
+    store = component(
+        "s", "secretstores.hashicorp.vault", vaultAddr=f"http://{server.address}", vaultToken="root"
+    )
+    store["spec"]["ignoreErrors"] = True
+    with redis_server() as redis:
+        redis.call("CONFIG", "SET", "requirepass", PASSWORD)
+        state = component("state", "state.redis", redisHost=redis.address)
+        reference = {"name": "redis-pw", "key": "redis-pw"}
+        state["spec"]["metadata"].append({"name": "redisPassword", "secretKeyRef": reference})
+        state["auth"] = {"secretStore": "s"}
+        async with Sidecar(resources=[store, state]) as sidecar:
+            refusal = f"Failed to init component s .*Vault at {re.escape(server.address)} cannot"
+            assert re.search(refusal, sidecar.log)
+            assert "component state (state.redis/v1) waits" in sidecar.log
+            with server:
+                facts = {"backend": server.address, **server.facts}
+                secret = {"data": {"redis-pw": PASSWORD}}
+                vault_call(facts, "POST", "secret/data/dapr/redis-pw", secret)
+                # Any change makes the sidecar look at what failed.
+                touched = sidecar.resources_path / "10-more.yaml"
+                touched.write_text(yaml.safe_dump(component("more", "state.in-memory")))
+                await asyncio.to_thread(sidecar.wait_line, "Component loaded: state (state.redis")
+                saved = await acall(
+                    sidecar.http_port, "POST", "/v1.0/state/state", [{"key": "k", "value": 1}]
+                )
+                assert saved.status == 204, saved.body
+        assert PASSWORD not in sidecar.log
