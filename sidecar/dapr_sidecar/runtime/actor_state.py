@@ -105,6 +105,10 @@ class ActorStateParts:
         if self._owner is not None:
             await self._owner.store_changed()
 
+    def cut_writes(self) -> None:
+        """Give up writes for actors that have left."""
+        self._state.cut()
+
     async def close(self, seconds: float) -> None:
         """Fire nothing more; what runs has so long to end."""
         closing = [self._timers.close(seconds)]

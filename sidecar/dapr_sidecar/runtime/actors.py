@@ -224,6 +224,7 @@ class ActorParts:
         await self.state.close(self._times.close / 4)
         # While placement still waits for this sidecar, so that nobody else has the actors:
         await self.hosted.close()
+        self.state.cut_writes()
         await self.host.deactivation.close(self._times.close / 4)
         if self._running is not None:
             await ended(self._running, self._times.close / 4)

@@ -64,6 +64,7 @@ def test_everything_ends_in_time_in_virtual_time() -> None:
         await world.parts.stop()
         await world.parts.close()
         assert loop.time() - began < 3.5 + 0.1
+        assert all(task.done() for task in tasks)
         call, write = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(call, DaprError)
         assert "leaves this sidecar" in str(call)

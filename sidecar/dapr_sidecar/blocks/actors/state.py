@@ -107,6 +107,10 @@ class ActorState:
     def settled(self, types: frozenset[str]) -> None:
         """Nothing to do: every write asks whose the actor is."""
 
+    def cut(self) -> None:
+        """Give up writes for actors that are not here any more, without waiting to be told."""
+        self._fence.cut()
+
     # --- inside -----------------------------------------------------------------------------
 
     async def _settled(self, ref: ActorRef) -> None:
