@@ -104,6 +104,11 @@ async def test_asking_google(code: GrpcCode, is_gone: bool) -> None:
         with pytest.raises(Exception, match=f"because of {code.go_name}") as caught:
             await store.get("name", {})
         assert isinstance(caught.value, LookupError) is is_gone
+        if is_gone or code is GrpcCode.PERMISSION_DENIED:
+            await store.ping()
+        else:
+            with pytest.raises(Exception, match=f"because of {code.go_name}"):
+                await store.ping()
         await store.close()
 
 

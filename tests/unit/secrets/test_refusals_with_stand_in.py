@@ -96,6 +96,11 @@ LOADING: list[tuple[str, list[tuple[int, Any]], str]] = [
             ),
         ]
     ],
+    (
+        PARAMETERS,
+        [(400, {"__type": "ValidationException", "message": "no such names"})],
+        r"'prefix': '': expected the beginning of parameters' names: .*no such names",
+    ),
     (SECRETS, [(400, {"__type": "InternalFailure"})], r"AWS secretsmanager at .*: InternalFailure"),
 ]
 
@@ -117,6 +122,8 @@ async def test_loading(
         (KEYVAULT, [TOKEN, (403, {"error": {"code": "Forbidden", "message": "no list"}})]),
         (SECRETS, [(400, {"__type": "AccessDeniedException", "message": "no list"})]),
         (PARAMETERS, [(400, {"__type": "AccessDeniedException", "message": "no list"})]),
+        (SECRETS, [(400, {"__type": "ResourceNotFoundException"})]),
+        (PARAMETERS, [(400, {"__type": "ParameterNotFound"})]),
         (VAULT, [(404, {"errors": []})]),  # a server that cannot tell what kind of engine it is
     ],
 )
@@ -125,7 +132,8 @@ async def test_what_reading_does_not_take(
 ) -> None:
     """The right to list is not needed to be loaded."""
     service.answers[:] = answers
-    await opened(kind, service)
+    store = await opened(kind, service)
+    await store.ping()
 
 
 async def test_a_standby_that_sends_on(opened: Open, service: StandInService) -> None:

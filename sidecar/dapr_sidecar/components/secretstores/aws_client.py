@@ -13,7 +13,9 @@ from dapr_sidecar.components.metadata import SettingsError
 _SECONDS = 4.0
 _VERSION = "1.1"
 _ABSENT = frozenset({"ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"})
-# The service knows who we are; the right to list is not what reading a secret takes.
+PROBE = "dapr-probe"
+"""A name to ask for when only the answer counts: reading is what services limit the least."""
+# The service knows who we are; that name is none we have to have a right to.
 _NOT_ALLOWED = frozenset({"AccessDenied", "AccessDeniedException"})
 _UNKNOWN_CALLER = frozenset(
     {
@@ -59,17 +61,17 @@ class AwsSecretClient:
             if not (token := answer.get("NextToken")):
                 return
 
-    async def probe(self, operation: str) -> None:
-        """Raise unless the service is there and takes our signature."""
+    async def probe(self, operation: str, request: Mapping[str, Any]) -> None:
+        """Raise unless the service is there and takes our signature; ``request`` reads a secret."""
         try:
-            await self._client.call(operation, {"MaxResults": 1})
+            await self._client.call(operation, request)
         except AwsError as error:
             if error.code in _UNKNOWN_CALLER:
                 raise SettingsError(
                     "the credentials of 'accessKey', 'secretKey' and 'sessionToken', or of the "
                     f"surroundings, are not taken: {error}"
                 ) from error
-            if error.code not in _NOT_ALLOWED:
+            if error.code not in _NOT_ALLOWED | _ABSENT:
                 raise
 
     async def close(self) -> None:

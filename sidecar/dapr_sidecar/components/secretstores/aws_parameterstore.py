@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from dapr_sidecar.components.aws.client import AwsError
 from dapr_sidecar.components.aws.settings import AwsSettings
 from dapr_sidecar.components.base import ComponentContext
-from dapr_sidecar.components.metadata import setting
-from dapr_sidecar.components.secretstores.aws_client import AwsSecretClient
+from dapr_sidecar.components.metadata import SettingsError, setting
+from dapr_sidecar.components.secretstores.aws_client import PROBE, AwsSecretClient
 from dapr_sidecar.components.secretstores.base import SecretStore
 from dapr_sidecar.components.secretstores.reading import read_all
 
@@ -40,7 +41,15 @@ class ParameterStore(SecretStore):
         await self._client.close()
 
     async def ping(self) -> None:
-        await self._client.probe("DescribeParameters")
+        try:
+            await self._client.probe("GetParameter", {"Name": self._prefix + PROBE})
+        except AwsError as error:
+            if error.code == "ValidationException":
+                raise SettingsError(
+                    f"invalid metadata field 'prefix': '{self._prefix}': expected the beginning "
+                    f"of parameters' names: {error}"
+                ) from error
+            raise
 
     def spellings(self, name: str) -> frozenset[str]:
         """A parameter may be asked for by its ARN, and with a version or label after a colon."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from dapr_sidecar.components.aws.settings import AwsSettings
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.metadata import setting
-from dapr_sidecar.components.secretstores.aws_client import AwsSecretClient
+from dapr_sidecar.components.secretstores.aws_client import PROBE, AwsSecretClient
 from dapr_sidecar.components.secretstores.base import SecretStore
 from dapr_sidecar.components.secretstores.reading import as_texts, read_all
 
@@ -50,7 +50,7 @@ class SecretsManagerStore(SecretStore):
         await self._client.close()
 
     async def ping(self) -> None:
-        await self._client.probe("ListSecrets")
+        await self._client.probe("GetSecretValue", {"SecretId": PROBE})
 
     def spellings(self, name: str) -> frozenset[str]:
         """A secret may be asked for by its ARN: the name, with six random letters or without."""

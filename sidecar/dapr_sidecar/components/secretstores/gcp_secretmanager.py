@@ -33,6 +33,7 @@ _PING_SECONDS = 20.0
 """A line that died in silence is found and given up."""
 _PAGE = 100
 _LARGEST_ANSWER = 64 << 20
+_PROBE = "dapr-probe"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 # A version that is disabled or destroyed is a failed precondition.
 _ABSENT = frozenset({GrpcCode.NOT_FOUND, GrpcCode.FAILED_PRECONDITION})
@@ -99,12 +100,6 @@ class GcpSecretManagerStore(SecretStore):
     # --- life -------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        await self.ping()
-
-    async def close(self) -> None:
-        await self._channel.close()
-
-    async def ping(self) -> None:
         try:
             await self._page(1, "")
         except GcpSecretError as error:
@@ -114,6 +109,17 @@ class GcpSecretManagerStore(SecretStore):
                 ) from error
             # It knows who we are; the right to list is not what reading a secret takes.
             if error.code is not GrpcCode.PERMISSION_DENIED:
+                raise
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def ping(self) -> None:
+        """By reading, which the service limits a hundred times less than listing."""
+        try:
+            await self._access(_PROBE, "latest")
+        except GcpSecretError as error:
+            if error.code not in _ABSENT | {GrpcCode.PERMISSION_DENIED}:
                 raise
 
     # --- secrets ----------------------------------------------------------------------------
@@ -126,12 +132,8 @@ class GcpSecretManagerStore(SecretStore):
                     f"secret {name} not found in version {version}: names are letters, digits, "
                     "dashes and underscores, 255 at most"
                 )
-        full = f"{self._parent}/secrets/{name}/versions/{version}"
-        request = pb.AccessSecretVersionRequest(name=full)
         try:
-            answer = await self._call(
-                "AccessSecretVersion", request, f"name={full}", pb.AccessSecretVersionResponse
-            )
+            answer = await self._access(name, version)
         except GcpSecretError as error:
             if error.code in _ABSENT:
                 raise LookupError(f"secret {name} not found: {error}") from error
@@ -149,6 +151,12 @@ class GcpSecretManagerStore(SecretStore):
             if not (token := page.next_page_token):
                 break
         return await read_all(names, lambda name: self.get(name, {}))
+
+    async def _access(self, name: str, version: str) -> pb.AccessSecretVersionResponse:
+        full = f"{self._parent}/secrets/{name}/versions/{version}"
+        request = pb.AccessSecretVersionRequest(name=full)
+        kind = pb.AccessSecretVersionResponse
+        return await self._call("AccessSecretVersion", request, f"name={full}", kind)
 
     async def _page(self, size: int, token: str) -> pb.ListSecretsResponse:
         request = pb.ListSecretsRequest(parent=self._parent, page_size=size, page_token=token)
