@@ -54,6 +54,7 @@ def _arguments(s: RunSettings) -> list[Argument]:
         ("app-health-probe-timeout", s.app_health_probe_timeout or ""),
         ("app-health-threshold", s.app_health_threshold or ""),
         ("enable-api-logging", s.enable_api_logging),
+        ("enable-python-components", s.enable_python_components),
         ("scheduler-host-address", _with_port(s.scheduler_host_address, SCHEDULER_PORT)),
         ("app-id", s.app_id),
         ("app-channel-address", channel),

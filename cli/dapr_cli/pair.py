@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,6 +78,23 @@ class Pair:
                 f"The sidecar of {self.settings.app_id} does not take its metadata, "
                 f"'dapr list' will know less: {error}"
             )
+
+    async def say_ready(self) -> None:
+        """Print what programs wait for, once everything is up; nothing when one ended before."""
+        children = [child for child in (self.app, self.sidecar) if child is not None]
+        while not await asyncio.to_thread(self._client.is_ready, with_app=True):
+            if any(child.exit_code is not None for child in children):
+                return
+            await asyncio.sleep(_READY_POLL_SECONDS)
+        facts = {
+            "appId": self.settings.app_id,
+            "httpPort": self.settings.http_port,
+            "grpcPort": self.settings.grpc_port,
+            "metricsPort": self.settings.metrics_port,
+            "appPort": max(self.settings.app_port, 0),
+            "pid": os.getpid(),
+        }
+        print(f"DAPR_READY {json.dumps(facts, separators=(',', ':'))}", flush=True)  # noqa: T201 - for programs
 
     async def first_end(self) -> Child:
         """Wait until the app or the sidecar ends; returns which."""

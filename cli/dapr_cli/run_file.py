@@ -34,6 +34,7 @@ _SHARED: dict[str, tuple[str, type]] = {
     "appHealthProbeTimeout": ("app_health_probe_timeout", int),
     "appHealthThreshold": ("app_health_threshold", int),
     "enableApiLogging": ("enable_api_logging", bool),
+    "enablePythonComponents": ("enable_python_components", bool),
     "daprdLogDestination": ("daprd_log_destination", str),
     "appLogDestination": ("app_log_destination", str),
 }

@@ -33,6 +33,7 @@ class RunSettings:
     log_level: str = "info"
     log_as_json: bool = False
     enable_api_logging: bool = False
+    enable_python_components: bool = False
     max_body_size: str = "4Mi"
     read_buffer_size: str = "4Ki"
     enable_app_health_check: bool = False
@@ -43,6 +44,8 @@ class RunSettings:
     placement_host_address: str = "localhost"
     scheduler_host_address: str = "localhost"
     runtime_path: str = ""
+    ready_line: bool = False
+    """Print one line for programs once the sidecar and its app are up."""
     env: Mapping[str, str] = field(default_factory=dict)
     app_dir: Path | None = None
     daprd_log_destination: str = "file"

@@ -87,10 +87,11 @@ class SidecarClient:
         if not answer.ok:
             raise SidecarError(f"{self.target}: metadata answered {answer.status_line}")
 
-    def is_ready(self) -> bool:
-        """Whether the APIs serve; that an app listens is not asked."""
+    def is_ready(self, *, with_app: bool = False) -> bool:
+        """Whether the APIs serve, and ``with_app`` the app's port is open, too."""
+        path = "/v1.0/healthz" if with_app else "/v1.0/healthz/outbound"
         try:
-            return self.call("GET", "/v1.0/healthz/outbound", seconds=1.0).ok
+            return self.call("GET", path, seconds=1.0).ok
         except SidecarError:
             return False
 

@@ -55,6 +55,8 @@ async def _start(pair: Pair, console: Console) -> None:
     await pair.tell_sidecar({})
     logs = "Both Dapr and your app logs" if pair.app else "Dapr logs"
     console.success(f"You're up and running! {logs} will appear here.")
+    if pair.settings.ready_line:
+        await pair.say_ready()
 
 
 def _say_ended(pair: Pair, console: Console) -> None:

@@ -57,6 +57,32 @@ def test_an_app_with_its_sidecar(dapr: Dapr, app_id: str) -> None:
     assert dapr.listed(app_id) == []
 
 
+def test_a_line_for_programs_that_wait(dapr: Dapr, app_id: str) -> None:
+    port = free_port()
+    flags = ["--app-id", app_id, "--app-port", str(port), "--placement-host-address", ""]
+    with dapr.run(*flags, "--ready-line", command=app_command()) as run:
+        said = json.loads(run.wait_line("DAPR_READY {").removeprefix("DAPR_READY "))
+        (listed,) = dapr.listed(app_id)
+        assert said == {
+            "appId": app_id,
+            "httpPort": listed["httpPort"],
+            "grpcPort": listed["grpcPort"],
+            "metricsPort": listed["metricsPort"],
+            "appPort": port,
+            "pid": run.process.pid,
+        }
+        url = f"http://127.0.0.1:{said['httpPort']}/v1.0/healthz"
+        assert urllib.request.urlopen(url, timeout=10).status == 204, "the app is up, too"
+
+
+def test_the_line_is_not_printed_for_an_app_that_ends(dapr: Dapr, app_id: str) -> None:
+    flags = ["--app-id", app_id, "--app-port", str(free_port()), "--ready-line"]
+    command = [sys.executable, "-c", "raise SystemExit(3)"]
+    with dapr.run(*flags, command=command, exit_code=1) as run:
+        run.wait_exit(60)
+    assert not [line for line in run.lines if line.startswith("DAPR_READY")]
+
+
 def test_what_the_app_finds_in_its_environment(dapr: Dapr, app_id: str) -> None:
     ports = [free_port() for _ in range(4)]
     http, grpc, metrics, internal = map(str, ports)
