@@ -63,11 +63,12 @@ def test_a_line_for_programs_that_wait(dapr: Dapr, app_id: str) -> None:
     with dapr.run(*flags, "--ready-line", command=app_command()) as run:
         said = json.loads(run.wait_line("DAPR_READY {").removeprefix("DAPR_READY "))
         (listed,) = dapr.listed(app_id)
+        metrics = f"http://127.0.0.1:{said.pop('metricsPort')}/metrics"
+        assert urllib.request.urlopen(metrics, timeout=10).status == 200
         assert said == {
             "appId": app_id,
             "httpPort": listed["httpPort"],
             "grpcPort": listed["grpcPort"],
-            "metricsPort": listed["metricsPort"],
             "appPort": port,
             "pid": run.process.pid,
         }
