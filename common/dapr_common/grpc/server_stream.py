@@ -189,6 +189,8 @@ class ServerStream(MessageStream):
         if self.done:
             return
         session = self.connection.session
+        if error is not None:
+            self.context.scratch["error"] = error  # whoever looks at the call afterwards
         try:
             if self.headers_sent:
                 session.send_trailers(self.id, self._trailers(error))

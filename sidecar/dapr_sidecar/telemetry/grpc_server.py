@@ -25,6 +25,7 @@ from dapr_sidecar.telemetry.spans import describe_grpc, describe_grpc_request
 _API = "/dapr.proto.runtime.v1.Dapr/"
 _INVOKE = "/dapr.proto.runtime.v1.Dapr/InvokeService"
 _INTERNAL = "/dapr.proto.internals."
+_CALL_ACTOR = "/dapr.proto.internals.v1.ServiceInvocation/CallActor"
 _WORKFLOW = "/TaskHubSidecarService/"
 _LIMIT = 4096
 _Bound = tuple[Series, HistogramSeries, HistogramSeries, HistogramSeries]
@@ -77,9 +78,10 @@ class GrpcServerTelemetry:
 
     def start_callee_span(self, context: Context, name: str = "") -> None:
         """Start the span of a call from another sidecar; without a name, of one that is proxied."""
-        if not name and context.method.startswith(_INTERNAL):
-            return  # Whoever serves it knows a better name.
-        span = self._tracer.start(name or context.method, "SERVER", trace_parent(context))
+        method = context.method
+        if not name and method.startswith(_INTERNAL) and method != _CALL_ACTOR:
+            return  # Whoever serves it starts one with a better name, if any.
+        span = self._tracer.start(name or method, "SERVER", trace_parent(context))
         context.scratch["span"] = span
         current_span.set(span)
 
@@ -122,7 +124,9 @@ class GrpcServerTelemetry:
         if isinstance(span, RecordedSpan):
             describe_grpc(span, context)
             if code is not GrpcCode.OK:
-                span.fail(code.go_name)
+                error = context.scratch.get("error")
+                told = error.message if isinstance(error, RpcError) else ""
+                span.fail(told or code.go_name)
             span.end()
         if self.metering:
             bound = self._bound.get((context.method, code))

@@ -11,13 +11,14 @@ from urllib.parse import unquote
 
 from dapr_common.durations import parse_go_duration
 from dapr_common.observe.exporters.base import Exporter
-from dapr_common.observe.exporters.batch import BatchSink, Fanout
+from dapr_common.observe.exporters.batch import BatchLimits, BatchSink, Fanout
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.tracing import SpanSink, Tracer
 
 _LOG = get_logger("dapr.runtime")
 _DEFAULT_RATE = 0.0001
 _OTLP_TIMEOUT = 10.0
+_MOST = 1_000_000
 Environment = Mapping[str, str]
 
 
@@ -39,8 +40,10 @@ class Otlp:
 class Tracing:
     """The tracer of a sidecar and everything behind it."""
 
-    def __init__(self, rate: float, exporters: Sequence[Exporter]) -> None:
-        self._batches = [BatchSink(exporter) for exporter in exporters] if rate > 0 else []
+    def __init__(
+        self, rate: float, exporters: Sequence[Exporter], limits: BatchLimits | None = None
+    ) -> None:
+        self._batches = [BatchSink(exporter, limits) for exporter in exporters] if rate > 0 else []
         sink: SpanSink | None = None
         if self._batches:
             sink = self._batches[0] if len(self._batches) == 1 else Fanout(self._batches)
@@ -68,7 +71,32 @@ def build_tracing(spec: Mapping[str, Any], environment: Environment, app_id: str
         exporters = list(_exporters(spec, otlp, resource))
     except ValueError as error:
         raise TracingError(f"tracing configuration: {error}") from error
-    return Tracing(rate, exporters)
+    return Tracing(rate, exporters, batch_limits(environment))
+
+
+def batch_limits(environment: Environment) -> BatchLimits:
+    """OpenTelemetry's ``OTEL_BSP_*`` variables; one that is no positive number is left out."""
+    usual = BatchLimits()
+    queue = _positive(environment, "MAX_QUEUE_SIZE", usual.max_queue)
+    return BatchLimits(
+        max_queue=queue,
+        max_batch=min(_positive(environment, "MAX_EXPORT_BATCH_SIZE", usual.max_batch), queue),
+        interval=_positive(environment, "SCHEDULE_DELAY", round(usual.interval * 1000)) / 1000,
+        timeout=_positive(environment, "EXPORT_TIMEOUT", round(usual.timeout * 1000)) / 1000,
+    )
+
+
+def _positive(environment: Environment, name: str, usual: int) -> int:
+    text = environment.get(f"OTEL_BSP_{name}", "").strip()
+    if not text:
+        return usual
+    if text.isascii() and text.isdigit() and 0 < int(text[:10]) <= _MOST:
+        return int(text)
+    _LOG.warning(
+        'OTEL_BSP_%s: expected a number between 1 and %d, got "%s"; %d is used',
+        *(name, _MOST, text, usual),
+    )
+    return usual
 
 
 def sampling_rate(given: object) -> float:

@@ -7,6 +7,7 @@ import pytest
 from harness.http_collector import HttpCollector, http_collector
 from harness.spans import SpanList
 
+from dapr_common.observe.exporters.batch import BatchLimits
 from dapr_common.observe.exporters.otlp import OtlpGrpcExporter, OtlpHttpExporter
 from dapr_common.observe.exporters.stdout import StdoutExporter
 from dapr_common.observe.exporters.zipkin import ZipkinExporter
@@ -15,6 +16,7 @@ from dapr_sidecar.telemetry.tracing import (
     Otlp,
     Tracing,
     TracingError,
+    batch_limits,
     build_tracing,
     otlp_settings,
     resource_attributes,
@@ -227,3 +229,30 @@ def test_a_tracer_of_its_own_needs_no_loop() -> None:
     spans = SpanList()
     Tracer(1, spans).start("x", "CLIENT").end()
     assert len(spans) == 1
+
+
+# --- batches ------------------------------------------------------------------------------------
+
+
+def test_batches_have_the_library_s_limits_and_variables() -> None:
+    assert batch_limits({}) == BatchLimits()
+    given = {
+        "OTEL_BSP_SCHEDULE_DELAY": "250",
+        "OTEL_BSP_EXPORT_TIMEOUT": "2000",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "10",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "100",
+    }
+    assert batch_limits(given) == BatchLimits(max_queue=10, max_batch=10, interval=0.25, timeout=2)
+    tracing = build_tracing({"samplingRate": "1", "zipkin": ZIPKIN}, given, "a1")
+    assert tracing._batches[0]._limits.max_queue == 10
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "99999999999999"])
+def test_a_limit_that_is_none_is_named_and_left_out(
+    text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "dapr.runtime"):
+        assert batch_limits({"OTEL_BSP_MAX_QUEUE_SIZE": text}) == BatchLimits()
+    (message,) = caplog.messages
+    assert message.startswith("OTEL_BSP_MAX_QUEUE_SIZE: expected a number between 1 and 1000000")
+    assert message.endswith(f'got "{text}"; 2048 is used')

@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import Context
 from itertools import count
 from logging import Logger
 from typing import Generic, Protocol, TypeVar
@@ -174,7 +175,8 @@ class DueRunner(Generic[D]):
             queue.append(item)
 
     def _start(self, item: D) -> None:
-        task = asyncio.create_task(self._run(item), name=f"actor due {item.ref}")
+        # Not in the context of the request that set the alarm: its trace is over.
+        task = asyncio.create_task(self._run(item), name=f"actor due {item.ref}", context=Context())
         self._running[task] = item
         task.add_done_callback(self._ended)
 

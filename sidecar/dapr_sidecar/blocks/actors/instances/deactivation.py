@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextvars import Context
 
 from dapr_common.errors import DaprError
 from dapr_common.observe.logs import get_logger
@@ -175,7 +176,12 @@ class Deactivation:
         self._context.metrics.actors.deactivated(ref.type, success)
 
     def _spawn(self, work: object) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.create_task(work, name="deactivate-actors")  # type: ignore[arg-type]
+        # Not in the context of the call that set the timer: its trace is over.
+        task: asyncio.Task[None] = asyncio.create_task(
+            work,  # type: ignore[arg-type]
+            name="deactivate-actors",
+            context=Context(),
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -18,6 +18,7 @@ from dapr_sidecar.blocks.actors.base import (
 from dapr_sidecar.blocks.actors.hosting import Hosting
 from dapr_sidecar.blocks.actors.instances.deactivation import Deactivation
 from dapr_sidecar.blocks.actors.instances.instance import Instance, TypeInstances
+from dapr_sidecar.blocks.actors.instances.trace import traced
 from dapr_sidecar.blocks.actors.ownership import PlacementView
 from dapr_sidecar.blocks.actors.turns import ActorClosedError, StackDepthError
 from dapr_sidecar.context import SidecarContext
@@ -87,7 +88,8 @@ class ActorHost:
         """Deliver a reminder or timer in its turn. Raises as ``invoke`` does."""
 
         async def run(app: ActorApp) -> bool:
-            return await app.fire(callback)
+            with traced(self._context.tracer, callback):
+                return await app.fire(callback)
 
         return await self._turn(callback.ref, None, run)
 
