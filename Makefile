@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := -p dapr_common -p dapr_sidecar -p dapr_cli -p dapr_sentry -p dapr_injector -p dapr_operator \
-	-p dapr_placement -p dapr_testing
+	-p dapr_placement -p dapr_testing -p dapr_dashboard
 INPUTS := pyproject.toml constraints.txt tools/environment.py
 
 help: ## this list

@@ -26,6 +26,7 @@ CACHE = Path.home() / ".cache" / "dapr-runtime-tools"
 LAYOUT = CACHE / "images"
 # Folder → image.
 IMAGES = {
+    "dashboard": "dashboard",
     "injector": "injector",
     "operator": "operator",
     "placement": "placement",

@@ -14,6 +14,8 @@ from tools.images import IMAGES, ROOT, TEST_IMAGES
 from dapr_sidecar.components.registry import EXTRAS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+# Program → what else of ours its image has: the dashboard looks with the CLI's eyes.
+ALSO = {"dashboard": ("dapr_cli",)}
 THERE = [folder for folder in IMAGES if (ROOT / folder / "Dockerfile").exists()]
 
 
@@ -47,7 +49,13 @@ def test_an_image_has_its_own_code_and_the_shared(folder: str) -> None:
         for path in (ROOT / folder / package).rglob("*.py")
         for name in imports(path)
     }
-    assert {name for name in imported if name.startswith("dapr_")} <= {"dapr_common", package}
+    more = ALSO.get(folder, ())
+    assert {name for name in imported if name.startswith("dapr_")} <= {
+        "dapr_common",
+        package,
+        *more,
+    }
+    assert {f"{name.removeprefix('dapr_')}/{name}" for name in more} <= set(sources)
 
 
 @pytest.mark.parametrize("folder", THERE)

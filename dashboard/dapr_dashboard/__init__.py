@@ -1,0 +1,1 @@
+"""``dapr-dashboard``: the applications of a machine or a cluster, as pages."""

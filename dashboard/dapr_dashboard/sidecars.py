@@ -1,0 +1,150 @@
+"""Asks sidecars how they are: health, metadata, metrics. What does not answer is said so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import aiohttp
+
+from dapr_dashboard.model import App, Live, Place
+from dapr_dashboard.samples import Samples, parse
+
+_SECONDS = 4.0
+_AT_ONCE = 16
+_MOST_BYTES = 8 << 20
+_NOWHERE = Place()
+
+
+class _AnswerError(Exception):
+    """No answer that can be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: bytes
+
+
+class Sidecars:
+    """One connection pool; ``headers`` and ``ssl`` are for sidecars behind an API server."""
+
+    def __init__(self, *, headers: Mapping[str, str] | None = None, ssl: Any = True) -> None:
+        self._headers = dict(headers or {})
+        self._ssl = ssl
+        self._open: aiohttp.ClientSession | None = None
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def close(self) -> None:
+        """Safe to call twice."""
+        session, self._open = self._open, None
+        if session is not None:
+            await session.close()
+
+    async def with_live(self, apps: Sequence[App], *, metrics: bool = False) -> list[App]:
+        """The same with what each sidecar says now; with ``metrics`` also its samples."""
+        found = await asyncio.gather(*(self._live(app, metrics) for app in apps))
+        return [replace(app, live=live) for app, live in zip(apps, found, strict=True)]
+
+    async def samples(self, url: str) -> Samples:
+        """What a metrics port says; nothing when it does not answer."""
+        async with self._turns:
+            try:
+                answer = await self._get(Place(), url)
+                return parse(answer.body.decode("utf-8", "replace"))
+            except (_AnswerError, ValueError):
+                return Samples()
+
+    async def _live(self, app: App, metrics: bool) -> Live:
+        place = app.place
+        if place == _NOWHERE:
+            return app.live
+        async with self._turns:
+            live = await self._said(app)
+        if metrics and place.metrics:
+            live = replace(live, samples=await self.samples(place.metrics))
+        return live
+
+    async def _said(self, app: App) -> Live:
+        try:
+            health = await self._get(app.place, f"{app.place.api}/v1.0/healthz")
+            metadata = await self._get(app.place, f"{app.place.api}/v1.0/metadata?health=true")
+        except _AnswerError as error:
+            return Live("bad", "does not answer", problem=str(error))
+        return _judged(app, health, metadata)
+
+    async def _get(self, place: Place, url: str) -> _Answer:
+        headers = {**self._headers, **({"dapr-api-token": place.token} if place.token else {})}
+        try:
+            if place.socket:
+                async with aiohttp.ClientSession(
+                    connector=aiohttp.UnixConnector(place.socket), timeout=_timeout()
+                ) as session:
+                    return await _read(session, url, headers)
+            return await _read(self._session(), url, headers, ssl=self._ssl)
+        except TimeoutError as error:
+            raise _AnswerError(f"no answer within {_SECONDS:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _AnswerError(str(error) or type(error).__name__) from error
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._open is None:
+            self._open = aiohttp.ClientSession(
+                timeout=_timeout(), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._open
+
+
+def _timeout() -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=_SECONDS)
+
+
+async def _read(
+    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], ssl: Any = True
+) -> _Answer:
+    async with session.get(url, headers=headers, ssl=ssl, allow_redirects=False) as response:
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > _MOST_BYTES:
+                raise _AnswerError(f"the answer is larger than {_MOST_BYTES >> 20} MiB")
+        return _Answer(response.status, bytes(body))
+
+
+def _judged(app: App, health: _Answer, metadata: _Answer) -> Live:
+    ready = 200 <= health.status < 300
+    state = "ready" if ready else _message(health) or f"not ready ({health.status})"
+    kind = "good" if ready else "bad"
+    if metadata.status in (401, 403) and not app.place.token:
+        said = "its API wants a token: start the dashboard with DAPR_API_TOKEN"
+        return Live("good" if ready else "bad", state, problem=said)
+    if metadata.status != 200:
+        said = f"metadata: {_message(metadata) or metadata.status}"
+        return Live("good" if ready else "bad", state, problem=said)
+    try:
+        body = json.loads(metadata.body)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        return Live("unknown", "its metadata is no JSON object")
+    if body.get("id", app.app_id) != app.app_id:
+        other = str(body["id"])
+        return Live("bad", "does not answer", problem=f"app {other} has taken its port")
+    if ready and any(one.get("state") != "ready" for one in _states(body)):
+        return Live("warn", "ready, components are not", body)
+    return Live("good" if kind == "good" else "bad", state, body)
+
+
+def _states(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = body.get("componentHealth")
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _message(answer: _Answer) -> str:
+    try:
+        return str(json.loads(answer.body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""

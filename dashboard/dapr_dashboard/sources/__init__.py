@@ -1,0 +1,1 @@
+"""Where facts come from: the processes and files of this machine, or a cluster."""

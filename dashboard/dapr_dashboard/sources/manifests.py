@@ -1,0 +1,170 @@
+"""Manifests, from files or from a cluster, as facts without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dapr_common.kube.manifests import Document, ManifestError, parse_documents, typed
+from dapr_common.kube.resources import Component
+from dapr_dashboard import masking
+from dapr_dashboard.model import ComponentFact, Condition, Resources, SpecFact
+from dapr_dashboard.sources.processes import HERE
+
+_SUFFIXES = (".yaml", ".yml")
+_MOST_BYTES = 1 << 20
+_MOST_FILES = 500
+
+
+def from_files(folders: Iterable[str], configurations: Iterable[str]) -> Resources:
+    """What lies in resource folders, and in files of Configurations."""
+    found = _Found()
+    for path in _files(folders):
+        found.read(path)
+    for name in dict.fromkeys(configurations):
+        if name not in found.seen:
+            found.read(Path(name))
+    return found.resources()
+
+
+def from_bodies(bodies: Iterable[Mapping[str, Any]]) -> Resources:
+    """Objects of a cluster."""
+    found = _Found()
+    for body in bodies:
+        found.add(Document(body, ""), "")
+    return found.resources()
+
+
+def _files(folders: Iterable[str]) -> list[Path]:
+    found: list[Path] = []
+    for folder in dict.fromkeys(folders):
+        try:
+            entries = sorted(Path(folder).iterdir())
+        except OSError:
+            continue
+        found += [each for each in entries if each.suffix.lower() in _SUFFIXES and each.is_file()]
+    return found[:_MOST_FILES]
+
+
+class _Found:
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self._components: list[ComponentFact] = []
+        self._specs: dict[str, list[SpecFact]] = {"Configuration": [], "Resiliency": []}
+
+    def resources(self) -> Resources:
+        return Resources(
+            components=sorted(self._components, key=lambda one: (one.namespace, one.name)),
+            configurations=self._specs["Configuration"],
+            resiliencies=self._specs["Resiliency"],
+        )
+
+    def read(self, path: Path) -> None:
+        """A file; one that cannot be read is shown as a component with a problem."""
+        source = str(path)
+        self.seen.add(source)
+        try:
+            if path.stat().st_size > _MOST_BYTES:
+                raise ManifestError(f"{source} is larger than {_MOST_BYTES >> 10} KiB")
+            documents = list(parse_documents(path.read_text(encoding="utf-8"), source))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            self._problem(source, str(error))
+            return
+        for document in documents:
+            if isinstance(document, ManifestError):
+                # What a parser says may quote the line, and the line may be a secret.
+                self._problem(source, f"not valid YAML: {_place(document)}")
+            else:
+                self.add(document, source)
+
+    def add(self, document: Document, source: str) -> None:
+        kind = document.key[1]
+        try:
+            resource = typed(document) if kind == "Component" else None
+        except ManifestError as error:
+            self._problem(source or _name(document.body), masking.text(str(error)))
+            return
+        if isinstance(resource, Component):
+            self._components.append(_component(resource, document.body, source))
+        elif kind in self._specs:
+            self._specs[kind].append(_spec(document.body, source))
+
+    def _problem(self, source: str, problem: str) -> None:
+        name = source.rpartition("/")[2]
+        self._components.append(
+            ComponentFact(
+                namespace=HERE, name=name, type="", version="", source=source, problem=problem
+            )
+        )
+
+
+def _component(component: Component, body: Mapping[str, Any], source: str) -> ComponentFact:
+    return ComponentFact(
+        namespace=component.namespace or HERE,
+        name=component.name,
+        type=component.type,
+        version=component.version,
+        scopes=component.scopes,
+        settings=masking.settings_of(component),
+        source=source,
+        created=_created(body),
+        conditions=_conditions(body),
+    )
+
+
+def _spec(body: Mapping[str, Any], source: str) -> SpecFact:
+    spec = body.get("spec")
+    metadata = _metadata(body)
+    return SpecFact(
+        namespace=str(metadata.get("namespace") or HERE),
+        name=str(metadata.get("name") or ""),
+        spec=masking.tree(spec) if isinstance(spec, Mapping) else {},
+        source=source,
+        created=_created(body),
+        conditions=_conditions(body),
+    )
+
+
+def _metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = body.get("metadata")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _name(body: Mapping[str, Any]) -> str:
+    return str(_metadata(body).get("name") or "")
+
+
+def _created(body: Mapping[str, Any]) -> datetime | None:
+    text = _metadata(body).get("creationTimestamp")
+    try:
+        return datetime.fromisoformat(str(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _conditions(body: Mapping[str, Any]) -> Sequence[Condition]:
+    status = body.get("status")
+    found = status.get("conditions") if isinstance(status, Mapping) else None
+    return tuple(
+        Condition(
+            type=str(each.get("type") or ""),
+            status=str(each.get("status") or ""),
+            reason=str(each.get("reason") or ""),
+            message=masking.text(str(each.get("message") or "")),
+        )
+        for each in found or ()
+        if isinstance(each, Mapping)
+    )
+
+
+def _place(error: ManifestError) -> str:
+    """The line and column of a parser's message, without what it quotes."""
+    words = str(error).split()
+    if "line" in words[:-1]:
+        at = len(words) - 1 - words[::-1].index("line")
+        return " ".join(words[at : at + 4]).rstrip(":,")
+    return "the document cannot be parsed"

@@ -1,0 +1,1 @@
+"""Facts → HTML, one module for a group of pages; no I/O."""
