@@ -39,8 +39,16 @@ class Collector:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
 
-    def settings(self) -> dict[str, Any]:
-        """What a Configuration's ``spec.tracing`` says, without the sampling rate."""
+    @property
+    def address(self) -> str:
+        """``host:port`` of where spans go."""
+        return self.backend.address
+
+    def settings(self, address: str = "") -> dict[str, Any]:
+        """What a Configuration's ``spec.tracing`` says, without the sampling rate.
+
+        ``address`` is another one that leads there.
+        """
         raise NotImplementedError
 
     def trace(self, trace_id: str) -> list[Shown]:
@@ -63,8 +71,8 @@ class Zipkin(Collector):
     backend_name = "zipkin"
     lower_case = True
 
-    def settings(self) -> dict[str, Any]:
-        return {"zipkin": {"endpointAddress": f"http://{self.backend.address}/api/v2/spans"}}
+    def settings(self, address: str = "") -> dict[str, Any]:
+        return {"zipkin": {"endpointAddress": f"http://{address or self.address}/api/v2/spans"}}
 
     def trace(self, trace_id: str) -> list[Shown]:
         answer = call(self.backend.port, "GET", f"/api/v2/trace/{trace_id}")
@@ -88,9 +96,8 @@ class Otelcol(Collector):
     backend_name = "otelcol"
     protocol = "grpc"
 
-    def settings(self) -> dict[str, Any]:
-        address = self.backend.address if self.protocol == "grpc" else self.backend.facts["http"]
-        return {"otel": {"protocol": self.protocol, "endpointAddress": address, "isSecure": False}}
+    def settings(self, address: str = "") -> dict[str, Any]:
+        return _otlp(self.protocol, address or self.address)
 
     def trace(self, trace_id: str) -> list[Shown]:
         file = Path(self.backend.facts["file"])
@@ -108,15 +115,22 @@ class OtelcolHttp(Otelcol):
 
     protocol = "http"
 
+    @property
+    def address(self) -> str:
+        return self.backend.facts["http"]
+
 
 class Jaeger(Collector):
     """Jaeger, which takes OTLP and is asked by the API of its page."""
 
     backend_name = "jaeger"
 
-    def settings(self) -> dict[str, Any]:
-        address = self.backend.facts["otlp_grpc"]
-        return {"otel": {"protocol": "grpc", "endpointAddress": address, "isSecure": False}}
+    @property
+    def address(self) -> str:
+        return self.backend.facts["otlp_grpc"]
+
+    def settings(self, address: str = "") -> dict[str, Any]:
+        return _otlp("grpc", address or self.address)
 
     def trace(self, trace_id: str) -> list[Shown]:
         answer = call(self.backend.port, "GET", f"/api/traces/{trace_id}")
@@ -127,6 +141,10 @@ class Jaeger(Collector):
 
 
 ALL: tuple[type[Collector], ...] = (Zipkin, Otelcol, OtelcolHttp, Jaeger)
+
+
+def _otlp(protocol: str, address: str) -> dict[str, Any]:
+    return {"otel": {"protocol": protocol, "endpointAddress": address, "isSecure": False}}
 
 
 def _from_zipkin(span: Mapping[str, Any]) -> Shown:
