@@ -205,7 +205,6 @@ async def test_the_leader_is_stopped_and_wakes_up_again(
             with pytest.raises(EOFError):
                 await witness.next()
         async with PlacementClient(leader.address, "newcomer") as newcomer:
-            await newcomer.report("Other")
             assert (await newcomer.status())[0] is grpc.StatusCode.FAILED_PRECONDITION
         await more_calls(load.client, 300)
         assert [lines(host, _CONNECTED) for host in load.hosts] == connected
