@@ -22,6 +22,7 @@ VERBS = {
     "completion": "Print a completion script for a shell.",
     "components": "List the components in your Kubernetes cluster.",
     "configurations": "List the configurations in your Kubernetes cluster.",
+    "dashboard": "Show apps, components and their health as pages in your browser.",
     "init": "Set Dapr up on this machine, with -k in Kubernetes.",
     "invoke": "Call a method of a running app.",
     "list": "List the running apps and their sidecars.",

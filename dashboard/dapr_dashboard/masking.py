@@ -20,7 +20,7 @@ _SECRET_WORDS = re.compile(
 # Names that hold such a word and only say where a secret is, or how long it lives.
 _HARMLESS = re.compile(
     r"(ref|store|name|namespace|path|file|audience|ttl|timeout|url|uri|scopes?|enabled|issuer"
-    r"|validators?|trustdomain)$|^secrets$|^secret(keyref|store|storecomponent)$",
+    r"|validators?|trustdomain)$|^(allowed|denied)?secrets$|^secret(keyref|store|storecomponent)$",
     re.IGNORECASE,
 )
 _IN_URL = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE)

@@ -56,7 +56,8 @@ def test_root_help_imports_no_verb() -> None:
     ("arguments", "message"),
     [
         (["lst"], "unknown command 'lst' for 'dapr', did you mean 'list'?"),
-        (["dashboard"], "unknown command 'dashboard' for 'dapr'"),
+        (["bulletin"], "unknown command 'bulletin' for 'dapr'"),
+        (["dashboard", "-p", "x"], "'x' is not a valid integer"),
         (["--nope"], "No such option '--nope'"),
         (["run", "--nope"], "No such option '--nope'"),
         (["run", "--app-port", "x"], "'x' is not a valid integer"),

@@ -1,0 +1,138 @@
+"""What pages may show: never a secret, wherever it stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dapr_common.kube.manifests import from_body
+from dapr_common.kube.resources import Component
+from dapr_common.kube.validation.catalogue import catalogue
+from dapr_dashboard.masking import HIDDEN, Shown, command, is_secret_name, settings_of, text, tree
+
+
+def component(kind: str, *metadata: dict[str, Any], version: str = "v1") -> Component:
+    found = from_body(
+        {
+            "apiVersion": "dapr.io/v1alpha1",
+            "kind": "Component",
+            "metadata": {"name": "c"},
+            "spec": {"type": kind, "version": version, "metadata": list(metadata)},
+            "auth": {"secretStore": "vault"},
+        }
+    )
+    assert isinstance(found, Component)
+    return found
+
+
+def test_references_say_where_a_secret_is_and_not_what() -> None:
+    found = settings_of(
+        component(
+            "state.redis",
+            {"name": "redisHost", "value": "localhost:6379"},
+            {"name": "redisPassword", "secretKeyRef": {"name": "redis", "key": "password"}},
+            {"name": "redisUsername", "envRef": "REDIS_USER"},
+            {"name": "REDISPASSWORD", "value": "topsecret"},
+        )
+    )
+    assert found == [
+        Shown("redisHost", "localhost:6379"),
+        Shown("redisPassword", HIDDEN, "secret redis/password of vault"),
+        Shown("redisUsername", HIDDEN, "environment variable REDIS_USER"),
+        Shown("REDISPASSWORD", HIDDEN, "in the manifest"),
+    ]
+
+
+def every_secret_field() -> list[tuple[str, str, str]]:
+    known = catalogue()
+    return [
+        (kind, version, name)
+        for kind, versions in known.types.items()
+        for version in versions
+        for field in known.fields(kind, version)
+        if field.secret
+        for name in field.names
+    ]
+
+
+def test_every_setting_that_a_component_calls_secret_is_hidden() -> None:
+    fields = every_secret_field()
+    assert len(fields) > 50
+    for kind, version, name in fields:
+        made = component(kind, {"name": name, "value": "topsecret"}, version=version)
+        (shown,) = settings_of(made)
+        assert "topsecret" not in shown.text, (kind, version, name)
+
+
+def test_of_components_nobody_knows_names_tell() -> None:
+    found = settings_of(
+        component(
+            "state.mine",
+            {"name": "apiKey", "value": "topsecret"},
+            {"name": "host", "value": "amqp://me:topsecret@host:5672/x"},
+            {"name": "options", "value": "Server=a;Password=topsecret;Timeout=5"},
+            {"name": "keyPrefix", "value": "name"},
+        )
+    )
+    assert "topsecret" not in str(found)
+    assert found[1].text == f"amqp://{HIDDEN}@host:5672/x"
+    assert found[2].text == f"Server=a;Password={HIDDEN};Timeout=5"
+    assert found[3].text == "name"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["password", "client_secret", "API-KEY", "azureClientSecret", "token", "connectionString"],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["secretKeyRef", "secretStore", "tokenURL", "keyPrefix", "ttl", "tokenValidators", "path"],
+)
+def test_names_that_only_sound_so(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+def test_documents_keep_their_shape() -> None:
+    spec = {
+        "tracing": {"otel": {"headers": "authorization=topsecret,x=topsecret", "isSecure": True}},
+        "httpPipeline": {"handlers": [{"name": "a", "type": "middleware.http.oauth2"}]},
+        "secrets": {"scopes": [{"storeName": "vault", "allowedSecrets": ["a"]}]},
+        "headers": [{"name": "Authorization", "value": "topsecret"}, {"name": "A", "value": "b"}],
+        "apiToken": "topsecret",
+        "enabled": False,
+    }
+    shown = tree(spec)
+    assert "topsecret" not in str(shown)
+    assert shown["secrets"] == spec["secrets"]
+    assert shown["headers"][1] == {"name": "A", "value": "b"}
+    assert shown["enabled"] is False
+    assert shown["httpPipeline"] == spec["httpPipeline"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--api-key", "topsecret", "-v"],
+        ["run", "--password=topsecret"],
+        ["env", "DB_PASSWORD=topsecret", "run"],
+        ["run", "postgres://me:topsecret@host/db"],
+    ],
+)
+def test_command_lines(words: list[str]) -> None:
+    shown = command(words)
+    assert "topsecret" not in shown
+    assert HIDDEN in shown
+    assert words[0] in shown
+
+
+def test_a_flag_without_a_value_hides_no_other_flag() -> None:
+    assert command(["a", "--token", "--port", "80"]) == "a --token --port 80"
+
+
+def test_plain_texts_stay() -> None:
+    assert text("http://host:80/a@b?c=d") == "http://host:80/a@b?c=d"
