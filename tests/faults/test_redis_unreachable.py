@@ -114,6 +114,14 @@ async def test_a_server_that_stops_answering(proxy: Proxy, store: RedisStateStor
     assert (await store.get(GetRequest("k"))).data == b"1"
 
 
+async def test_a_connection_that_dies_in_silence(proxy: Proxy, store: RedisStateStore) -> None:
+    await store.set(SetRequest("k", b"1"))
+    proxy.lose()
+    with pytest.raises(RedisConnectionError, match="did not answer within"):
+        await asyncio.wait_for(store.get(GetRequest("k")), 10)
+    assert (await store.get(GetRequest("k"))).data == b"1"
+
+
 async def test_a_server_that_is_away_for_a_while(proxy: Proxy, store: RedisStateStore) -> None:
     await store.set(SetRequest("k", b"1"))
     proxy.refuse()

@@ -77,19 +77,6 @@ SYSTEMS = [
         },
         keeps_data=False,
     ),
-    System(
-        "state.redis",
-        "v1",
-        "redis",
-        {
-            "redisHost": "127.0.0.1:{port}",
-            "readTimeout": f"{SECONDS}s",
-            "dialTimeout": f"{SECONDS}s",
-            "redisMaxRetries": "1",
-        },
-        seconds=5.0,
-        keeps_data=False,
-    ),
     System("state.postgresql", "v1", "postgres", POSTGRES),
     System("state.postgresql", "v2", "postgres", POSTGRES),
 ]
@@ -202,13 +189,34 @@ async def test_a_server_that_stands_still(system: System, server: Backend, store
     assert (await store.get(GetRequest("k"))).data == b"after"
 
 
-async def test_connections_that_die_in_silence(line: Proxy, store: Any) -> None:
-    """They are given up one deadline later, not one after the other."""
+async def test_connections_that_die_in_silence(system: System, line: Proxy, store: Any) -> None:
+    """Those of a pool are given up together, not one deadline after the other."""
     await store.bulk_set([SetRequest(f"k{n}", b"%d" % n) for n in range(20)])
-    await asyncio.gather(*(store.get(GetRequest(f"k{n}")) for n in range(20)))
+    if system.backend == "postgres":
+        await asyncio.gather(*(store.get(GetRequest(f"k{n}")) for n in range(20)))
     line.lose()
+    started = time.monotonic()
     assert await works_again(store, "k7") == b"7"
+    if system.backend == "postgres":
+        assert time.monotonic() - started < 2 * system.seconds + SLACK
     await asyncio.gather(*(store.get(GetRequest(f"k{n}")) for n in range(20)))
+
+
+async def test_a_line_that_stalls_between_statements(
+    system: System, line: Proxy, store: Any
+) -> None:
+    """A connection that is put back into its pool just then does not keep its place for ever."""
+    if system.backend != "postgres":
+        pytest.skip("has no pool whose connections are reset")
+
+    async def work(connection: Any) -> None:
+        await connection.fetchval("SELECT 1")
+        line.lose()
+
+    for _ in range(8):  # more than the pool has places
+        await fails_in_time(system, store._pool.run(work))
+    await store.set(SetRequest("k", b"after"))
+    assert (await store.get(GetRequest("k"))).data == b"after"
 
 
 async def test_a_cut_line(system: System, line: Proxy, store: Any) -> None:

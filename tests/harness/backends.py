@@ -149,15 +149,14 @@ class Backend(Program):
         """The processes that serve: the kit's program gives each a group of its own."""
         if not self._has_kit:
             return []
-        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        try:
-            return [int(word) for word in listed.read_text().split()]
-        except OSError:
-            return []  # ended already
+        return _children(self.process.pid)
 
     def _signal_all(self, number: signal.Signals) -> None:
         for process in self._servers():
             _signal(process, number)
+            for child in _descendants(process):  # some, as PostgreSQL's, have groups of their own
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, number)
         if not self._has_kit:
             self.signal(number)
 
@@ -238,6 +237,21 @@ def _install(name: str) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no word about why"])[-1]
         _failures[name] = f"{name} could not be installed: {last[:300]}"
+
+
+def _children(process: int) -> list[int]:
+    try:
+        return [
+            int(word)
+            for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        ]
+    except OSError:
+        return []  # ended already
+
+
+def _descendants(process: int) -> list[int]:
+    found = _children(process)
+    return found + [one for child in found for one in _descendants(child)]
 
 
 def _signal(process: int, number: signal.Signals) -> None:

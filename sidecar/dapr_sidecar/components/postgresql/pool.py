@@ -92,10 +92,15 @@ class Pool:
                     connection.terminate()
                     raise
                 finally:
-                    await self._pool.release(connection)
+                    # What is reset then has a deadline of its own: without one, a silent server
+                    # keeps the connection's place in the pool for ever.
+                    await self._pool.release(connection, timeout=self._seconds)
         except asyncpg.ClientConfigurationError:
             raise
         except _FAILURES as error:
+            if isinstance(error, TimeoutError) and self._pool is not None:
+                # The idle ones may have died with it: else each costs another call its deadline.
+                await self._pool.expire_connections()
             raise self._failure(error) from error
 
     async def dedicated(self) -> Any:
