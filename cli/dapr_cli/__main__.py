@@ -19,10 +19,11 @@ _USAGE_ERROR = 255
 VERBS = {
     "annotate": "Give a workload of a manifest its Dapr sidecar.",
     "build-info": "Print build information of the CLI and the runtime.",
+    "check": "Find what is wrong with a set-up, and its fix.",
     "completion": "Print a completion script for a shell.",
     "components": "List the components in your Kubernetes cluster.",
     "configurations": "List the configurations in your Kubernetes cluster.",
-    "dashboard": "Show apps, components and their health as pages in your browser.",
+    "dashboard": "Show apps, components and their health as pages.",
     "init": "Set Dapr up on this machine, with -k in Kubernetes.",
     "invoke": "Call a method of a running app.",
     "list": "List the running apps and their sidecars.",

@@ -33,6 +33,15 @@ class Install:
         return self.bin / "placement"
 
     @property
+    def sentry(self) -> Path:
+        return self.bin / "sentry"
+
+    @property
+    def certs(self) -> Path:
+        """Sentry's certificate authority."""
+        return self.root / "certs"
+
+    @property
     def config(self) -> Path:
         return self.root / "config.yaml"
 

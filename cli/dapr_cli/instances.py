@@ -32,6 +32,9 @@ class Instance:
     created: datetime
     daprd_pid: int
     parent_pid: int
+    internal_grpc_port: int = 0
+    """0 when it is not told on the command line."""
+    mtls: bool = False
     cli_pid: int = 0
     app_pid: int = 0
     command: str = ""
@@ -47,7 +50,8 @@ class Instance:
     @property
     def ports(self) -> frozenset[int]:
         """The ports it listens on."""
-        return frozenset({self.http_port, self.grpc_port, self.metrics_port})
+        own = {self.http_port, self.grpc_port, self.internal_grpc_port, self.metrics_port}
+        return frozenset(own - {0})
 
 
 def running() -> list[Instance]:
@@ -89,6 +93,7 @@ def _instance(process: Process, flags: Mapping[str, str]) -> Instance:
         http_port=_number(flags, "dapr-http-port", 3500),
         grpc_port=_number(flags, "dapr-grpc-port", 50001),
         app_port=_number(flags, "app-port", 0),
+        internal_grpc_port=_number(flags, "dapr-internal-grpc-port", 0),
         metrics_port=_number(flags, "metrics-port", 9090),
         metrics_enabled=flags.get("enable-metrics", "true") in _TRUE,
         unix_domain_socket=flags.get("unix-domain-socket", ""),
@@ -97,6 +102,7 @@ def _instance(process: Process, flags: Mapping[str, str]) -> Instance:
         created=process.started,
         daprd_pid=process.pid,
         parent_pid=process.parent,
+        mtls=flags.get("enable-mtls", "false") in _TRUE,
     )
 
 

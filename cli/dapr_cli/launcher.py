@@ -1,4 +1,4 @@
-"""The programs in ``bin``: they start the sidecar and placement installed with this CLI.
+"""The programs in ``bin``: they start the sidecar and services installed with this CLI.
 
 The kernel calls a script after its file, so the process is named ``daprd``, as tools expect.
 """
@@ -13,7 +13,11 @@ from pathlib import Path
 
 from dapr_cli.errors import CliError
 
-_WHAT = {"dapr_sidecar": "the Dapr sidecar", "dapr_placement": "the Dapr placement service"}
+_WHAT = {
+    "dapr_sidecar": "the Dapr sidecar",
+    "dapr_placement": "the Dapr placement service",
+    "dapr_sentry": "the Dapr certificate authority",
+}
 _INSTALLED = "that was installed with the 'dapr' command."
 _LONGEST_SHEBANG = 127  # what every kernel reads of the first line
 
@@ -53,6 +57,18 @@ def write(file: Path, package: str = "dapr_sidecar") -> bool:
     file.write_text(wanted)
     file.chmod(0o755)
     return True
+
+
+def python_of(file: Path) -> str:
+    """The interpreter that a launcher starts; empty when it cannot be told."""
+    try:
+        first, second = [*file.read_text().splitlines(), "", ""][:2]
+    except (OSError, ValueError):
+        return ""
+    if first != "#!/bin/sh":
+        return first.removeprefix("#!")
+    words = shlex.split(second) if second.startswith("'''exec'") else []
+    return words[1] if len(words) > 1 else ""
 
 
 def is_ours(file: Path, package: str = "dapr_sidecar") -> bool:

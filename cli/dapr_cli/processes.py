@@ -48,6 +48,11 @@ def pids_of(program: Path) -> list[int]:
     ]
 
 
+def arguments_of(pid: int) -> tuple[str, ...]:
+    """What a process was started with; nothing when that cannot be told."""
+    return _arguments(_PROC / str(pid))
+
+
 def is_daprd(name: str, arguments: Sequence[str]) -> bool:
     """Whether these are of a ``daprd``: the program itself, or Python running it.
 

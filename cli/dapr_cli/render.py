@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import click
+
 _GAP = "  "
 _CUT = 20
 
@@ -35,6 +37,11 @@ def as_yaml(value: Any) -> str:
     import yaml
 
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")
+
+
+def show(value: Any, output: str) -> None:
+    """Print as ``json``, as Go does without a newline at the end, or as ``yaml``."""
+    click.echo(as_json(value) if output == "json" else as_yaml(value), nl=output == "yaml")
 
 
 def age(seconds: float) -> str:

@@ -84,6 +84,16 @@ def run_file_path(given: str) -> Path:
     return path.resolve()
 
 
+def read(given: str, runtime_path: str = "") -> RunFile:
+    """The run file meant by ``-f``. Raises ``CliError``."""
+    path = run_file_path(given)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise CliError(f"the run file {path} cannot be read: {error}") from error
+    return parse(text, path, runtime_path)
+
+
 def parse(text: str, path: Path | None, runtime_path: str = "") -> RunFile:
     """Read a run file's text; its paths start at the file. Raises ``CliError``."""
     source = str(path or "standard input")

@@ -139,6 +139,16 @@ kubernetes_option = click.option(
 )
 
 
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
+
+
 def warn_of_unused(names: Iterable[str]) -> None:
     """Say of flags that were given that they only count with ``-k``."""
     context = click.get_current_context()

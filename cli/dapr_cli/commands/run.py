@@ -17,7 +17,7 @@ from dapr_cli.errors import CliError
 from dapr_cli.install import Install
 from dapr_cli.names import random_app_id
 from dapr_cli.ports import PortChooser
-from dapr_cli.run_file import RunFile, parse, run_file_path
+from dapr_cli.run_file import RunFile, parse, read
 from dapr_cli.session import Session, Verb, no_kubernetes_option, session
 from dapr_cli.settings import RunSettings
 
@@ -226,12 +226,7 @@ def _run_file(given: str, command: tuple[str, ...]) -> int:
 def _read_file(given: str, current: Session) -> RunFile:
     if given == "-":
         return parse(sys.stdin.read(), None, current.runtime_path)
-    path = run_file_path(given)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise CliError(f"the run file {path} cannot be read: {error}") from error
-    return parse(text, path, current.runtime_path)
+    return read(given, current.runtime_path)
 
 
 def _warn_of_ignored(current: Session, command: tuple[str, ...]) -> None:

@@ -51,11 +51,12 @@ async def remove(client: KubeClient, namespace: str) -> list[str]:
 
 async def _established(client: KubeClient, name: str) -> None:
     while True:
-        if _is_established(await client.get(DEFINITIONS, name)):
+        if is_established(await client.get(DEFINITIONS, name)):
             return
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def _is_established(body: KubeObject) -> bool:
+def is_established(body: KubeObject) -> bool:
+    """Whether the cluster serves a kind."""
     conditions = (body.get("status") or {}).get("conditions") or ()
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)

@@ -101,10 +101,11 @@ async def what_is_missing(client: KubeClient, namespace: str) -> str:
         pods = (await client.list_all(Selection(PODS, namespace))).items if late else ()
     except KubeError as error:
         return f"and the cluster cannot be asked why: {error}"
-    return "\n".join(f"{one}: {_reason(one.name, pods)}" for one in late)
+    return "\n".join(f"{one}: {reason(one.name, pods)}" for one in late)
 
 
-def _reason(app: str, pods: Iterable[KubeObject]) -> str:
+def reason(app: str, pods: Iterable[KubeObject]) -> str:
+    """What keeps the pods of a part from being ready, in words."""
     own = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get("app") == app]
     if not own:
         return "it has no pods yet"
