@@ -7,7 +7,6 @@ word is false, durations are Go durations or a bare number in the component's un
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -158,6 +157,8 @@ def unknown_names(kind: type[Any], properties: Iterable[str]) -> dict[str, str |
     found: dict[str, str | None] = {}
     for name in properties:
         if name.lower() not in known:
+            import difflib
+
             near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
             found[name] = known[near[0]] if near else None
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,6 +213,8 @@ def _tls(endpoint: HttpEndpoint | None) -> ssl.SSLContext:
     certificate, key = endpoint.certificate, endpoint.private_key
     if certificate is not None and certificate.value and key is not None and key.value:
         # The ssl module reads certificates from files only.
+        import tempfile  # it brings compression libraries, for endpoints with certificates only
+
         with tempfile.TemporaryDirectory(prefix="dapr-endpoint-") as directory:
             chain = Path(directory) / "client.pem"
             chain.touch(mode=0o600)
