@@ -83,7 +83,8 @@ def tree(value: Any, name: str = "") -> Any:
     """A parsed document with the values of secret names hidden."""
     if isinstance(value, Mapping):
         own = value.get("name")
-        if isinstance(own, str) and value.get("value") not in (None, "") and is_secret_name(own):
+        hides = name.lower() == "headers" or is_secret_name(str(own))
+        if own and value.get("value") not in (None, "") and hides:
             return {**tree({k: v for k, v in value.items() if k != "value"}), "value": HIDDEN}
         return {key: tree(each, str(key)) for key, each in value.items()}
     if isinstance(value, list):

@@ -93,7 +93,7 @@ def _component(
         "section",
         tag("h2", name, id=name),
         *(_manifest(shell, one) for one in manifests),
-        table("Sidecars that have it", ("App", "State", "Last error"), errors),
+        table(f"Sidecars that have {name}", ("App", "State", "Last error"), errors),
         aria_labelledby=name,
     )
 
@@ -114,7 +114,9 @@ def _manifest(shell: Shell, one: ComponentFact) -> Html:
                 }
             ),
             conditions(one.conditions),
-            table("Settings", ("Name", "Value", "Secret from"), rows) if one.type else None,
+            table(f"Settings of {one.name}", ("Name", "Value", "Secret from"), rows)
+            if one.type
+            else None,
         ]
     )
 

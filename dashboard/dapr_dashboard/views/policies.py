@@ -14,6 +14,8 @@ from dapr_dashboard.samples import breakers
 from dapr_dashboard.views.components import conditions
 from dapr_dashboard.views.page import Shell, app_link, problem, since
 
+_POLICIES = (("timeout", "timeouts"), ("retry", "retries"), ("circuitBreaker", "circuitBreakers"))
+
 
 def configurations(shell: Shell, resources: Resources, apps: Sequence[App]) -> Html:
     """Every Configuration, with the policies it carries and who uses it."""
@@ -34,7 +36,7 @@ def configurations(shell: Shell, resources: Resources, apps: Sequence[App]) -> H
     return shell.page(
         "Configurations",
         table("All configurations", heads, rows),
-        *(_spec_section(one, _policies(one.spec)) for one in resources.configurations),
+        *(_spec_section(one, _policies(one)) for one in resources.configurations),
     )
 
 
@@ -66,7 +68,7 @@ def _policy(spec: Any) -> str:
     return f"{default} by default, {len(policy.get('policies') or ())} apps"
 
 
-def _policies(spec: Any) -> Content:
+def _policies(one: SpecFact) -> Content:
     rows = [
         (
             str(policy.get("appId", "")),
@@ -81,12 +83,12 @@ def _policies(spec: Any) -> Content:
                 for op in policy.get("operations") or ()
             ],
         )
-        for policy in (spec.get("accessControl") or {}).get("policies") or ()
+        for policy in (one.spec.get("accessControl") or {}).get("policies") or ()
     ]
     if not rows:
         return None
     heads = ("Calling app", "Namespace", "Trust domain", "Default", "Operations")
-    return table("Access control", heads, rows)
+    return table(f"Access control of {one.name}", heads, rows)
 
 
 def _anchor(one: SpecFact) -> str:
@@ -135,29 +137,35 @@ def resiliency(shell: Shell, resources: Resources, apps: Sequence[App]) -> Html:
     return shell.page(
         "Resiliency",
         table("Circuit breakers now", heads, rows, empty="None has been used yet."),
-        *(_spec_section(one, _targets(one.spec)) for one in resources.resiliencies),
+        *(_spec_section(one, _targets(one)) for one in resources.resiliencies),
         None if resources.resiliencies else tag("p", "There is no Resiliency.", class_="none"),
     )
 
 
-def _targets(spec: Any) -> Content:
-    rows: list[tuple[Content, ...]] = []
-    for kind, targets in (spec.get("targets") or {}).items():
-        for name, chosen in (targets or {}).items():
-            for direction, policies in _directions(chosen or {}):
-                rows.append(
-                    (
-                        f"{kind} {name}",
-                        direction,
-                        str(policies.get("timeout") or ""),
-                        str(policies.get("retry") or ""),
-                        str(policies.get("circuitBreaker") or ""),
-                    )
-                )
+def _targets(one: SpecFact) -> Content:
+    known = one.spec.get("policies") or {}
+    rows = [
+        (f"{kind} {name}", direction, *(_described(known, chosen, *each) for each in _POLICIES))
+        for kind, targets in (one.spec.get("targets") or {}).items()
+        for name, both in (targets or {}).items()
+        for direction, chosen in _directions(both or {})
+    ]
     heads = ("Target", "Direction", "Timeout", "Retry", "Circuit breaker")
-    return table("Targets and their policies", heads, rows)
+    return table(f"Targets of {one.name}", heads, rows)
 
 
 def _directions(chosen: Any) -> list[tuple[str, Any]]:
     both = [(name, chosen[name]) for name in ("inbound", "outbound") if chosen.get(name)]
     return both or [("", chosen)]
+
+
+def _described(known: Any, chosen: Any, word: str, plural: str) -> Content:
+    """A policy's name, and what it says."""
+    if not (name := chosen.get(word)):
+        return None
+    policy = (known.get(plural) or {}).get(name)
+    if isinstance(policy, dict):
+        said = ", ".join(f"{key} {value}" for key, value in policy.items())
+    else:
+        said = str(policy or "not defined here")
+    return [str(name), tag("small", f" ({said})")]
