@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ class World:
         self.waits: list[float] = []
         self.events: list[tuple[str, ...]] = []
         self.unit = 0.5
+        self.units: Iterator[float] = iter(())  # before ``unit``, one for each that is asked for
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(round(seconds, 6))
@@ -29,7 +30,7 @@ class World:
 
     @property
     def around(self) -> Surroundings:
-        return Surroundings(self.loop.time, self.sleep, lambda: self.unit, self)
+        return Surroundings(self.loop.time, self.sleep, lambda: next(self.units, self.unit), self)
 
     def policies(self, *specs: dict[str, Any], app_id: str = "me") -> LoadedPolicies:
         resources = [Resiliency(f"r{i}", spec) for i, spec in enumerate(specs)]

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dapr_common.resiliency.policies import BreakerPolicy
 from dapr_common.resiliency.trip import compile_trip
@@ -124,72 +122,3 @@ def test_the_cache_forgets_the_one_unused_for_longest() -> None:
     assert len(cache) == 2
     assert cache.get("1", lambda _: make(clock)) is one
     assert cache.get("2", lambda _: make(clock)) is not two
-
-
-class BreakerMachine(RuleBasedStateMachine):
-    """The breaker against a model that keeps every call of the current generation."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = Clock()
-        self.breaker = make(self.clock, timeout=7.0, interval=20.0, max_requests=2)
-        self.state = "closed"
-        self.since = self.clock.now
-        self.outcomes: list[bool] = []
-        self.admitted = 0
-        self.generation = 0
-        self.open: list[tuple[int, int]] = []
-
-    def _enter(self, state: str) -> None:
-        self.state, self.since = state, self.clock.now
-        self.outcomes, self.admitted = [], 0
-        self.generation += 1
-
-    def _look(self) -> None:
-        passed = self.clock.now - self.since
-        if self.state == "open" and passed > 7.0:
-            self._enter("half-open")
-        elif self.state == "closed" and passed > 20.0:
-            self._enter("closed")
-
-    @rule(seconds=st.sampled_from([0.5, 3.0, 7.5, 21.0]))
-    def wait(self, seconds: float) -> None:
-        self.clock.now += seconds
-
-    @rule()
-    def begin(self) -> None:
-        self._look()
-        refused = self.state == "open" or (self.state == "half-open" and self.admitted >= 2)
-        if refused:
-            with pytest.raises(CircuitOpenError):
-                self.breaker.before()
-            return
-        self.admitted += 1
-        self.open.append((self.breaker.before(), self.generation))
-
-    @rule(success=st.booleans(), which=st.integers(0, 5))
-    def end(self, success: bool, which: int) -> None:
-        if not self.open:
-            return
-        given, generation = self.open.pop(which % len(self.open))
-        self._look()
-        self.breaker.after(given, success)
-        if generation != self.generation:
-            return
-        self.outcomes.append(success)
-        if self.state == "half-open":
-            if not success:
-                self._enter("open")
-            elif self.outcomes[-2:] == [True, True]:
-                self._enter("closed")
-        elif self.outcomes[-3:] == [False] * 3:
-            self._enter("open")
-
-    @invariant()
-    def same_state(self) -> None:
-        self._look()
-        assert self.breaker.state == self.state
-        assert self.breaker.counts["requests"] == self.admitted
-
-
-TestBreakerMachine = BreakerMachine.TestCase
