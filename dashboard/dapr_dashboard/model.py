@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote
 
 from dapr_dashboard.masking import Shown
@@ -28,12 +28,15 @@ class Place:
     token: str = field(default="", repr=False)
 
 
+NOT_ASKED: Final = "not asked"
+
+
 @dataclass(frozen=True, slots=True)
 class Live:
     """What a sidecar said of itself just now. ``problem`` is why it said nothing."""
 
     health: Health = "unknown"
-    state: str = "not asked"
+    state: str = NOT_ASKED
     metadata: Mapping[str, Any] = field(default_factory=dict)
     samples: Samples = field(default_factory=Samples)
     problem: str = ""
@@ -65,6 +68,8 @@ class App:
     """What else is known, by the words the page has for it."""
     containers: Sequence[str] = ()
     """In a cluster."""
+    version: str = ""
+    """Of the sidecar's image; what the sidecar itself says wins."""
     configuration: str = ""
     """Name of the Configuration, or its file."""
     resources: Sequence[str] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -52,7 +53,31 @@ async def run(settings: Settings) -> None:
 
 
 def _source(settings: Settings) -> tuple[Source, Sidecars]:
+    """Raises ``FatalError``."""
+    if settings.kubernetes:
+        return _cluster(settings)
     return LocalSource(locate(settings.runtime_path)), Sidecars()
+
+
+def _cluster(settings: Settings) -> tuple[Source, Sidecars]:
+    from dapr_cli.kube.kubeconfig import find_login
+    from dapr_common.kube.api_errors import LoginError
+    from dapr_dashboard.sources.cluster import ClusterSource
+
+    try:
+        login = find_login()
+    except LoginError as error:
+        raise FatalError(str(error)) from error
+    inside = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+    sidecars = Sidecars(None if inside else login)
+    source = ClusterSource(
+        login,
+        sidecars,
+        namespace=settings.namespace,
+        system=settings.control_plane_namespace,
+        inside=inside,
+    )
+    return source, sidecars
 
 
 @asynccontextmanager

@@ -6,11 +6,15 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from ssl import SSLContext
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
-from dapr_dashboard.model import App, Live, Place
+from dapr_common.kube.api_errors import LoginError
+from dapr_common.kube.login import Login
+from dapr_dashboard.model import NOT_ASKED, App, Health, Live, Place
 from dapr_dashboard.samples import Samples, parse
 
 _SECONDS = 4.0
@@ -30,11 +34,10 @@ class _Answer:
 
 
 class Sidecars:
-    """One connection pool; ``headers`` and ``ssl`` are for sidecars behind an API server."""
+    """One connection pool; with ``through`` all sidecars are behind that API server's proxy."""
 
-    def __init__(self, *, headers: Mapping[str, str] | None = None, ssl: Any = True) -> None:
-        self._headers = dict(headers or {})
-        self._ssl = ssl
+    def __init__(self, through: Login | None = None) -> None:
+        self._through = through
         self._open: aiohttp.ClientSession | None = None
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -73,22 +76,32 @@ class Sidecars:
             health = await self._get(app.place, f"{app.place.api}/v1.0/healthz")
             metadata = await self._get(app.place, f"{app.place.api}/v1.0/metadata?health=true")
         except _AnswerError as error:
-            return Live("bad", "does not answer", problem=str(error))
+            return _silent(app, str(error))
+        if refusal := _refusal(health) or _refusal(metadata):
+            return _silent(app, refusal)
         return _judged(app, health, metadata)
 
     async def _get(self, place: Place, url: str) -> _Answer:
-        headers = {**self._headers, **({"dapr-api-token": place.token} if place.token else {})}
+        headers = {"dapr-api-token": place.token} if place.token else {}
         try:
+            if self._through is not None:
+                return await self._proxied(self._through, url, headers)
             if place.socket:
                 async with aiohttp.ClientSession(
                     connector=aiohttp.UnixConnector(place.socket), timeout=_timeout()
                 ) as session:
                     return await _read(session, url, headers)
-            return await _read(self._session(), url, headers, ssl=self._ssl)
+            return await _read(self._session(), url, headers)
         except TimeoutError as error:
             raise _AnswerError(f"no answer within {_SECONDS:g} s") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, LoginError, OSError, ValueError) as error:
             raise _AnswerError(str(error) or type(error).__name__) from error
+
+    async def _proxied(self, login: Login, url: str, headers: dict[str, str]) -> _Answer:
+        if token := login.token():
+            headers["Authorization"] = f"Bearer {token}"
+        tls = login.tls if login.tls is not None else True
+        return await _read(self._session(), url, headers, tls, login.server_name)
 
     def _session(self) -> aiohttp.ClientSession:
         if self._open is None:
@@ -103,9 +116,19 @@ def _timeout() -> aiohttp.ClientTimeout:
 
 
 async def _read(
-    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], ssl: Any = True
+    session: aiohttp.ClientSession,
+    url: str,
+    headers: Mapping[str, str],
+    tls: SSLContext | bool = True,
+    server_name: str | None = None,
 ) -> _Answer:
-    async with session.get(url, headers=headers, ssl=ssl, allow_redirects=False) as response:
+    async with session.get(
+        URL(url, encoded=True),
+        headers=headers,
+        ssl=tls,
+        server_hostname=server_name,
+        allow_redirects=False,
+    ) as response:
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
@@ -114,16 +137,34 @@ async def _read(
         return _Answer(response.status, bytes(body))
 
 
+def _silent(app: App, problem: str) -> Live:
+    """What else is known of it stands beside the reason, such as what Kubernetes says."""
+    if app.live.state == NOT_ASKED:
+        return Live("bad", "does not answer", problem=problem)
+    return replace(app.live, problem=problem)
+
+
+def _refusal(answer: _Answer) -> str:
+    """What an API server says instead of passing a request on; empty when it did."""
+    try:
+        body = json.loads(answer.body) if answer.status >= 400 else None
+    except ValueError:
+        return ""
+    if isinstance(body, dict) and body.get("kind") == "Status":
+        return str(body.get("message") or answer.status)
+    return ""
+
+
 def _judged(app: App, health: _Answer, metadata: _Answer) -> Live:
     ready = 200 <= health.status < 300
     state = "ready" if ready else _message(health) or f"not ready ({health.status})"
-    kind = "good" if ready else "bad"
+    kind: Health = "good" if ready else "bad"
     if metadata.status in (401, 403) and not app.place.token:
         said = "its API wants a token: start the dashboard with DAPR_API_TOKEN"
-        return Live("good" if ready else "bad", state, problem=said)
+        return Live(kind, state, problem=said)
     if metadata.status != 200:
         said = f"metadata: {_message(metadata) or metadata.status}"
-        return Live("good" if ready else "bad", state, problem=said)
+        return Live(kind, state, problem=said)
     try:
         body = json.loads(metadata.body)
     except ValueError:
@@ -135,7 +176,7 @@ def _judged(app: App, health: _Answer, metadata: _Answer) -> Live:
         return Live("bad", "does not answer", problem=f"app {other} has taken its port")
     if ready and any(one.get("state") != "ready" for one in _states(body)):
         return Live("warn", "ready, components are not", body)
-    return Live("good" if kind == "good" else "bad", state, body)
+    return Live(kind, state, body)
 
 
 def _states(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -15,10 +15,13 @@ _CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 60.0
 
 
-async def pod_log(login: Login, namespace: str, pod: str, container: str) -> AsyncIterator[bytes]:
-    """What the container has written so far. Raises ``KubeError``."""
+async def pod_log(
+    login: Login, namespace: str, pod: str, container: str, *, lines: int = 0
+) -> AsyncIterator[bytes]:
+    """What the container has written so far, all or the last lines. Raises ``KubeError``."""
     path = PODS.object(pod, namespace, "log")
     what = f"GET {path}"
+    query = {"container": container, **({"tailLines": str(lines)} if lines else {})}
     headers = {"Authorization": f"Bearer {token}"} if (token := login.token()) else {}
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=_CONNECT_SECONDS, sock_read=_IDLE_SECONDS
@@ -27,7 +30,7 @@ async def pod_log(login: Login, namespace: str, pod: str, container: str) -> Asy
         async with (
             aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
             session.get(
-                f"{login.server}{path}?{urlencode({'container': container})}",
+                f"{login.server}{path}?{urlencode(query)}",
                 ssl=login.tls if login.tls is not None else True,
                 server_hostname=login.server_name,
                 allow_redirects=False,

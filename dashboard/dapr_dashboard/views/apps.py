@@ -22,7 +22,7 @@ def overview(shell: Shell, apps: Sequence[App]) -> Html:
             code(app.namespace),
             code(app.name),
             app.facts.get("App port", ""),
-            app.live.version,
+            app.live.version or app.version,
             since(app.created, shell.now),
         )
         for app in apps
@@ -75,7 +75,7 @@ def _summary(app: App, now: datetime) -> dict[str, Content]:
         "App id": code(app.app_id),
         "Namespace": code(app.namespace),
         "Instance": code(app.name),
-        "Runtime version": app.live.version,
+        "Runtime version": app.live.version or app.version,
         "Age": since(app.created, now),
         "App's address": _address(connection),
         "App's command": code(command),
