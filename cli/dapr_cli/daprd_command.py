@@ -13,7 +13,6 @@ from dapr_cli.settings import RunSettings
 PLACEMENT_PORT, SCHEDULER_PORT = (6050, 6060) if sys.platform == "win32" else (50005, 50006)
 _LOCAL = "127.0.0.1"
 SENTRY_PORT = 50001
-SENTRY_ADDRESS = f"localhost:{SENTRY_PORT}"
 
 Argument = tuple[str, str | int | bool | tuple[str, ...]]
 
@@ -31,7 +30,7 @@ def daprd_command(daprd: Path, settings: RunSettings) -> list[str]:
     if settings.log_as_json:
         words.append("--log-as-json")
     if settings.config and wants_mtls(Path(settings.config)):
-        words += ["--enable-mtls", "--sentry-address", SENTRY_ADDRESS]
+        words += ["--enable-mtls", "--sentry-address", settings.sentry_address]
     return words
 
 

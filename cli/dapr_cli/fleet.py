@@ -13,6 +13,7 @@ from dapr_cli.child import Child, ending
 from dapr_cli.console import Console
 from dapr_cli.install import find_daprd, locate
 from dapr_cli.local_placement import local_placement
+from dapr_cli.local_sentry import local_sentry
 from dapr_cli.pair import Pair
 from dapr_cli.run_file import RunFile
 from dapr_cli.settings import RunSettings
@@ -26,6 +27,7 @@ async def run_all(file: RunFile, apps: Sequence[RunSettings], console: Console) 
     async with contextlib.AsyncExitStack() as stack:
         for path in dict.fromkeys(app.runtime_path for app in apps):
             its = [app for app in apps if app.runtime_path == path]
+            await stack.enter_async_context(local_sentry(locate(path), its, console))
             await stack.enter_async_context(local_placement(locate(path), its, console))
         return await _until_stopped(fleet, apps, console)
 

@@ -35,6 +35,7 @@ class Instance:
     internal_grpc_port: int = 0
     """0 when it is not told on the command line."""
     mtls: bool = False
+    sentry_address: str = ""
     cli_pid: int = 0
     app_pid: int = 0
     command: str = ""
@@ -102,6 +103,7 @@ def _instance(process: Process, flags: Mapping[str, str]) -> Instance:
         created=process.started,
         daprd_pid=process.pid,
         parent_pid=process.parent,
+        sentry_address=flags.get("sentry-address", ""),
         mtls=flags.get("enable-mtls", "false") in _TRUE,
     )
 

@@ -41,15 +41,17 @@ def secrets(install: Install) -> dict[str, str]:
     }
 
 
-def configuration(*, zipkin: bool) -> str:
+def configuration(*, zipkin: bool, mtls: bool = False) -> str:
     """The default Configuration; with ``zipkin`` every request is traced to it."""
     head = "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata:\n  name: daprConfig\n"
-    if not zipkin:
+    if not (zipkin or mtls):
         return f"{head}spec: {{}}\n"
-    return (
-        f'{head}spec:\n  tracing:\n    samplingRate: "1"\n    zipkin:\n'
+    tracing = (
+        f'  tracing:\n    samplingRate: "1"\n    zipkin:\n'
         f"      endpointAddress: http://localhost:{ZIPKIN[1]}/api/v2/spans\n"
     )
+    security = "  mtls:\n    enabled: true\n    workloadCertTTL: 24h\n    allowedClockSkew: 15m\n"
+    return f"{head}spec:\n{tracing if zipkin else ''}{security if mtls else ''}"
 
 
 def _component(name: str, kind: str, settings: dict[str, str]) -> str:

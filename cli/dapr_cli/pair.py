@@ -14,6 +14,7 @@ from dapr_cli.console import Console
 from dapr_cli.daprd_command import app_environment, daprd_command
 from dapr_cli.errors import CliError
 from dapr_cli.local_scheduler import without_absent_scheduler
+from dapr_cli.local_sentry import trust_anchors
 from dapr_cli.output import Output
 from dapr_cli.settings import RunSettings
 from dapr_cli.sidecar_client import SidecarClient, SidecarError, socket_path
@@ -58,7 +59,8 @@ class Pair:
 
     async def start(self, sidecar_environment: Mapping[str, str]) -> None:
         """Start both, the app once the sidecar serves. Raises ``CliError``."""
-        await self.sidecar.start(sidecar_environment, self.settings.app_dir)
+        environment = {**trust_anchors(self.settings), **sidecar_environment}
+        await self.sidecar.start(environment, self.settings.app_dir)
         await self._wait_for_sidecar()
         if self.app is not None:
             await self.app.start(app_environment(self.settings), self.settings.app_dir)

@@ -43,6 +43,8 @@ class RunSettings:
     app_health_threshold: int = 0
     placement_host_address: str = "localhost"
     scheduler_host_address: str = "localhost"
+    sentry_address: str = "localhost:50001"
+    """Who signs certificates, when the configuration turns mutual TLS on."""
     runtime_path: str = ""
     ready_line: bool = False
     """Print one line for programs once the sidecar and its app are up."""

@@ -6,6 +6,7 @@ from dapr_cli.child import ending
 from dapr_cli.console import Console
 from dapr_cli.install import find_daprd, locate
 from dapr_cli.local_placement import local_placement
+from dapr_cli.local_sentry import local_sentry
 from dapr_cli.output import Output
 from dapr_cli.pair import Pair
 from dapr_cli.settings import RunSettings
@@ -23,7 +24,10 @@ async def run_one(settings: RunSettings, console: Console) -> int:
         daprd_output=Output(),
     )
     announce(settings, console)
-    async with local_placement(install, [settings], console):
+    async with (
+        local_sentry(install, [settings], console),
+        local_placement(install, [settings], console),
+    ):
         return await _until_ended(pair, console)
 
 

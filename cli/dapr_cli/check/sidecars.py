@@ -68,12 +68,15 @@ def _version(subject: str, metadata: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _unhealthy(subject: str, health: Answer, instance: Instance) -> Finding:
-    said = _json(health).get("message") or health.status_line
-    where = (
-        f"Is the app listening on port {instance.app_port}? Start it, or correct --app-port"
-        if instance.app_port
-        else "Wait if it has just been started; else see its log"
-    )
+    said = str(_json(health).get("message") or health.status_line)
+    where = "Wait if it has just been started; else see its log"
+    if "placement" in said:
+        where = (
+            "Is the placement service running that it was told of? Start it, or start the app with "
+            "--placement-host-address '' when there are no actors"
+        )
+    elif instance.app_port:
+        where = f"Is the app listening on port {instance.app_port}? Start it, or correct --app-port"
     return Finding("error", _AREA, subject, f"is not healthy: {said}", _log(where, instance))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dapr_cli import launcher, manifests
+from dapr_cli import launcher, manifests, own_sentry
 from dapr_cli.cluster_setup import cluster_options, install_into_cluster
 from dapr_cli.console import Console
 from dapr_cli.errors import CliError
@@ -50,6 +50,11 @@ def _container_flags(function: Callable[..., None]) -> Callable[..., None]:
     help="Where --redis looks for it.",
 )
 @click.option(
+    "--mtls",
+    is_flag=True,
+    help="Mutual TLS between the apps of this machine, with certificates of an own sentry.",
+)
+@click.option(
     "--runtime-version",
     metavar="VERSION",
     default="",
@@ -64,6 +69,7 @@ def init_command(
     slim: bool,
     redis: bool,
     redis_host: str,
+    mtls: bool,
     runtime_version: str,
     **cluster: Any,
 ) -> None:
@@ -72,38 +78,47 @@ def init_command(
     On this machine: no Docker, no network, no root. Writes bin/daprd and
     bin/placement, which 'dapr run' starts when apps need it, config.yaml and the components
     statestore, pubsub and secretstore. The embedded ones keep their data in
-    .dapr/data. It may be run again at any time: files that you changed stay as they are.
+    .dapr/data. With --mtls also bin/sentry and its certificate authority in
+    .dapr/certs. It may be run again at any time: files that you changed stay as they are.
 
     With -k: makes Dapr's kinds known to the cluster and installs the Helm chart that comes with
     this CLI. The program helm must be on PATH.
     """
     if kubernetes:
-        if slim or redis:
-            raise click.UsageError("--slim and --redis are of this machine: leave them out with -k")
+        if slim or redis or mtls:
+            raise click.UsageError(
+                "--slim, --redis and --mtls are of this machine: leave them out with -k "
+                "(there --enable-mtls is on)"
+            )
         install_into_cluster(runtime_version, **cluster)
     else:
         warn_of_unused(cluster)
-        _init_here(slim, redis, redis_host, runtime_version)
+        _check_version(runtime_version, session().console)
+        _init_here(slim, redis_host if redis else "", mtls=mtls)
 
 
-def _init_here(slim: bool, redis: bool, redis_host: str, runtime_version: str) -> None:
-    if slim and redis:
+def _init_here(slim: bool, redis_host: str, *, mtls: bool) -> None:
+    if slim and redis_host:
         raise click.UsageError("--slim writes no components, --redis writes some: choose one")
     console, install = session().console, session().install
-    _check_version(runtime_version, console)
-    if redis:
+    if redis_host:
         check_redis(redis_host)
     console.pending(f"Setting Dapr up in {install.root}")
     _directories(install)
-    for file, package in ((install.daprd, "dapr_sidecar"), (install.placement, "dapr_placement")):
+    programs = {install.daprd: "dapr_sidecar", install.placement: "dapr_placement"}
+    if mtls or install.sentry.exists():
+        programs[install.sentry] = "dapr_sentry"
+    for file, package in programs.items():
         written = launcher.write(file, package)
         _report(console, f"bin/{file.name}", "written" if written else "is up to date")
     zipkin = not slim and _listens(*manifests.ZIPKIN)
-    _write(install.config, manifests.configuration(zipkin=zipkin), "", install, console)
+    _configuration(install, console, zipkin=zipkin, mtls=mtls)
     if zipkin:
         console.info("Zipkin answers on port 9411: every request will be traced to it")
     if not slim:
-        _components(install, redis_host if redis else "", console)
+        _components(install, redis_host, console)
+    if mtls:
+        own_sentry.set_up(install, console)
     console.success(f"Dapr runtime {RUNTIME_VERSION} is set up")
     console.info("Next: dapr run --app-id myapp --app-port 8000 -- python app.py")
 
@@ -123,18 +138,28 @@ def _directories(install: Install) -> None:
         ) from error
 
 
+def _configuration(install: Install, console: Console, *, zipkin: bool, mtls: bool) -> None:
+    # What an earlier init wrote and nobody changed makes way, but mutual TLS stays on.
+    replaced = [manifests.configuration(zipkin=one) for one in (False, True)] if mtls else []
+    text = manifests.configuration(zipkin=zipkin, mtls=mtls)
+    _write(install.config, text, replaced, install, console)
+
+
 def _components(install: Install, redis_host: str, console: Console) -> None:
     embedded = manifests.embedded(install)
     wanted = manifests.redis(redis_host) if redis_host else embedded
     for name, text in {**wanted, **manifests.secrets(install)}.items():
         # What an earlier init wrote and nobody changed makes way for Redis.
-        _write(install.components / name, text, embedded.get(name, ""), install, console)
+        replaced = [embedded[name]] if name in embedded else []
+        _write(install.components / name, text, replaced, install, console)
     if not install.secrets.exists():
         install.secrets.touch(mode=0o600)
         install.secrets.write_text("{}\n")
 
 
-def _write(file: Path, text: str, replaced: str, install: Install, console: Console) -> None:
+def _write(
+    file: Path, text: str, replaced: Collection[str], install: Install, console: Console
+) -> None:
     name = str(file.relative_to(install.root))
     if not file.exists():
         file.write_text(text, encoding="utf-8")
@@ -144,9 +169,10 @@ def _write(file: Path, text: str, replaced: str, install: Install, console: Cons
     existing = file.read_text(encoding="utf-8", errors="replace")
     if existing == text:
         _report(console, name, "is up to date" + _type(text))
-    elif existing == replaced:
+    elif existing in replaced:
         file.write_text(text, encoding="utf-8")
-        _report(console, name, f"written{_type(text)}, in place of{_type(replaced)}")
+        before = _type(existing)
+        _report(console, name, f"written{_type(text)}" + (f", in place of{before}" * bool(before)))
     else:
         _report(console, name, f"kept as it is{_type(existing)}")
 

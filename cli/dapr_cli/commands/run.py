@@ -21,7 +21,7 @@ from dapr_cli.run_file import RunFile, parse, read
 from dapr_cli.session import Session, Verb, no_kubernetes_option, session
 from dapr_cli.settings import RunSettings
 
-_KEPT_WITH_FILE = frozenset({"run_file", "command"})
+_KEPT_WITH_FILE = frozenset({"run_file", "command", "sentry_address"})
 
 
 def _number(flags: str, default: int, text: str) -> Callable[..., Any]:
@@ -83,6 +83,13 @@ _FLAGS: Sequence[Callable[..., Any]] = (
     ),
     _text("--scheduler-host-address", "localhost", 'The scheduler service; "" for none.'),
     click.option(
+        "--sentry-address",
+        default="localhost:50001",
+        envvar="DAPR_SENTRY_ADDRESS",
+        show_default=True,
+        help="Who signs certificates when the configuration turns mutual TLS on.",
+    ),
+    click.option(
         "-f",
         "--run-file",
         metavar="FILE|DIR|-",
@@ -113,7 +120,7 @@ def run_command(run_file: str | None, command: tuple[str, ...], **flags: Any) ->
     dapr run -f .
     """
     if run_file:
-        return _run_file(run_file, command)
+        return _run_file(run_file, command, flags["sentry_address"])
     return _run_single(flags, command)
 
 
@@ -168,6 +175,7 @@ def _settings(flags: dict[str, Any], command: tuple[str, ...], current: Session)
         app_health_threshold=flags["app_health_threshold"],
         placement_host_address=flags["placement_host_address"],
         scheduler_host_address=flags["scheduler_host_address"],
+        sentry_address=flags["sentry_address"],
         runtime_path=current.runtime_path,
     )
 
@@ -202,7 +210,7 @@ def _default_resources(install: Install) -> str:
     return str(install.components)
 
 
-def _run_file(given: str, command: tuple[str, ...]) -> int:
+def _run_file(given: str, command: tuple[str, ...], sentry_address: str) -> int:
     from dapr_cli.fleet import run_all
     from dapr_cli.stop_signals import own_process_group
 
@@ -218,7 +226,8 @@ def _run_file(given: str, command: tuple[str, ...]) -> int:
             check_resources(Path(directory))
         if not app.command:
             current.console.warning(f"{app.app_id} has no command: only its sidecar runs")
-        apps.append(chooser.settle(replace(app, log_as_json=current.log_as_json)))
+        app = replace(app, log_as_json=current.log_as_json, sentry_address=sentry_address)
+        apps.append(chooser.settle(app))
     with own_process_group():
         return asyncio.run(run_all(file, apps, current.console))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dapr_cli import instances, local_placement
+from dapr_cli import instances, local_placement, local_sentry
 from dapr_cli.console import Console
 from dapr_cli.errors import CliError
 from dapr_cli.session import Verb, kubernetes_option, session, warn_of_unused
@@ -18,7 +18,7 @@ from dapr_cli.session import Verb, kubernetes_option, session, warn_of_unused
     "--all",
     "everything",
     is_flag=True,
-    help="Also configuration, components and data; with -k "
+    help="Also configuration, components, data and certificates; with -k "
     "also Dapr's kinds and all their objects.",
 )
 @click.option("--dev", is_flag=True, help="With -k: also Redis and Zipkin of the official CLI.")
@@ -81,6 +81,8 @@ def _uninstall_here(everything: bool) -> None:
         console.warning(f"Sidecars are running and go on until they are stopped: {names}")
     if local_placement.stop(install):
         console.success("The local placement service is stopped")
+    if local_sentry.stop(install):
+        console.success("The local sentry service is stopped")
     _remove(install.bin, console)
     if everything:
         _remove(install.root, console)
