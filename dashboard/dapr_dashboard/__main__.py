@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ _PROGRAM = Program(
     summary="the applications of this machine or of a cluster, as pages",
     scope="dapr.dashboard",
     flags=settings.FLAGS,
-    read=settings.read,
+    read=lambda parsed: settings.read(parsed, os.environ),
     root=run,
 )
 

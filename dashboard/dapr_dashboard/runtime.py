@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -68,14 +67,13 @@ def _cluster(settings: Settings) -> tuple[Source, Sidecars]:
         login = find_login()
     except LoginError as error:
         raise FatalError(str(error)) from error
-    inside = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
-    sidecars = Sidecars(None if inside else login)
+    sidecars = Sidecars(None if settings.is_in_cluster else login)
     source = ClusterSource(
         login,
         sidecars,
         namespace=settings.namespace,
         system=settings.control_plane_namespace,
-        inside=inside,
+        inside=settings.is_in_cluster,
     )
     return source, sidecars
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from dapr_common.flags import Flag, Parsed, Value
@@ -52,10 +53,12 @@ class Settings:
     allowed_hosts: tuple[str, ...]
     zipkin_port: int
     runtime_path: str
+    is_in_cluster: bool
+    """Whether pods can be asked at their own addresses."""
     service: ServiceSettings
 
 
-def read(parsed: Parsed) -> Settings:
+def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
     """Raises ``SettingsError``."""
     return Settings(
         port=port(parsed, "port"),
@@ -66,5 +69,6 @@ def read(parsed: Parsed) -> Settings:
         allowed_hosts=tuple(parsed.texts("allowed-hosts")),
         zipkin_port=port(parsed, "zipkin-port"),
         runtime_path=parsed.text("runtime-path"),
+        is_in_cluster=bool(environment.get("KUBERNETES_SERVICE_HOST")),
         service=ServiceSettings.read(parsed),
     )

@@ -33,6 +33,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         "dapr_rbac.secretReader.enabled=false",
         "dapr_config.dapr_config_chart_included=false",
     ),
+    "dashboard": ("dapr_dashboard.enabled=true",),
     "everything": (
         "global.logAsJson=true",
         "global.priorityClassName=system-cluster-critical",

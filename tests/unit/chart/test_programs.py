@@ -18,6 +18,7 @@ PROGRAMS = {
     "dapr-sentry": ("dapr_sentry.flag_table", "dapr_sentry.settings"),
     "dapr-injector": ("dapr_injector.settings", "dapr_injector.settings"),
     "dapr-placement": ("dapr_placement.flag_table", "dapr_placement.settings"),
+    "dapr-dashboard": ("dapr_dashboard.settings", "dapr_dashboard.settings"),
 }
 
 
@@ -56,9 +57,8 @@ def test_every_flag_and_variable_is_taken(
 
 def test_every_command_is_a_console_script(render: Render) -> None:
     scripts = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    commands = {
-        pod_of(workload)["containers"][0]["command"][0] for workload in workloads(render()).values()
-    }
+    found = workloads(render(*SETTINGS["dashboard"])).values()
+    commands = {pod_of(workload)["containers"][0]["command"][0] for workload in found}
     assert commands == set(PROGRAMS)
     for command in commands:
         assert f"\n{command} = " in scripts
