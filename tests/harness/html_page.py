@@ -53,13 +53,21 @@ class Page(HTMLParser):
         return [str(each.attributes["href"]) for each in self.root.all("a")]
 
     def table(self, caption: str) -> list[dict[str, str]]:
-        """Rows by the texts of their heads; none when there is no such table."""
+        """Rows by the texts of their heads; of the first such table, none without one."""
+        return next(iter(self._tables(caption)), [])
+
+    def table_rows(self, caption: str) -> list[dict[str, str]]:
+        """Rows of all tables of a caption."""
+        return [row for rows in self._tables(caption) for row in rows]
+
+    def _tables(self, caption: str) -> list[list[dict[str, str]]]:
+        found = []
         for table in self.root.all("table"):
             if table.all("caption")[0].text == caption:
                 heads = [each.text for each in table.all("thead")[0].all("th")]
                 rows = table.all("tbody")[0].all("tr")
-                return [dict(zip(heads, _cells(row), strict=True)) for row in rows]
-        return []
+                found.append([dict(zip(heads, _cells(row), strict=True)) for row in rows])
+        return found
 
     def row(self, caption: str, first: str) -> dict[str, str]:
         """The row whose head is this text."""

@@ -40,7 +40,7 @@ def metrics(shell: Shell, apps: Sequence[App], rates: Mapping[str, Sequence[Rate
         )
         for app in apps
     ]
-    heads = ("App", "Requests/s", "Now", "Latency ms", "Now", "Memory", "CPU")
+    heads = ("App", "Requests/s", "Now", "Latency ms", "Now ms", "Memory", "CPU")
     return shell.page(
         "Metrics",
         tag(
