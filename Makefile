@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := -p dapr_common -p dapr_sidecar -p dapr_cli -p dapr_sentry -p dapr_injector -p dapr_operator \
 	-p dapr_placement -p dapr_testing -p dapr_dashboard
+# Tests wait for other programs much of their time: one process more than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 INPUTS := pyproject.toml constraints.txt tools/environment.py
 
 help: ## this list
@@ -28,7 +30,7 @@ demo: $(VENV)/.product ## run the example: two services, their sidecars, no Dock
 
 test: $(VENV)/.everything ## the whole test suite; servers that cannot be had are skipped by name
 	@$(BIN)/python tools/programs.py
-	@$(BIN)/python -m pytest -n auto $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
 check: $(VENV)/.everything ## format, lint, strict types, import contracts
 	@$(BIN)/ruff format --check .
