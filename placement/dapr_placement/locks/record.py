@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import secrets
 from typing import Any
 
 import orjson
@@ -12,8 +13,15 @@ from dapr_common.lease import Record, StoreError
 
 
 def encoded(record: Record) -> str:
-    """The value, as both systems' APIs take it."""
-    fields = {"holder": record.holder, "lifeSeconds": record.life_seconds}
+    """The value, as both systems' APIs take it; never the same twice.
+
+    Consul keeps a key's version when its value stays the same: a renewal would not be seen.
+    """
+    fields = {
+        "holder": record.holder,
+        "lifeSeconds": record.life_seconds,
+        "renewal": secrets.token_hex(8),
+    }
     return base64.b64encode(orjson.dumps(fields)).decode()
 
 

@@ -25,7 +25,10 @@ from harness.kube_cluster import NAMESPACES, Cluster
 from harness.placement_process import Placement, PlacementClient
 from harness.proxy import Proxy
 
+from dapr_common.lease import Record
 from dapr_common.wire.dapr.proto.placement.v1 import placement_pb2 as pb
+from dapr_placement.locks.consul import ConsulLease
+from dapr_placement.locks.servers import Servers
 
 KEY = "dapr/placement"
 CLUSTER = "--initial-cluster=p1=h1:8201,p2=h2:8201"
@@ -313,3 +316,14 @@ async def test_alone_it_leads_at_once() -> None:
     async with Placement() as server, PlacementClient(server.address, "app") as client:
         await client.send(operation=pb.REPORT)
         await client.expect("lock", 0)
+
+
+async def test_every_renewal_is_seen_by_the_others(consul: Consul) -> None:
+    """Consul keeps the version of a key that is written with the value it has."""
+    lease = ConsulLease(Servers([("127.0.0.1", consul.port)], None), "test/renewals", lambda: "")
+    try:
+        first = await lease.write(Record(holder="p1", life_seconds=10.0))
+        second = await lease.write(first)
+        assert (await lease.read()).version == second.version != first.version
+    finally:
+        await lease.close()
