@@ -19,6 +19,7 @@ _USAGE_ERROR = 255
 VERBS = {
     "annotate": "Give a workload of a manifest its Dapr sidecar.",
     "build-info": "Print build information of the CLI and the runtime.",
+    "bundle": "Pack Dapr for machines that have no network.",
     "check": "Find what is wrong with a set-up, and its fix.",
     "completion": "Print a completion script for a shell.",
     "components": "List the components in your Kubernetes cluster.",

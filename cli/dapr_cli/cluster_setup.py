@@ -14,6 +14,7 @@ from dapr_cli.session import Switch, session
 from dapr_common import RUNTIME_VERSION
 
 if TYPE_CHECKING:
+    from dapr_cli.console import Console
     from dapr_common.security.authority import CaBundle
 
 _FILE = click.Path(path_type=Path)
@@ -119,6 +120,7 @@ def install_into_cluster(
     dev: bool,
     sets: tuple[str, ...],
     image_registry: str,
+    from_dir: Path | None,
     **certificates: Path | None,
 ) -> None:
     """``dapr init -k``. Raises ``CliError``."""
@@ -135,11 +137,31 @@ def install_into_cluster(
     values = control_plane.merged({"global": modes}, image_values(runtime_version, image_registry))
     if (given := read_authority(certificates)) is not None:
         values = control_plane.merged(values, control_plane.certificate_values(given))
-    wanted = control_plane.Wanted(
-        namespace=namespace, values=values, sets=sets, wait=wait, seconds=timeout
-    )
     console = session().console
+    wanted = control_plane.Wanted(
+        namespace=namespace,
+        values=values,
+        sets=sets,
+        wait=wait,
+        seconds=timeout,
+        chart=_chart_of(from_dir, console),
+    )
     on_cluster(lambda client: control_plane.install(client, wanted, console), warns=False)
+
+
+def _chart_of(bundle: Path | None, console: Console) -> Path | None:
+    """The chart in a bundle, whose files are as they were. Raises ``CliError``."""
+    if bundle is None:
+        return None
+    from dapr_cli.bundle.installing import checked
+    from dapr_cli.bundle.manifest import CHART
+
+    for name, file in checked(bundle, console).images.items():
+        console.info(
+            f"Nodes need the image {name}: 'ctr -n k8s.io images import {bundle / file}' on each, "
+            "'kind load image-archive' with the same file, or push it to your registry"
+        )
+    return (bundle / CHART).absolute()
 
 
 def image_values(runtime_version: str, registry: str) -> dict[str, Any]:

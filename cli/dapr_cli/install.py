@@ -37,6 +37,21 @@ class Install:
         return self.bin / "sentry"
 
     @property
+    def runtime(self) -> Path:
+        """A virtual environment with the runtime, after ``dapr init --from-dir``."""
+        return self.root / "runtime"
+
+    @property
+    def runtime_python(self) -> Path:
+        return self.runtime / "bin" / "python"
+
+    @property
+    def python(self) -> str:
+        """What runs the programs in ``bin``."""
+        own = self.runtime_python
+        return str(own) if own.exists() else sys.executable
+
+    @property
     def certs(self) -> Path:
         """Sentry's certificate authority."""
         return self.root / "certs"

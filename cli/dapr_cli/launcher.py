@@ -38,14 +38,14 @@ def _mark(package: str) -> str:
     return f"Starts {_WHAT[package]} {_INSTALLED}"
 
 
-def write(file: Path, package: str = "dapr_sidecar") -> bool:
+def write(file: Path, package: str = "dapr_sidecar", python: str = sys.executable) -> bool:
     """Write the launcher unless it is there already; whether something changed.
 
     Raises ``CliError`` when another program is in its place or there is none to start.
     """
-    if find_spec(package) is None:
+    if python == sys.executable and find_spec(package) is None:
         raise CliError(f"this installation is not whole: the package {package} is missing")
-    wanted = text(package=package)
+    wanted = text(python, package)
     if file.exists() or file.is_symlink():
         if not is_ours(file, package):
             raise CliError(

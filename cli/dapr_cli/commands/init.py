@@ -21,7 +21,6 @@ from dapr_common import RUNTIME_VERSION
 _ZIPKIN_SECONDS = 0.3
 _CONTAINER_FLAGS = (
     "--container-runtime",
-    "--from-dir",
     "--network",
     "--scheduler-volume",
 )
@@ -55,6 +54,12 @@ def _container_flags(function: Callable[..., None]) -> Callable[..., None]:
     help="Mutual TLS between the apps of this machine, with certificates of an own sentry.",
 )
 @click.option(
+    "--from-dir",
+    metavar="DIR",
+    type=click.Path(exists=True, path_type=Path),
+    help="Without any network, from the unpacked archive of 'dapr bundle create'.",
+)
+@click.option(
     "--runtime-version",
     metavar="VERSION",
     default="",
@@ -70,6 +75,7 @@ def init_command(
     redis: bool,
     redis_host: str,
     mtls: bool,
+    from_dir: Path | None,
     runtime_version: str,
     **cluster: Any,
 ) -> None:
@@ -78,8 +84,11 @@ def init_command(
     On this machine: no Docker, no network, no root. Writes bin/daprd and
     bin/placement, which 'dapr run' starts when apps need it, config.yaml and the components
     statestore, pubsub and secretstore. The embedded ones keep their data in
-    .dapr/data. With --mtls also bin/sentry and its certificate authority in
-    .dapr/certs. It may be run again at any time: files that you changed stay as they are.
+    .dapr/data. It may be run again at any time: files that you changed stay as they are.
+
+    With --mtls also bin/sentry, which 'dapr run' starts when apps need it, and its certificate
+    authority in .dapr/certs. With --from-dir the runtime comes from a bundle, into .dapr/runtime;
+    without, it is the one of this command.
 
     With -k: makes Dapr's kinds known to the cluster and installs the Helm chart that comes with
     this CLI. The program helm must be on PATH.
@@ -90,26 +99,30 @@ def init_command(
                 "--slim, --redis and --mtls are of this machine: leave them out with -k "
                 "(there --enable-mtls is on)"
             )
-        install_into_cluster(runtime_version, **cluster)
+        install_into_cluster(runtime_version, from_dir=from_dir, **cluster)
     else:
         warn_of_unused(cluster)
         _check_version(runtime_version, session().console)
-        _init_here(slim, redis_host if redis else "", mtls=mtls)
+        _init_here(slim, redis_host if redis else "", mtls=mtls, from_dir=from_dir)
 
 
-def _init_here(slim: bool, redis_host: str, *, mtls: bool) -> None:
+def _init_here(slim: bool, redis_host: str, *, mtls: bool, from_dir: Path | None) -> None:
     if slim and redis_host:
         raise click.UsageError("--slim writes no components, --redis writes some: choose one")
     console, install = session().console, session().install
     if redis_host:
         check_redis(redis_host)
     console.pending(f"Setting Dapr up in {install.root}")
+    if from_dir is not None:
+        from dapr_cli.bundle.installing import install_runtime
+
+        install_runtime(from_dir, install, console)
     _directories(install)
     programs = {install.daprd: "dapr_sidecar", install.placement: "dapr_placement"}
     if mtls or install.sentry.exists():
         programs[install.sentry] = "dapr_sentry"
     for file, package in programs.items():
-        written = launcher.write(file, package)
+        written = launcher.write(file, package, install.python)
         _report(console, f"bin/{file.name}", "written" if written else "is up to date")
     zipkin = not slim and _listens(*manifests.ZIPKIN)
     _configuration(install, console, zipkin=zipkin, mtls=mtls)

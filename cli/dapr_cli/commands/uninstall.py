@@ -43,9 +43,9 @@ def uninstall_command(
 ) -> None:
     """Remove the runtime, with -k from a Kubernetes cluster.
 
-    On this machine: takes .dapr/bin away; with --all the whole .dapr directory and what the
-    embedded components stored there. What cannot be removed is reported; the exit code is 0, as
-    with the official CLI.
+    On this machine: takes .dapr/bin and .dapr/runtime away; with --all the whole .dapr directory
+    and what the embedded components stored there. What cannot be removed is reported; the exit
+    code is 0, as with the official CLI.
     """
     if kubernetes:
         try:
@@ -84,6 +84,8 @@ def _uninstall_here(everything: bool) -> None:
     if local_sentry.stop(install):
         console.success("The local sentry service is stopped")
     _remove(install.bin, console)
+    if install.runtime.exists():
+        _remove(install.runtime, console)
     if everything:
         _remove(install.root, console)
     elif install.root.exists():

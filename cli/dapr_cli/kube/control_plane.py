@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from dapr_cli.console import Console
@@ -37,11 +38,13 @@ class Wanted:
     """What the user gave as ``--set``; they win over ``values``."""
     wait: bool = False
     seconds: float = 300.0
+    chart: Path | None = None
+    """Another one than comes with this CLI."""
 
 
 async def install(client: KubeClient, wanted: Wanted, console: Console) -> None:
     """A control plane where there is none yet. Raises ``CliError``."""
-    helm, chart = Helm.find(), shipped.chart()
+    helm, chart = Helm.find(), wanted.chart or shipped.chart()
     if (release := await helm.release()) is not None:
         raise CliError(
             f"Dapr is installed already, in namespace {release.namespace} "
@@ -52,7 +55,7 @@ async def install(client: KubeClient, wanted: Wanted, console: Console) -> None:
         )
     console.pending(f"Installing Dapr into namespace {wanted.namespace}")
     await _make_namespace(client, wanted.namespace)
-    await _apply_kinds(client, wanted.namespace, console)
+    await _apply_kinds(client, wanted.namespace, chart, console)
     await _put(helm, ["install"], client, wanted, str(chart), console)
     console.success(f"Dapr is installed in namespace {wanted.namespace}")
     if not wanted.wait:
@@ -74,7 +77,7 @@ async def upgrade(client: KubeClient, wanted: Wanted, console: Console) -> None:
     values = merged(without_tag(await helm.values(wanted.namespace)), wanted.values)
     if has_certificates(values):
         values = merged(values, await _present_certificates(client, wanted.namespace))
-    await _apply_kinds(client, wanted.namespace, console)
+    await _apply_kinds(client, wanted.namespace, chart, console)
     # Not Helm's own reuse of values: it would keep the old chart's defaults, too.
     wanted = replace(wanted, values=values, wait=True)
     await _put(helm, ["upgrade", "--reset-values"], client, wanted, str(chart), console)
@@ -127,8 +130,8 @@ async def _make_namespace(client: KubeClient, namespace: str) -> None:
         await client.create(NAMESPACES, {"metadata": {"name": namespace}})
 
 
-async def _apply_kinds(client: KubeClient, namespace: str, console: Console) -> None:
-    count = await definitions.apply(client, namespace)
+async def _apply_kinds(client: KubeClient, namespace: str, chart: Path, console: Console) -> None:
+    count = await definitions.apply(client, namespace, chart)
     console.success(f"Dapr's {count} kinds are known to the cluster")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from dapr_cli.errors import CliError
 from dapr_cli.kube import shipped
@@ -15,13 +16,14 @@ _MANAGER = "dapr-cli"
 _SECONDS, _PAUSE_SECONDS = 30.0, 0.1
 
 
-async def apply(client: KubeClient, namespace: str) -> int:
+async def apply(client: KubeClient, namespace: str, chart: Path | None = None) -> int:
     """Bring every kind to this CLI's version and wait until it is served; how many there are.
 
+    ``chart``: the folder of another one than comes with this CLI.
     Helm installs definitions once and never again, so they are applied beside it.
     """
     names = []
-    for body in shipped.definitions(namespace):
+    for body in shipped.definitions(namespace, chart):
         name = body["metadata"]["name"]
         await client.patch(DEFINITIONS, name, body, patch_kind="apply", field_manager=_MANAGER)
         names.append(name)

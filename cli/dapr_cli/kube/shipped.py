@@ -28,9 +28,12 @@ def chart() -> Path:
     )
 
 
-def definitions(namespace: str) -> Iterator[KubeObject]:
-    """Every CustomResourceDefinition, with conversions done by the operator in ``namespace``."""
-    for path in sorted((chart() / "crds").glob("*.yaml")):
+def definitions(namespace: str, place: Path | None = None) -> Iterator[KubeObject]:
+    """Every CustomResourceDefinition, with conversions done by the operator in ``namespace``.
+
+    ``place``: the folder of another chart.
+    """
+    for path in sorted(((place or chart()) / "crds").glob("*.yaml")):
         body: KubeObject = load_yaml(path.read_text(encoding="utf-8"))
         webhook = body["spec"].get("conversion", {}).get("webhook", {})
         service = webhook.get("clientConfig", {}).get("service", {})

@@ -1,0 +1,74 @@
+"""Container images in OCI's layout → one OCI archive for each."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dapr_cli.bundle.manifest import megabytes
+from dapr_cli.console import Console
+from dapr_cli.errors import CliError
+
+_NAMES = ("org.opencontainers.image.ref.name", "io.containerd.image.name")
+_STRANGE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def export(layout: Path, target: Path, console: Console) -> dict[str, str]:
+    """An archive for each image of a layout; image name → file. Raises ``CliError``."""
+    target.mkdir()
+    found = {}
+    for number, entry in enumerate(_index(layout), start=1):
+        annotations = entry.get("annotations") or {}
+        name = next((annotations[key] for key in _NAMES if annotations.get(key)), f"image-{number}")
+        file = target / f"{_STRANGE.sub('-', name)}.tar"
+        console.pending(f"Adding the image {name}")
+        _archive(layout, entry, file)
+        console.success(f"{name}, {megabytes(file.stat().st_size)}")
+        found[str(name)] = file.name
+    return found
+
+
+def _index(layout: Path) -> list[dict[str, Any]]:
+    try:
+        index = json.loads((layout / "index.json").read_text(encoding="utf-8"))
+        entries = list(index["manifests"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CliError(
+            f"{layout} holds no images in OCI's layout: {error}",
+            "'make images' makes them; 'skopeo copy' brings those of an engine into a layout.",
+        ) from error
+    if not entries:
+        raise CliError(f"{layout} holds no images", "'make images' makes them.")
+    return entries
+
+
+def _archive(layout: Path, entry: dict[str, Any], file: Path) -> None:
+    with tarfile.open(file, "w") as archive:
+        _add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        body = {"schemaVersion": 2, "manifests": [entry]}
+        _add(archive, "index.json", json.dumps(body).encode())
+        for name in dict.fromkeys(_blobs(layout, entry)):
+            archive.add(layout / name, name)
+
+
+def _blobs(layout: Path, entry: dict[str, Any]) -> Iterator[str]:
+    """The manifest, and what it names; an index names manifests."""
+    name = f"blobs/{str(entry['digest']).replace(':', '/')}"
+    yield name
+    if "manifest" not in str(entry.get("mediaType")) and "index" not in str(entry.get("mediaType")):
+        return
+    body = json.loads((layout / name).read_text(encoding="utf-8"))
+    config = [body["config"]] if "config" in body else []
+    for below in (*config, *body.get("layers", ()), *body.get("manifests", ())):
+        yield from _blobs(layout, below)
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))
