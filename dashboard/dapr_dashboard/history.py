@@ -19,6 +19,8 @@ _POINTS = 120
 _MOST_APPS = 100
 _AWAKE_SECONDS = 600.0
 _COUNTS = ("dapr_http_server_request_count", "dapr_grpc_io_server_completed_rpcs")
+# What the dashboard and probes ask themselves is no traffic of the app.
+_NO_TRAFFIC = ("/v1.0/healthz", "/v1.0/metadata")
 _LATENCIES = ("dapr_http_server_latency", "dapr_grpc_io_server_server_latency")
 
 
@@ -94,10 +96,15 @@ def point(samples: Samples, now: float) -> Point:
     """What is kept of a scrape."""
     return Point(
         now,
-        sum(samples.total(name) or samples.total(f"{name}_total") for name in _COUNTS),
-        sum(samples.total(f"{name}_sum") for name in _LATENCIES),
-        sum(samples.total(f"{name}_count") for name in _LATENCIES),
+        sum(_total(samples, name) or _total(samples, f"{name}_total") for name in _COUNTS),
+        sum(_total(samples, f"{name}_sum") for name in _LATENCIES),
+        sum(_total(samples, f"{name}_count") for name in _LATENCIES),
     )
+
+
+def _total(samples: Samples, name: str) -> float:
+    series = samples.of(name)
+    return sum(n for labels, n in series if not labels.get("path", "").startswith(_NO_TRAFFIC))
 
 
 def rates(points: Iterable[Point]) -> list[Rate]:

@@ -44,7 +44,7 @@ def app_of(instance: Instance, process: Process, token: str) -> App:
             "gRPC port": _port(instance.grpc_port),
             "Metrics port": _port(instance.metrics_port if metrics else 0),
             "Sidecar's process": str(instance.daprd_pid),
-            "Sidecar's command": command(process.arguments),
+            "Sidecar's command": command(_called(process.arguments)),
             "Placement": flags.get("placement-host-address", ""),
             "Scheduler": flags.get("scheduler-host-address", ""),
             "Sentry": flags.get("sentry-address", ""),
@@ -52,6 +52,12 @@ def app_of(instance: Instance, process: Process, token: str) -> App:
         configuration=_first(_absolute(values(process.arguments, "config"), folder)),
         resources=_absolute(paths, folder),
     )
+
+
+def _called(arguments: Sequence[str]) -> list[str]:
+    """As people call it: without the interpreter and the folders of programs."""
+    flags = next((n for n, word in enumerate(arguments) if word.startswith("--")), len(arguments))
+    return ["daprd", *arguments[flags:]]
 
 
 def values(arguments: Sequence[str], name: str) -> list[str]:

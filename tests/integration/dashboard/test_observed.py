@@ -50,6 +50,7 @@ def test_a_call_through_two_sidecars_is_one_trace(tmp_path: Path, app_id: str) -
         Sidecar(called, app_port=app.port, config=config),
         Sidecar(caller, config=config) as sidecar,
     ):
+        dashboard.page("/")  # asks both sidecars how they are
         path = f"/v1.0/invoke/{called}/method/hi"
         assert call(sidecar.http_port, "GET", path).body == b"hello"
 
@@ -70,6 +71,8 @@ def test_a_call_through_two_sidecars_is_one_trace(tmp_path: Path, app_id: str) -
         assert {span["Service"] for span in spans} == {caller, called}
         assert all(float(span["ms"]) >= 0 for span in spans)
         assert len(page.root.all("rect")) == len(spans)
+        names = page.text + dashboard.page("/traces").text
+        assert "metadata" not in names, "the dashboard's own questions are no traces"
 
 
 def trace_links(page: Page) -> list[str]:

@@ -11,6 +11,7 @@ TEXT = """\
 # TYPE dapr_http_server_request_count counter
 dapr_http_server_request_count{app_id="a",method="GET",path="/v1.0/state",status="200"} 8
 dapr_http_server_request_count{app_id="a",method="GET",path="/v1.0/state",status="500"} 2
+dapr_http_server_request_count{app_id="a",method="GET",path="/v1.0/healthz",status="204"} 99
 # TYPE dapr_http_server_latency histogram
 dapr_http_server_latency_bucket{app_id="a",method="GET",path="/v1.0/state",le="10"} 8
 dapr_http_server_latency_bucket{app_id="a",method="GET",path="/v1.0/state",le="20"} 10
@@ -27,7 +28,8 @@ dapr_resiliency_cb_state{name="r",target="app-b",flow_direction="outbound",statu
 
 
 def test_traffic() -> None:
-    (found,) = http_traffic(parse(TEXT))
+    probes, found = http_traffic(parse(TEXT))
+    assert (probes.what, probes.count) == ("GET /v1.0/healthz", 99)
     assert (found.what, found.count, found.failed) == ("GET /v1.0/state", 10, 2)
     assert found.mean_ms == 6
     assert found.p95_ms == pytest.approx(17.5)
