@@ -44,9 +44,9 @@ async def test_a_line_that_forwards_nothing(line: Proxy, store: CosmosDbStateSto
     await store.set(SetRequest("k", b"1"))
     line.hold()
     started = time.monotonic()
-    calls = [store.get(GetRequest("k")) for _ in range(5)]
-    calls_and_writes = [*calls, *(store.set(SetRequest(f"w{n}", b"1")) for n in range(5))]
-    outcomes = await asyncio.gather(*calls_and_writes, store.ping(), return_exceptions=True)
+    # Few: the stand-in's queue of connections is short.
+    calls = [store.get(GetRequest("k")), store.set(SetRequest("w", b"1")), store.ping()]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert time.monotonic() - started < _SECONDS + _SLACK
     for outcome in outcomes:
         assert isinstance(outcome, WebError)
@@ -66,7 +66,7 @@ async def test_connections_that_die_in_silence(line: Proxy, store: CosmosDbState
 async def test_a_cut_line(line: Proxy, store: CosmosDbStateStore) -> None:
     await store.set(SetRequest("k", b"1"))
     line.hold()
-    waiting = [asyncio.ensure_future(store.get(GetRequest("k"))) for _ in range(5)]
+    waiting = [asyncio.ensure_future(store.get(GetRequest("k"))) for _ in range(3)]
     await asyncio.sleep(0.1)
     line.refuse()
     line.release()
