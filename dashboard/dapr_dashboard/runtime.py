@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -61,10 +62,13 @@ def _source(settings: Settings) -> tuple[Source, Sidecars]:
 def _cluster(settings: Settings) -> tuple[Source, Sidecars]:
     from dapr_cli.kube.kubeconfig import find_login
     from dapr_common.kube.api_errors import LoginError
+    from dapr_common.kube.login import service_account_login
     from dapr_dashboard.sources.cluster import ClusterSource
 
     try:
-        login = find_login()
+        # In a pod nobody has a home to look for a kubeconfig in.
+        is_pod = settings.is_in_cluster and not os.environ.get("KUBECONFIG")
+        login = service_account_login(os.environ) if is_pod else find_login()
     except LoginError as error:
         raise FatalError(str(error)) from error
     sidecars = Sidecars(None if settings.is_in_cluster else login)

@@ -7,21 +7,48 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import shutil
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from cluster.programs import path as built
+from cryptography import x509
 from harness.apiserver import ApiServer, api_server, missing_programs
 from harness.authorities import brought
 from harness.dashboard import Dashboard
-from harness.kube_cluster import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Cluster
+from harness.kube_cluster import (
+    ACCOUNTS,
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    ROLE_BINDINGS,
+    ROLES,
+    Cluster,
+)
 from harness.operator_process import install_all_crds
 from harness.programs import free_port
+from harness.sentry import Sentry
 from harness.sidecar import Sidecar, component
 
+from dapr_common.kube.api_errors import ForbiddenError
+from dapr_common.kube.client import KubeClient
 from dapr_common.kube.kinds import COMPONENTS, CONFIG_MAPS, PODS, SECRETS, Kind
+from dapr_common.kube.login import kubeconfig_login
+from dapr_dashboard.views.page import PAGES
 
+CHART = Path(__file__).parents[3] / "charts" / "dapr"
+CREATED = {
+    "ServiceAccount": ACCOUNTS,
+    "ClusterRole": CLUSTER_ROLES,
+    "ClusterRoleBinding": CLUSTER_ROLE_BINDINGS,
+    "Role": ROLES,
+    "RoleBinding": ROLE_BINDINGS,
+}
 RESILIENCIES = Kind("dapr.io", "v1alpha1", "resiliencies")
 
 
@@ -31,6 +58,14 @@ def kube() -> Iterator[ApiServer]:
         pytest.skip(f"not here: {missing} (tests/cluster/build.py makes them)")
     with api_server() as server:
         yield server
+
+
+@pytest.fixture
+def helm() -> str:
+    found = str(built("helm")) if built("helm").exists() else shutil.which("helm")
+    if not found:
+        pytest.skip("not here: helm (`make cluster-tools` gets it)")
+    return found
 
 
 @pytest.fixture
@@ -200,15 +235,7 @@ async def test_the_control_plane_and_its_certificates(cluster: Cluster) -> None:
     await cluster.client.patch(
         SECRETS, "dapr-trust-bundle", {"data": {"issuer.key": key}}, namespace
     )
-    body = {
-        "metadata": {"name": "dapr-sentry-0", "labels": {"app": "dapr-sentry"}},
-        "spec": {
-            "serviceAccountName": "dapr-sentry",
-            "containers": [{"name": "dapr-sentry", "image": "localhost/dapr/sentry:0.1.0"}],
-        },
-    }
-    await cluster.client.create(PODS, body, namespace)
-    await report(cluster, namespace, "dapr-sentry-0", "dapr-sentry", "127.0.0.1", restartCount=2)
+    await sentry_pod(cluster, namespace, free_port())
     flag = f"--control-plane-namespace={namespace}"
     async with dashboard_of(cluster.server, flag, inside=True) as dashboard:
         page = await asyncio.to_thread(dashboard.page, "/controlplane")
@@ -250,6 +277,87 @@ async def test_rights_that_are_missing_are_told(cluster: Cluster, app_id: str) -
         page = await asyncio.to_thread(dashboard.page, "/components", status=502)
         assert "the account may not list components" in page.text
         assert token not in page.source
+
+
+async def test_the_rights_that_the_chart_gives_are_enough(
+    cluster: Cluster, app_id: str, helm: str
+) -> None:
+    """Every page, as the account of the Deployment; and no secret may be read with it."""
+    namespace = await cluster.control_plane()
+    for body in rendered(helm, namespace):
+        # Roles of the cluster are one for all tests.
+        metadata = body["metadata"]
+        if body["kind"].startswith("Cluster"):
+            metadata["name"] = f"dashboard-{namespace}"
+            if "roleRef" in body:
+                body["roleRef"]["name"] = metadata["name"]
+        await cluster.client.create(CREATED[body["kind"]], body, metadata.get("namespace", ""))
+    ports = (free_port(), free_port())
+    await sidecar_pod(cluster, namespace, app_id, "127.0.0.1", ports)
+    bundle = {"data": {"ca.crt": brought().anchors_pem.decode()}}
+    await cluster.client.patch(CONFIG_MAPS, "dapr-trust-bundle", bundle, namespace)
+    async with Sentry() as sentry:
+        await sentry_pod(cluster, namespace, sentry.metrics_port)
+        token = await cluster.token(namespace, "dapr-dashboard", [])
+        config = cluster.server.kubeconfig("dashboard", token=token)
+        flag = f"--control-plane-namespace={namespace}"
+        program = dashboard_of(cluster.server, flag, inside=True, KUBECONFIG=str(config))
+        async with program as dashboard:
+            for path in PAGES:
+                page = await asyncio.to_thread(dashboard.page, path)
+                assert "may not" not in page.text
+            page = await asyncio.to_thread(dashboard.page, "/controlplane")
+            assert page.row("Certificates", "Root certificate")["Left"].startswith("● ")
+            issuer = page.row("Certificates", "Issuer certificate")
+            assert issuer["Where"] == f"metrics of {namespace}/dapr-sentry-0"
+            assert issuer["Ends"].startswith(f"{sentry_end(sentry):%Y-%m-%d %H:%M}")
+            path = f"/apps/{namespace}/{app_id}-0/logs/daprd"
+            page = await asyncio.to_thread(dashboard.page, path)
+            assert "No line." in page.text, "the right is there; of a pod on no node nothing is"
+    async with KubeClient(kubeconfig_login(config)) as client:
+        with pytest.raises(ForbiddenError):
+            await client.get(SECRETS, "dapr-trust-bundle", namespace)
+
+
+def rendered(helm: str, namespace: str) -> list[dict[str, Any]]:
+    """The account of the chart's dashboard and its roles."""
+    command = [helm, "template", "dapr", str(CHART), "--namespace", namespace]
+    command += ["--set", "dapr_dashboard.enabled=true"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    found = (yaml.load(part, yaml.CSafeLoader) for part in done.stdout.split("\n---\n"))
+    return [
+        body
+        for body in found
+        if body and body["kind"] in CREATED and body["metadata"]["name"] == "dapr-dashboard"
+    ]
+
+
+async def sentry_pod(cluster: Cluster, namespace: str, metrics_port: int) -> None:
+    """A pod of the real sentry that serves its metrics on this machine."""
+    container = {"name": "dapr-sentry", "image": "localhost/dapr/sentry:0.1.0"}
+    arguments = {"args": ["--metrics-port", str(metrics_port)]}
+    body = {
+        "metadata": {"name": "dapr-sentry-0", "labels": {"app": "dapr-sentry"}},
+        "spec": {"serviceAccountName": "dapr-sentry", "containers": [{**container, **arguments}]},
+    }
+    await cluster.client.create(PODS, body, namespace)
+    await report(cluster, namespace, "dapr-sentry-0", "dapr-sentry", "127.0.0.1", restartCount=2)
+
+
+def sentry_end(sentry: Sentry) -> datetime:
+    """When the certificate ends that this sentry made for itself."""
+    pem = (sentry.credentials / "issuer.crt").read_bytes()
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+
+
+def test_in_a_pod_its_own_account_is_used() -> None:
+    """Nobody's home is not looked for: users of images have none."""
+    env = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1", "KUBECONFIG": ""}
+    program = Dashboard("--kubernetes", env=env, exit_code=1)
+    program.start()
+    assert program.wait_exit() == 1
+    assert "service account token" in program.log
+    assert "Traceback" not in program.log
 
 
 def test_without_a_cluster_the_program_says_why() -> None:
