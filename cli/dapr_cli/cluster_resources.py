@@ -36,10 +36,10 @@ def resource_options(function: F) -> F:
         click.option(
             "-o",
             "--output",
-            type=click.Choice(["list", "json", "yaml"]),
-            default="list",
+            type=click.Choice(["table", "json", "yaml", "list"]),
+            default="table",
             show_default=True,
-            help="How to print them.",
+            help="How to print it; list is the official CLI's word for table.",
         ),
         kubernetes_only_option,
     )
@@ -56,10 +56,8 @@ def show_resources(plural: str, name: str, namespace: str, output: str) -> None:
 
     wanted = Selection(Kind("dapr.io", "v1alpha1", plural), namespace)
     found = chosen(on_cluster(lambda client: client.list_all(wanted)).items, name)
-    if output == "json":
-        click.echo(render.as_json(records(found)), nl=False)
-    elif output == "yaml":
-        click.echo(render.as_yaml(records(found)))
+    if output in ("json", "yaml"):
+        render.show(records(found), output)
     elif found:
         now = datetime.now(UTC)
         click.echo(render.table([ROWS[plural](body, now) for body in found]))

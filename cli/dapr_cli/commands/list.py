@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,25 +10,13 @@ import click
 from dapr_cli import instances, render
 from dapr_cli.cluster_resources import namespace_options
 from dapr_cli.instances import Instance
-from dapr_cli.session import Verb, kubernetes_option, session, warn_of_unused
-
-_FORMATS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
-    "json": render.as_json,
-    "yaml": render.as_yaml,
-}
+from dapr_cli.session import Verb, kubernetes_option, output_option, session, warn_of_unused
 
 
 @click.command("list", cls=Verb)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "yaml"]),
-    default="table",
-    show_default=True,
-    help="How to print them.",
-)
 @namespace_options
 @kubernetes_option
+@output_option
 def list_command(kubernetes: bool, namespace: str, output: str) -> None:
     """List the running apps and their sidecars.
 
@@ -51,7 +38,7 @@ def _list_in_cluster(namespace: str, output: str) -> None:
     pods = on_cluster(lambda client: client.list_all(Selection(PODS, namespace)))
     found, now = sidecar_pods(pods.items), datetime.now(UTC)
     if output != "table":
-        click.echo(_FORMATS[output](sidecar_records(found, now)), nl=output == "yaml")
+        render.show(sidecar_records(found, now), output)
     elif found:
         click.echo(render.table(sidecar_rows(found, now)))
     else:
@@ -62,7 +49,7 @@ def _list_here(output: str) -> None:
     found = instances.asked(instances.running())
     now = datetime.now(UTC)
     if output != "table":
-        click.echo(_FORMATS[output]([_record(each, now) for each in found]), nl=output == "yaml")
+        render.show([_record(each, now) for each in found], output)
     elif found:
         click.echo(render.table([_row(each, now) for each in found]))
     else:

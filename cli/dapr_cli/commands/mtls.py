@@ -11,11 +11,12 @@ from typing import Any
 import click
 from cryptography import x509
 
+from dapr_cli import render
 from dapr_cli.authority_files import CA, latest_root, load, read_key, write
 from dapr_cli.cluster_setup import certificate_options, image_variant_option, read_authority
 from dapr_cli.errors import CliError
 from dapr_cli.own_authority import is_trusted_by, joined
-from dapr_cli.session import Verb, global_options, kubernetes_option, session
+from dapr_cli.session import Verb, global_options, kubernetes_option, output_option, session
 from dapr_common.security.authority import (
     DEFAULT_CLOCK_SKEW,
     BundleError,
@@ -76,13 +77,21 @@ def _place_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @mtls_command.command("expiry", cls=Verb)
 @_place_options
-def expiry_command(kubernetes: bool, namespace: str, issuer_credentials: Path | None) -> int:
+@output_option
+def expiry_command(
+    kubernetes: bool, namespace: str, issuer_credentials: Path | None, output: str
+) -> int:
     """See when the root and the issuer certificate end; exit code 1 when one has ended.
 
     Without -k and without certificates on this machine, those of your cluster are meant.
     """
     bundle = _present(kubernetes, namespace, issuer_credentials)
-    return max(_expiry("Root", latest_root(bundle)), _expiry("Issuer", bundle.issuer))
+    certificates = {"Root": latest_root(bundle), "Issuer": bundle.issuer}
+    if output == "table":
+        return max(_expiry(which, one) for which, one in certificates.items())
+    records = [_record(which, one, datetime.now(UTC)) for which, one in certificates.items()]
+    render.show(records, output)
+    return 1 if any(record["expired"] for record in records) else 0
 
 
 @mtls_command.command("export", cls=Verb)
@@ -226,6 +235,16 @@ def _last_day(before: CaBundle, after: CaBundle) -> datetime:
     """Until when those who know only the old anchors trust new certificates."""
     crossed = [one for one in after.chain if one not in (after.issuer, *before.chain)]
     return min(one.not_valid_after_utc for one in (*crossed, before.issuer))
+
+
+def _record(which: str, certificate: x509.Certificate, now: datetime) -> dict[str, Any]:
+    ends = certificate.not_valid_after_utc
+    return {
+        "certificate": which.lower(),
+        "expires": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
+        "hoursLeft": max(ends - now, timedelta(0)) // timedelta(hours=1),
+        "expired": ends <= now,
+    }
 
 
 def _expiry(which: str, certificate: x509.Certificate) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -100,6 +100,12 @@ def status_rows(pods: Iterable[KubeObject], now: datetime) -> list[dict[str, obj
     for pod in pods:
         by_service.setdefault(pod["metadata"]["labels"][_SERVICE_LABEL], []).append(pod)
     return [_status(name, by_service[name], now) for name in SERVICES if name in by_service]
+
+
+def status_record(row: Mapping[str, object]) -> dict[str, object]:
+    """A row as ``-o json`` and ``yaml`` print it."""
+    record = {name.lower(): value for name, value in row.items()}
+    return {**record, "healthy": row["HEALTHY"] == "True"}
 
 
 def _status(service: str, pods: Sequence[KubeObject], now: datetime) -> dict[str, object]:

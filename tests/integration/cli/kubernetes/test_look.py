@@ -81,6 +81,10 @@ async def test_status(dapr, cluster: Cluster, apps: str) -> None:
     assert rows[2][:6] == ["dapr-sentry", apps, "False", "Waiting", "(ImagePullBackOff)", "1"]
     assert rows[3][:6] == ["dapr-sidecar-injector", apps, "False", "Pending", "1", "edge"]
     assert len(rows) == 4
+    (operator, sentry, _) = json.loads(await dapr.out("status", "-k", "-o", "json"))
+    assert (operator["name"], operator["healthy"], operator["replicas"]) == (rows[1][0], True, 2)
+    assert (sentry["healthy"], sentry["status"]) == (False, "Waiting (ImagePullBackOff)")
+    assert yaml.safe_load(await dapr.out("status", "-o", "yaml"))[0]["version"] == "1.18.3"
     column = lines[0].index("HEALTHY")
     assert [line[column:].split()[0] for line in lines[1:]] == ["True", "False", "False"]
 
@@ -145,6 +149,8 @@ async def test_components(dapr, cluster: Cluster) -> None:
     # A column without any content is left out.
     only = await dapr.out("components", "-k", "--namespace", second)
     assert "SCOPES" not in only
+    same = await dapr.out("components", "-k", "-o", "list")
+    assert [line.split()[:4] for line in same.splitlines()] == [row[:4] for row in rows]
     named = json.loads(await dapr.out("components", "-k", "-n", "b", "-o", "json"))
     spec = {"type": "state.in-memory", "version": "v1", "metadata": []}
     assert named == [{"name": "b", "namespace": first, "spec": spec}]
