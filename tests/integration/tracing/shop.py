@@ -96,7 +96,8 @@ def running_shop(folder: Path, tracing: Mapping[str, Any], **env: str) -> Iterat
         app.answers["/dapr/subscribe"] = _json(_SUBSCRIPTIONS)
         app.answers["/dapr/config"] = _json(_CONFIG)
         stock = Sidecar("stock", app_port=port, app_protocol="grpc", **options)
-        shop = Sidecar("shop", app_port=app.port, **options)
+        tick = component("tick", "bindings.cron", schedule="@every 1s", direction="input")
+        shop = Sidecar("shop", app_port=app.port, **{**options, "resources": [*resources, tick]})
         service.sidecar = stock
         app.answers["/orders"] = _on_order(shop)
         stack.enter_context(stock)

@@ -281,3 +281,16 @@ def test_a_deactivation_is_no_part_of_the_last_call_s_trace(shop: Shop) -> None:
     (deactivation,) = shop.app.wait("/actors/Cart/9")
     assert deactivation.method == "DELETE"
     assert deactivation.values("traceparent") == []
+
+
+def test_an_event_of_an_input_binding_begins_a_trace(shop: Shop, collector: Collector) -> None:
+    _, trace_id, span_id, flags = shop.wait_traceparent("/tick").split("-")
+    assert flags == "01"
+    (span,) = collector.wait(trace_id, 1)
+    assert (span.name, span.span_id, span.parent_id) == ("bindings/tick", span_id, "")
+    assert tags_of(span) == {
+        "db.name": "tick",
+        "rpc.service": "Dapr",
+        "db.system": "bindings",
+        "db.connection_string": "tick",
+    }

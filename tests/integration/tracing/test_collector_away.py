@@ -81,3 +81,15 @@ async def test_a_collector_that(how: str, collector: Collector) -> None:
             kept = await asyncio.to_thread(collector.wait, during, _CALLS - lost(sidecar))
             assert len({span.span_id for span in kept}) == _CALLS - lost(sidecar)
             assert sidecar.log.count('level=warning msg="Cannot export') == 1
+
+
+async def test_the_last_spans_go_out_when_the_sidecar_ends(collector: Collector) -> None:
+    config = {"tracing": {"samplingRate": "1", **collector.settings()}}
+    trace_id = new_trace_id()
+    never = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
+    async with Sidecar(
+        resources=[component("st", "state.in-memory")], config=config, env=never
+    ) as sidecar:
+        await read(sidecar, trace_id, 3)
+        assert collector.trace(trace_id) == []
+    assert len(await asyncio.to_thread(collector.wait, trace_id, 3)) == 3

@@ -13,6 +13,7 @@ from harness.spans import SpanList
 
 from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.grpc.client import GrpcChannel
+from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, Method
 from dapr_common.observe.metrics import LATENCY_BUCKETS, Registry
 from dapr_common.observe.tracing import (
@@ -330,6 +331,25 @@ def test_calls_of_other_sidecars() -> None:
     assert span.error == "Unavailable"
     [span] = callee("/other.Service/Method")
     assert (span.name, span.kind, span.attributes) == ("/other.Service/Method", "SERVER", {})
+
+
+def test_a_call_of_an_actor_is_a_span_that_its_handler_describes() -> None:
+    method = "/dapr.proto.internals.v1.ServiceInvocation/CallActor"
+    [span] = callee(method)
+    assert (span.name, span.kind, span.parent_id) == (method, "SERVER", PARENT)
+    assert callee(method + "Reminder") == []
+
+
+def test_a_proxied_call_that_fails_says_why() -> None:
+    spans = SpanList()
+    telemetry = GrpcServerTelemetry(Tracer(1, spans), None, ())
+    called = Context(
+        None, "/other.Service/Method", [(b"traceparent", TRACEPARENT.encode())], "", None
+    )
+    telemetry.start_span(called)
+    called.scratch["error"] = RpcError(GrpcCode.ABORTED, "not now")
+    telemetry.finish(called, GrpcCode.ABORTED, 1.0, 0, 0)
+    assert [span.error for span in spans] == ["not now"]
 
 
 # --- counts -------------------------------------------------------------------------------------
