@@ -133,9 +133,12 @@ def test_a_component_whose_server_is_gone(dapr: Dapr, app_id: str, tmp_path: Pat
     redis = DurableRedis(str(folder), durable=False)
     store = component("cache", "state.redis", redisHost=f"127.0.0.1:{redis.port}")
     try:
-        with Sidecar(app_id, resources=[store]):
+        with Sidecar(app_id, resources=[store]) as sidecar:
             assert of(check(dapr), app_id) == []
             redis.kill()
+            # What a component said a second ago still holds.
+            while sidecar.get_status("/v1.0/healthz?component=cache") != 500:
+                time.sleep(0.05)
             (one,) = of(check(dapr, code=1), app_id)
     finally:
         redis.kill()
