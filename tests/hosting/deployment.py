@@ -20,7 +20,7 @@ from harness.consul import consul_program
 from harness.http_call import Answer, call
 from harness.network_namespaces import Machine, Network
 from harness.programs import Program, accepts_connections, console_script
-from hosting.systemd_units import PACKAGING, read_environment, read_unit
+from hosting.systemd_units import PACKAGING, read_environment, read_sysctl, read_unit
 
 STORE = "10.0.0.20"
 AUTHORITY = ("ca.crt", "issuer.crt", "issuer.key")
@@ -46,6 +46,8 @@ class VirtualMachine:
     def power_on(self) -> None:
         self.machine.power_on()
         self._network.plug_in(self.machine, self.address)
+        for name, value in read_sysctl(PACKAGING / "etc/sysctl.d/90-dapr.conf").items():
+            self.machine.shell(f"echo {value} > /proc/sys/{name.replace('.', '/')}")
 
     def lose_power(self) -> None:
         """It says nothing more, and all its processes are gone."""

@@ -62,3 +62,10 @@ def read_environment(path: Path) -> dict[str, str]:
         name: quoted or plain
         for name, quoted, plain in _ENTRY.findall(path.read_text(encoding="utf-8"))
     }
+
+
+def read_sysctl(path: Path) -> dict[str, str]:
+    """The kernel's settings in a file of ``sysctl.d``."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    return {name.strip(): value.strip() for name, _, value in pairs}
