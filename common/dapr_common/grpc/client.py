@@ -312,6 +312,7 @@ class GrpcChannel:
                 server_hostname=self._server_hostname,
                 verify_peer=self._verify_peer,
                 timeout=self._connect_timeout,
+                silence=self.ping_timeout if self.ping_interval is not None else None,
             )
         except RpcError as error:
             self._last_failure = error

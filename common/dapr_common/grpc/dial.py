@@ -25,14 +25,19 @@ async def dial(
     server_hostname: str | None,
     verify_peer: Callable[[tls.SSLObject], None] | None,
     timeout: float,
+    silence: float | None = None,
 ) -> ClientConnection:
-    """A connection that is ready for calls. Raises ``RpcError``, worded as Go's clients do."""
+    """A connection that is ready for calls. Raises ``RpcError``, worded as Go's clients do.
+
+    ``silence`` is how many seconds a host may leave unacknowledged what it is sent, then and later:
+    one that vanished is known by it before a ping is due. As gRPC's client for Go does.
+    """
     try:
         async with asyncio.timeout(timeout):
             if target.startswith(_UNIX):
                 path = target[len(_UNIX) :].removeprefix("//")
                 return await _dial_unix(path, make)
-            return await _dial_tcp(target, make, ssl, server_hostname, verify_peer)
+            return await _dial_tcp(target, make, ssl, server_hostname, verify_peer, silence)
     except TimeoutError as error:
         raise _dialing(f"dial tcp {target}: i/o timeout") from error
 
@@ -53,6 +58,7 @@ async def _dial_tcp(
     ssl: tls.SSLContext | None,
     server_hostname: str | None,
     verify_peer: Callable[[tls.SSLObject], None] | None,
+    silence: float | None,
 ) -> ClientConnection:
     loop = asyncio.get_running_loop()
     host, _, port = target.rpartition(":")
@@ -62,8 +68,9 @@ async def _dial_tcp(
     for address in await _addresses(host, port):
         shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         try:
+            opened = await _opened(address, int(port), silence)
             transport, connection = await loop.create_connection(
-                make, address, int(port), ssl=ssl, server_hostname=name
+                make, sock=opened, ssl=ssl, server_hostname=name
             )
         except tls.SSLError as error:
             failure = _handshake(error)
@@ -76,6 +83,21 @@ async def _dial_tcp(
                 _verify(verify_peer, transport)
             return await _greeted(connection)
     raise failure
+
+
+async def _opened(address: str, port: int, silence: float | None) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        opened.setblocking(False)
+        if silence is not None and hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            milliseconds = round(silence * 1000)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        await asyncio.get_running_loop().sock_connect(opened, (address, port))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
 
 
 async def _addresses(host: str, port: str) -> list[str]:

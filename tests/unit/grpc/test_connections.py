@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -311,6 +312,17 @@ async def test_a_server_that_answers_no_ping_fails_the_calls(stage: Any) -> None
         await channel.unary("/a.B/C", b"")
     assert caught.value.code is GrpcCode.UNAVAILABLE
     server.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="an option of Linux")
+async def test_a_host_that_vanished_is_noticed_by_what_it_leaves_unacknowledged(stage: Any) -> None:
+    """tests/hosting sees it happen; here the kernel has only been told."""
+    channel = stage.channel(await stage.listen(), ping_interval=10.0, ping_timeout=3.0)
+    await channel.unary("/test.Echo/Unary", b"x")
+    (connection,) = channel._connections
+    opened = connection._transport.get_extra_info("socket")
+    assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 3000
+    assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_idle_connections_are_closed_from_either_side(stage: Any) -> None:
