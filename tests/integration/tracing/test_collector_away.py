@@ -8,7 +8,7 @@ import time
 
 import pytest
 from harness.backends import Backends
-from harness.http_call import acall
+from harness.http_call import acall, call
 from harness.proxy import Proxy, proxy
 from harness.sidecar import Sidecar, component
 from integration.tracing.collectors import Collector, Otelcol, OtelcolHttp, Zipkin
@@ -44,6 +44,13 @@ def lost(sidecar: Sidecar) -> int:
     return sum(int(found) for found in re.findall(r"(\d+) spans were lost on the way", sidecar.log))
 
 
+def requests(sidecar: Sidecar) -> int:
+    """How many calls of its API it counted that have spans."""
+    text = call(sidecar.metrics_port, "GET", "/").body.decode()
+    lines = re.findall(r"dapr_http_server_request_count\{(.*)\} (\S+)", text)
+    return sum(int(float(number)) for labels, number in lines if "healthz" not in labels)
+
+
 async def take_away(line: Proxy, how: str) -> None:
     if how == "refuses":
         line.refuse()
@@ -77,9 +84,12 @@ async def test_a_collector_that(how: str, collector: Collector) -> None:
             await read(sidecar, after, 1)
             await asyncio.to_thread(collector.wait, after, 1)
             # Every span has arrived or is counted; none was kept beyond the queue and one batch.
-            assert _CALLS - 2 * _QUEUE <= lost(sidecar) < _CALLS
             kept = await asyncio.to_thread(collector.wait, during, _CALLS - lost(sidecar))
-            assert len({span.span_id for span in kept}) == _CALLS - lost(sidecar)
+            arrived = len({span.span_id for span in kept})
+            assert 1 <= arrived <= 2 * _QUEUE
+            # Others on this machine may ask a sidecar, too: what ``dapr list`` does.
+            others = await asyncio.to_thread(requests, sidecar) - _CALLS - 2
+            assert _CALLS - arrived <= lost(sidecar) <= _CALLS - arrived + others
             assert sidecar.log.count('level=warning msg="Cannot export') == 1
 
 
