@@ -174,7 +174,8 @@ GOOGLE = System(
         "consumerID": "{group}",
         "ackDeadline": "10s",
     },
-    constants={"pubsub.gcp_client._CALL_SECONDS": 4.0, "pubsub.gcp_client._PULL_SECONDS": 6.0},
+    publish_seconds=10.0,  # the emulator is slow at first
+    constants={"pubsub.gcp_client._CALL_SECONDS": 10.0, "pubsub.gcp_client._PULL_SECONDS": 6.0},
     keeps_data=False,
     notices_loss=False,
 )
