@@ -10,6 +10,7 @@ from integration.tracing.shop import API, Shop, new_trace_id
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.runtime.v1 import invoke_pb2, pubsub_pb2
 
+pytestmark = pytest.mark.slow
 CALLER = "b7ad6b7169203331"
 ORDER = f"""\
 shop client CallLocal/stock/order

@@ -14,6 +14,7 @@ from harness.sidecar import Sidecar, component
 from integration.tracing.collectors import Collector, Otelcol, OtelcolHttp, Zipkin
 from integration.tracing.shop import SOON, new_trace_id
 
+pytestmark = pytest.mark.slow
 PARENT = "b7ad6b7169203331"
 _CALLS = 150
 _QUEUE = 40
