@@ -10,6 +10,7 @@ import base64
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -348,6 +349,26 @@ def sentry_end(sentry: Sentry) -> datetime:
     """When the certificate ends that this sentry made for itself."""
     pem = (sentry.credentials / "issuer.crt").read_bytes()
     return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+
+
+async def test_the_command_looks_at_the_users_cluster(cluster: Cluster, app_id: str) -> None:
+    namespace = await cluster.namespace("apps")
+    ports = (free_port(), free_port())
+    await sidecar_pod(cluster, namespace, app_id, own_address(), ports)
+    program = Dashboard(
+        "-k",
+        "-n",
+        namespace,
+        command=[sys.executable, "-m", "dapr_cli", "dashboard"],
+        env={"KUBECONFIG": str(cluster.server.admin)},
+    )
+    async with program as dashboard:
+        page = await asyncio.to_thread(dashboard.page, "/")
+        row = page.row("Applications and their sidecars", app_id)
+        assert (row["Namespace"], row["Sidecar"]) == (namespace, "● ready")
+        assert "connection refused" in row["Problem"], "said by the API server"
+        page = await asyncio.to_thread(dashboard.page, "/controlplane")
+        assert "No pod of a control plane was found." in page.text
 
 
 def test_in_a_pod_its_own_account_is_used() -> None:
