@@ -79,7 +79,7 @@ class ConsumerLimits:
 class _Entry:
     """One entry of the stream that this process holds."""
 
-    __slots__ = ("attempts", "data", "id", "metadata", "since", "timer")
+    __slots__ = ("attempts", "data", "failed", "id", "metadata", "since", "timer")
 
     def __init__(
         self, entry_id: bytes, fields: Sequence[bytes], attempts: int, since: float
@@ -90,6 +90,8 @@ class _Entry:
         self.attempts = attempts
         self.since = since
         self.timer: asyncio.TimerHandle | None = None
+        self.failed = False
+        """Whether the app has failed it, and not taken it since."""
         for at in range(0, len(fields), 2):
             if fields[at] == b"data":
                 self.data = fields[at + 1]
@@ -134,6 +136,7 @@ class Consumer:
         self._acks: AckBuffer[bytes] = AckBuffer(self._acknowledge)
         self._held: dict[bytes, _Entry] = {}
         self._delayed = 0
+        self._failing = 0
         self._room_for_failures = asyncio.Event()
         self._room_for_failures.set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -289,6 +292,10 @@ class Consumer:
         else:
             self._held.pop(entry.id, None)
             self._acks.add(entry.id)
+            if entry.failed:
+                self._failing -= 1
+                if self._failing < self._limits.queue_depth:
+                    self._room_for_failures.set()
 
     def _failed(self, entry: _Entry, error: Exception) -> None:
         reason = str(error) or type(error).__name__
@@ -303,7 +310,10 @@ class Consumer:
         delay = min(_FIRST_RETRY * 2**exponent, self._limits.longest_retry)
         entry.attempts += 1
         self._delayed += 1
-        if not self._limits.reclaims and self._delayed >= self._limits.queue_depth:
+        if not entry.failed:
+            entry.failed = True
+            self._failing += 1
+        if not self._limits.reclaims and self._failing >= self._limits.queue_depth:
             # Nothing brings a message back later where reclaiming is off: what fails is kept, and
             # nothing more is read until some of it went through.
             self._room_for_failures.clear()
@@ -318,7 +328,6 @@ class Consumer:
 
     def _again(self, entry: _Entry) -> None:
         self._delayed -= 1
-        self._room_for_failures.set()
         entry.timer = None
         self._lane.put(entry)
 
