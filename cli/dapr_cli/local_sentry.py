@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
 from dapr_cli import instances, local_service
-from dapr_cli.authority_files import CA
+from dapr_cli.authority_files import CA, load
 from dapr_cli.console import Console
 from dapr_cli.daprd_command import wants_mtls
 from dapr_cli.errors import CliError
 from dapr_cli.install import Install, locate
 from dapr_cli.local_service import HOST, LocalService
+from dapr_cli.port_holders import holder
+from dapr_cli.presented import presented
+from dapr_cli.processes import pids_of
 from dapr_cli.settings import RunSettings
+from dapr_common.security.authority import CaBundle
 
 TRUST_DOMAIN, NAMESPACE = "localhost", "default"  # what a sidecar takes for granted
 ANCHORS_VARIABLE = "DAPR_TRUST_ANCHORS"
-_HEALTH_PORT, _METRICS_PORT = 58082, 59092
+_ANY = 0  # nobody looks for its health and metrics at a certain place
+_TAKEOVER_SECONDS, _TAKEOVER_POLL_SECONDS = 15.0, 0.2
 _HERE = frozenset({"localhost", HOST})
 
 
@@ -80,12 +89,36 @@ async def local_sentry(
     keeping = asyncio.create_task(sentry.keep())
     try:
         await sentry.is_up()
+        await asyncio.to_thread(_require_own, install, sentry.port)
         yield
     finally:
         keeping.cancel()
         await asyncio.wait({keeping})
         if not _has_others(port_here(wanted[0].sentry_address)):
             stop(install)
+
+
+def _require_own(install: Install, port: int) -> None:
+    """Who listens there must sign with the authority of this installation. Raises ``CliError``."""
+    authority = load(install.certs)
+    until = time.monotonic() + _TAKEOVER_SECONDS
+    while (found := presented(port)) is None or not _is_signed_by(authority, found):
+        if not pids_of(install.sentry) or time.monotonic() > until:
+            who = holder(port)
+            raise CliError(
+                f"port {port} is used by a program that is not this installation's sentry"
+                f"{f' ({who})' if who else ''}",
+                "Stop it, or choose another port: --sentry-address localhost:PORT",
+            )
+        time.sleep(_TAKEOVER_POLL_SECONDS)  # a renewal a moment ago, which it takes over
+
+
+def _is_signed_by(authority: CaBundle, leaf: x509.Certificate) -> bool:
+    try:
+        leaf.verify_directly_issued_by(authority.issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _has_others(port: int) -> bool:
@@ -98,7 +131,7 @@ class LocalSentry(LocalService):
     """Signs for the apps of this machine with the authority in ``.dapr/certs``."""
 
     def __init__(self, install: Install, console: Console, *, address: str) -> None:
-        port = port_here(address)
+        self.port = port = port_here(address)
         flags = [
             f"--config={install.config}",
             f"--issuer-credentials={install.certs}",
@@ -111,7 +144,7 @@ class LocalSentry(LocalService):
             console,
             name="sentry",
             port=port,
-            flags=lambda: [*flags, *local_service.side_ports(_HEALTH_PORT, _METRICS_PORT)],
+            flags=lambda: [*flags, *local_service.side_ports(_ANY, _ANY)],
             without="nobody gets a certificate",
             environment={"NAMESPACE": NAMESPACE},
         )

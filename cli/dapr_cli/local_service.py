@@ -105,7 +105,8 @@ class LocalService:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if not pid:
                 return
-            if os.waitstatus_to_exitcode(status):
+            # Started by two at once, one of them gives way to the other.
+            if os.waitstatus_to_exitcode(status) and not listens(self._port):
                 self._tell(f"{self._title} has ended with an error, {self.log} says why")
         self._pid = 0
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,10 +12,10 @@ from dapr_cli.authority_files import KEY, load
 from dapr_cli.check.findings import EXPIRY_WARNING, Finding, of_validity
 from dapr_cli.errors import CliError
 from dapr_cli.instances import Instance
+from dapr_cli.presented import presented
 
 _AREA = "certificates"
 _RENEW = "Run 'dapr mtls renew-certificate'; a running sentry takes the new files over."
-_SECONDS = 3.0
 _WORKLOAD_SHARE = 5
 """Workload certificates are renewed half-way: a fifth of the life left says they are not."""
 
@@ -62,23 +60,6 @@ def check_workloads(running: Sequence[Instance], now: datetime) -> Iterator[Find
         soon = (ends - begins) / _WORKLOAD_SHARE
         if found := _dates(f"certificate of {subject}", certificate, now, fix, soon):
             yield found
-
-
-def presented(port: int) -> x509.Certificate | None:
-    """What a server on this machine presents before it asks who is there."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # it is looked at, not trusted
-    context.set_alpn_protocols(["h2"])
-    try:
-        with (
-            socket.create_connection(("127.0.0.1", port), _SECONDS) as plain,
-            context.wrap_socket(plain) as encrypted,
-        ):
-            der = encrypted.getpeercert(binary_form=True)
-    except OSError:
-        return None
-    return x509.load_der_x509_certificate(der) if der else None
 
 
 def _dates(

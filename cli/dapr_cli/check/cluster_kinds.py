@@ -30,25 +30,25 @@ async def check_kinds(client: KubeClient, namespace: str) -> AsyncIterator[Findi
         elif not is_established(found):
             fix = f"'kubectl describe crd {name}' says in its conditions what stands in the way."
             yield Finding("error", _AREA, name, "is not served by the cluster", fix)
-        elif part := _lacks(found["spec"]["versions"], wanted["spec"]["versions"], ""):
+        elif part := lacks(found["spec"]["versions"], wanted["spec"]["versions"], ""):
             yield Finding("warning", _AREA, name, f"is of another version: {part} differs", _OLD)
 
 
-def _lacks(found: Any, wanted: Any, path: str) -> str:
+def lacks(found: Any, wanted: Any, path: str) -> str:
     """The first place where ``found`` has not what is wanted; it may have more."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         for key, value in wanted.items():
             below = f"{path}.{key}" if path else str(key)
             if key not in found and not value and value is not False:
                 continue  # the API server leaves empty things out
-            if place := _lacks(found.get(key), value, below):
+            if place := lacks(found.get(key), value, below):
                 return place
         return ""
     if isinstance(wanted, list) and isinstance(found, list):
         if len(found) != len(wanted):
             return path or "the list of versions"
         places = (
-            _lacks(f, w, f"{path}[{i}]") for i, (f, w) in enumerate(zip(found, wanted, strict=True))
+            lacks(f, w, f"{path}[{i}]") for i, (f, w) in enumerate(zip(found, wanted, strict=True))
         )
         return next(filter(None, places), "")
     return "" if found == wanted else path

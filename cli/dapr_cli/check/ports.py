@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from dapr_cli.check.findings import Finding
-from dapr_cli.check.port_holders import holder
 from dapr_cli.daprd_command import PLACEMENT_PORT, SCHEDULER_PORT, SENTRY_PORT
 from dapr_cli.instances import Instance
+from dapr_cli.port_holders import holder
 from dapr_cli.ports import is_free
 from dapr_cli.settings import RunSettings
 

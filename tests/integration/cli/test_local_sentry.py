@@ -11,21 +11,23 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from harness.authorities import now
 from harness.cli import UP, Dapr, Run, app_command
 from harness.programs import accepts_connections, free_port
+from harness.sentry import Sentry
 
 from dapr_cli.authority_files import load
-from dapr_cli.check.certificates import presented
 from dapr_cli.console import Console
 from dapr_cli.install import Install
 from dapr_cli.local_placement import LocalPlacement
 from dapr_cli.local_sentry import LocalSentry
+from dapr_cli.presented import presented
 from dapr_cli.processes import arguments_of, pids_of
 from dapr_common.security.x509 import spiffe_id, verify_chain
 
@@ -127,6 +129,48 @@ def refuses_strangers(port: int) -> bool:
     except ssl.SSLError as error:
         return "CERTIFICATE_REQUIRED" in str(error).upper().replace(" ", "_")
     return True
+
+
+def test_apps_of_a_run_file(dapr: Dapr, app_id: str) -> None:
+    sentry, ports = free_port(), {f"{app_id}-{n}": free_port() for n in (1, 2)}
+    first, second = ports
+    shared = {"placementHostAddress": ""}
+    apps = [
+        {
+            "appDirPath": ".",
+            "appID": name,
+            "appPort": free_port(),
+            "daprInternalGRPCPort": port,
+            "command": app_command(ROUTES),
+        }
+        for name, port in ports.items()
+    ]
+    file = dapr.home / "dapr.yaml"
+    file.write_text(yaml.safe_dump({"version": 1, "common": shared, "apps": apps}))
+    with dapr.run("-f", str(file), "--sentry-address", f"localhost:{sentry}") as run:
+        run.wait_line(UP)
+        http = dapr.listed(first)[0]["httpPort"]
+        assert invoke(http, second) == {"ok": True}
+        leaf = presented(ports[second])
+        assert leaf is not None
+        assert str(spiffe_id(leaf)) == f"spiffe://public/ns/default/{second}"
+    assert await_end(sentry)
+
+
+@pytest.mark.parametrize("stranger", ["plain", "sentry"])
+def test_a_port_where_somebody_else_is(dapr: Dapr, app_id: str, stranger: str) -> None:
+    """Its certificates nobody here trusts: that is said, instead of a sidecar that waits."""
+    flags = ["--app-id", app_id, "--placement-host-address", ""]
+    with ExitStack() as stack:
+        if stranger == "sentry":
+            port = stack.enter_context(Sentry()).port
+        else:
+            server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            port = server.getsockname()[1]
+        done = dapr("run", *flags, "--sentry-address", f"localhost:{port}")
+    assert done.returncode == 1
+    assert f"port {port} is used by a program that is not this installation's sentry" in done.stderr
+    assert "--sentry-address localhost:PORT" in done.stderr
 
 
 def test_the_authority_by_dapr_mtls(dapr: Dapr, tmp_path: Path) -> None:
