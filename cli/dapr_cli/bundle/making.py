@@ -86,7 +86,10 @@ def _product(wheels: Path, source: Path | None, seconds: float) -> Path:
         return Path(shutil.copy(source, wheels))
     origin = str(source or (_ROOT if _is_checkout() else f"{PRODUCT}=={version(PRODUCT)}"))
     words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(wheels), origin]
-    pip.run(words, seconds=seconds, heard=lambda line: None)
+    try:
+        pip.run(words, seconds=seconds, heard=lambda line: None)
+    except CliError as error:
+        raise CliError(error.message, "--source names the product's folder or wheel.") from error
     found = list(wheels.glob(f"{PRODUCT.replace('-', '_')}-*.whl"))
     if not found:
         raise CliError(f"{origin} has no package {PRODUCT}")
@@ -103,7 +106,12 @@ def _dependencies(
     wanted = [f"{product}[{extras}]" if extras else str(product), "pip"]
     words = ["wheel", "--wheel-dir", str(wheels), "--constraint", str(constraints), *wanted]
     console.pending("Fetching what it needs")
-    pip.run([sys.executable, "-m", "pip", *words], seconds=seconds, heard=progress.heard)
+    try:
+        pip.run([sys.executable, "-m", "pip", *words], seconds=seconds, heard=progress.heard)
+    except CliError as error:
+        raise CliError(
+            error.message, "pip's index must be reachable: 'pip config list'."
+        ) from error
     size = sum(file.stat().st_size for file in wheels.iterdir())
     console.success(f"{len(list(wheels.iterdir()))} wheels, {megabytes(size)}")
 
