@@ -116,6 +116,7 @@ def test_traffic_now_and_since_the_start(dashboard: Dashboard, app_id: str) -> N
         assert call(sidecar.http_port, "GET", "/v1.0/state/none/a").status == 400
 
         def drawn() -> Page | None:
+            assert call(sidecar.http_port, "GET", "/v1.0/state/memory/0").status == 200
             page = dashboard.page("/metrics")
             row = page.row("Traffic of each sidecar", app_id)
             return page if row["Requests/s"] == "" and float(row["Now"]) > 0 else None
