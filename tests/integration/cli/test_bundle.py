@@ -11,12 +11,15 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness.cli import Dapr
 from harness.programs import console_script
+
+from dapr_cli.processes import pids_of
 
 _ALONE = "unshare --net: a machine with no route out"
 # The loopback of a new network namespace is down; then a program takes this one's place.
@@ -35,9 +38,20 @@ try:
 except OSError as error:
     print(error.strerror)
 """
+# Health is complete once placement has been reached, too: here its usual port is nobody else's.
 _APP = """
-import json, os, urllib.request
-url = f"http://127.0.0.1:{os.environ['DAPR_HTTP_PORT']}/v1.0/state/statestore"
+import json, os, time, urllib.error, urllib.request
+api = f"http://127.0.0.1:{os.environ['DAPR_HTTP_PORT']}/v1.0"
+until = time.monotonic() + 90
+while True:
+    try:
+        urllib.request.urlopen(f"{api}/healthz", timeout=30)
+        break
+    except urllib.error.HTTPError as error:
+        if time.monotonic() > until:
+            raise SystemExit(error.read().decode())
+        time.sleep(0.2)
+url = f"{api}/state/statestore"
 body = json.dumps([{"key": "k", "value": "offline"}]).encode()
 headers = {"Content-Type": "application/json"}
 urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30)
@@ -132,7 +146,6 @@ def test_a_new_machine_without_any_network(bundle: Path, alone: list[str], home:
         "HOME": str(home),
         "DAPR_RUNTIME_PATH": str(home),
         "DAPR_HOST_IP": "127.0.0.1",
-        "DAPR_PLACEMENT_HOST_ADDRESS": "127.0.0.1:9",
         "PIP_INDEX_URL": "http://192.0.2.1/simple",  # it would hang there
     }
 
@@ -159,6 +172,10 @@ def test_a_new_machine_without_any_network(bundle: Path, alone: list[str], home:
     assert "runtime is up to date" in run("sh", "-c", f"{init} --mtls")
     assert run(dapr, "uninstall")
     assert not own.exists()
+    until = time.monotonic() + 60
+    while pids_of(home / ".dapr" / "bin" / "placement"):  # stopped, or ended when idle
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_what_cannot_be_packed(tmp_path: Path) -> None:
