@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import math
+import subprocess
+from pathlib import Path
 
 import pytest
+from harness.backends import Backends
 from harness.metric_families import SIDECAR_FAMILIES
 from harness.prometheus_text import labels, samples
 from prometheus_client import Metric
@@ -68,6 +71,7 @@ def record_runtime(metrics: SidecarMetrics) -> None:
     metrics.component_initialised("state.redis")
     metrics.component_failed("state.redis", "init", "c")
     metrics.component_loaded(2)
+    metrics.component_ready("c", "state.redis", True)
 
 
 def record_actors(actors: ActorMetrics) -> None:
@@ -234,3 +238,19 @@ def test_configured_buckets_are_used() -> None:
     SidecarMetrics(registry, "ns", (1.0, 2.0)).component("state", "st", "get", True, 1.5)
     found = samples(registry)["dapr_component_state_latencies_bucket"]
     assert {dict(pairs)["le"] for pairs in found} == {"1", "2", "+Inf"}
+
+
+def test_prometheus_reads_everything(backends: Backends) -> None:
+    """It takes every line, and finds fault with names that Dapr gave only."""
+    program = Path(backends.program("prometheus")).with_name("promtool")
+    done = subprocess.run(
+        [program, "check", "metrics"],
+        input=everything().render(),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode in (0, 3), said  # 3: read, but named against its conventions
+    theirs = {name for _, name, _, _ in SIDECAR_FAMILIES}
+    assert {line.split()[0] for line in said.splitlines()} <= theirs
