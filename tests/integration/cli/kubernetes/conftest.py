@@ -17,6 +17,8 @@ from harness.cli import Dapr
 from harness.kube_cluster import Cluster
 from harness.operator_process import install_all_crds
 
+from dapr_common.kube.kinds import PODS, Selection
+
 
 @dataclass(frozen=True)
 class Cli:
@@ -61,6 +63,11 @@ async def cluster(kube: ApiServer) -> AsyncIterator[Cluster]:
     async with found.client:
         await install_all_crds(found.client)
         yield found
+        # Pods of a control plane are seen from every namespace, so by the tests that follow, too.
+        for pod in (await found.client.list_all(Selection(PODS))).items:
+            metadata = pod["metadata"]
+            if str(metadata.get("labels", {}).get("app", "")).startswith("dapr-"):
+                await found.client.delete(PODS, metadata["name"], metadata["namespace"])
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import yaml
 from harness.authorities import now
 from harness.kube_cluster import Cluster
 
-from dapr_common.kube.kinds import COMPONENTS, CONFIG_MAPS, PODS, SECRETS, Selection
+from dapr_common.kube.kinds import COMPONENTS, CONFIG_MAPS, PODS, SECRETS
 from dapr_common.security.authority import CaBundle, Life, new_bundle
 
 
@@ -49,16 +49,7 @@ async def apps(cluster: Cluster) -> str:
     return namespace
 
 
-async def remove_control_planes(cluster: Cluster) -> None:
-    """Pods that other tests of this API server left: ``dapr status`` looks at all namespaces."""
-    for each in (await cluster.client.list_all(Selection(PODS))).items:
-        metadata = each["metadata"]
-        if str(metadata.get("labels", {}).get("app", "")).startswith("dapr-"):
-            await cluster.client.delete(PODS, metadata["name"], metadata["namespace"])
-
-
 async def test_status(dapr, cluster: Cluster, apps: str) -> None:
-    await remove_control_planes(cluster)
     for name, app, image in (
         ("op-1", "dapr-operator", "registry:5000/dapr/operator:1.18.3"),
         ("op-2", "dapr-operator", "registry:5000/dapr/operator:1.18.3"),
