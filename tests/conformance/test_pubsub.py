@@ -23,7 +23,7 @@ from dapr_sidecar.components.pubsub.base import (
 )
 
 KIND = "pubsub"
-WAIT = 15.0
+WAIT = 60.0  # a client library that settles one message in 0.2 s takes 20 s for a hundred
 LONG = 60.0
 
 
