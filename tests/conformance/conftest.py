@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from harness.component_table import TABLE, Maker, Services, entry_id, running_services
+from harness.dead_transports import collect_dead_transports
+
+__all__ = ["collect_dead_transports"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -484,6 +484,7 @@ class Publisher:
 
 
 @pytest.mark.usefixtures("durable")
+@pytest.mark.usefixtures("collect_dead_transports")
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
 async def test_what_the_broker_took_is_delivered_after_it_was(
     broker: Broker, topic: str, fault: str
@@ -499,6 +500,8 @@ async def test_what_the_broker_took_is_delivered_after_it_was(
     await publisher.more(20)
     loop = asyncio.get_running_loop()
     if fault == "killed":
+        # RabbitMQ gives no sign of when a queue that was just made has reached the disk.
+        await asyncio.sleep(broker.entry.get("settle_seconds", 0))
         server.kill()
         await loop.run_in_executor(None, server.restart)
     else:

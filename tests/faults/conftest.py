@@ -5,9 +5,17 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from harness.dead_transports import collect_dead_transports
 from harness.proxy import Proxy
 from harness.proxy import proxy as run_proxy
 from harness.redis_server import DurableRedis, RedisServer, redis_server
+
+__all__ = ["collect_dead_transports"]
+
+
+@pytest.fixture(autouse=True)
+def after_dead_lines(collect_dead_transports: None) -> None:
+    """Every test of this folder kills lines."""
 
 
 def _needs_redis() -> None:
