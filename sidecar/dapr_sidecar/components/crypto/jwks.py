@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 from dapr_common.observe.logs import get_logger
 from dapr_common.security.jwks_source import KeySource, KeySourceError, key_source
 from dapr_sidecar.components.base import ComponentContext
-from dapr_sidecar.components.crypto.base import CryptoProvider, request_seconds
-from dapr_sidecar.components.crypto.keys import Key, KeyUseError, key_of_jwk, unwrap, wrap
+from dapr_sidecar.components.crypto.base import request_seconds
+from dapr_sidecar.components.crypto.key_holder import KeyHolder
+from dapr_sidecar.components.crypto.keys import Key, KeyUseError, key_of_jwk
 from dapr_sidecar.components.metadata import SettingsError, setting
 
 _LOG = get_logger("dapr.contrib.crypto.jwks")
@@ -39,7 +40,7 @@ class JwksCryptoSettings:
     )
 
 
-class JwksCrypto(CryptoProvider):
+class JwksCrypto(KeyHolder):
     """A key's name is its `kid`. A file counts as soon as it has changed."""
 
     settings: ClassVar[type[Any]] = JwksCryptoSettings
@@ -77,16 +78,7 @@ class JwksCrypto(CryptoProvider):
         except KeySourceError as error:
             raise SettingsError(f"invalid metadata field 'jwks': {error}") from error
 
-    async def wrap_key(self, key: bytes, algorithm: str, key_name: str) -> bytes:
-        found = await self._key(key_name)
-        return await asyncio.to_thread(wrap, found, algorithm, key)
-
-    async def unwrap_key(self, wrapped: bytes, algorithm: str, key_name: str) -> bytes:
-        found = await self._key(key_name)
-        return await asyncio.to_thread(unwrap, found, algorithm, wrapped)
-
     async def _key(self, name: str) -> Key:
-        """Raises ``KeyUseError``."""
         assert self._source is not None, "open comes first"
         if self._source.remote:
             if name not in self._keys:

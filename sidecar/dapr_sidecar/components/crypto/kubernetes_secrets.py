@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import re
@@ -13,8 +12,8 @@ from typing import Any, ClassVar
 from dapr_common.kube.api_errors import ForbiddenError, KubeError, LoginError, NotFoundError
 from dapr_common.kube.kinds import SECRETS
 from dapr_sidecar.components.base import ComponentContext
-from dapr_sidecar.components.crypto.base import CryptoProvider
-from dapr_sidecar.components.crypto.keys import Key, KeyUseError, parse_key, unwrap, wrap
+from dapr_sidecar.components.crypto.key_holder import KeyHolder
+from dapr_sidecar.components.crypto.keys import Key, KeyUseError, parse_key
 from dapr_sidecar.components.kubernetes import ClusterAccess
 from dapr_sidecar.components.metadata import SettingsError, setting
 
@@ -38,7 +37,7 @@ class KubernetesCryptoSettings:
     )
 
 
-class KubernetesCrypto(CryptoProvider):
+class KubernetesCrypto(KeyHolder):
     """A key is named `secret/key` or `namespace/secret/key`, and read whenever it is used."""
 
     settings: ClassVar[type[Any]] = KubernetesCryptoSettings
@@ -76,16 +75,7 @@ class KubernetesCrypto(CryptoProvider):
             with contextlib.suppress(NotFoundError, ForbiddenError):
                 await self._cluster.client().get(SECRETS, _NOTHING, self._namespace)
 
-    async def wrap_key(self, key: bytes, algorithm: str, key_name: str) -> bytes:
-        found = await self._key(key_name)
-        return await asyncio.to_thread(wrap, found, algorithm, key)
-
-    async def unwrap_key(self, wrapped: bytes, algorithm: str, key_name: str) -> bytes:
-        found = await self._key(key_name)
-        return await asyncio.to_thread(unwrap, found, algorithm, wrapped)
-
     async def _key(self, name: str) -> Key:
-        """Raises ``KeyUseError``."""
         namespace, secret, entry = self._place(name)
         try:
             found = await self._cluster.client().get(SECRETS, secret, namespace)

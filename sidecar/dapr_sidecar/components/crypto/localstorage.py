@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dapr_sidecar.components.base import ComponentContext
-from dapr_sidecar.components.crypto.base import CryptoProvider
-from dapr_sidecar.components.crypto.keys import Key, KeyUseError, parse_key, unwrap, wrap
+from dapr_sidecar.components.crypto.key_holder import KeyHolder
+from dapr_sidecar.components.crypto.keys import Key, KeyUseError, parse_key
 from dapr_sidecar.components.metadata import SettingsError, setting
 
 _LARGEST_FILE = 1 << 20
@@ -22,7 +22,7 @@ class LocalStorageCryptoSettings:
     path: str = setting("path", help="folder; a key's name is its file's, PEM or JSON Web Key")
 
 
-class LocalStorageCrypto(CryptoProvider):
+class LocalStorageCrypto(KeyHolder):
     """A key is read whenever it is used: a changed file counts at once."""
 
     settings: ClassVar[type[Any]] = LocalStorageCryptoSettings
@@ -40,11 +40,8 @@ class LocalStorageCrypto(CryptoProvider):
                 f"invalid metadata field 'path': '{self._folder}': expected a folder"
             )
 
-    async def wrap_key(self, key: bytes, algorithm: str, key_name: str) -> bytes:
-        return await asyncio.to_thread(lambda: wrap(self._load(key_name), algorithm, key))
-
-    async def unwrap_key(self, wrapped: bytes, algorithm: str, key_name: str) -> bytes:
-        return await asyncio.to_thread(lambda: unwrap(self._load(key_name), algorithm, wrapped))
+    async def _key(self, name: str) -> Key:
+        return await asyncio.to_thread(self._load, name)
 
     def _load(self, name: str) -> Key:
         folder = self._folder.resolve()
