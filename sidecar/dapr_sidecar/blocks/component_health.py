@@ -33,6 +33,11 @@ class ComponentState:
     error: str = ""
     """The last error of a failing one."""
 
+    @property
+    def since_text(self) -> str:
+        """``since`` as the APIs show it."""
+        return f"{self.since:%Y-%m-%dT%H:%M:%SZ}"
+
 
 class _Watched:
     """A live component, and what its last ping said."""

@@ -82,7 +82,7 @@ class MetadataBlock:
     def get(self) -> SidecarMetadata:
         """The metadata now; a component that fails is told of among the extended values."""
         told = {
-            f"componentHealth.{one.name}": f"{one.state} since {one.since:%Y-%m-%dT%H:%M:%SZ}"
+            f"componentHealth.{one.name}": f"{one.state} since {one.since_text}"
             + (f": {one.error}" if one.error else "")
             for one in failing(self.health.states())
         }

@@ -82,7 +82,9 @@ class MetadataRoutes:
                 "ERR_HEALTH_COMPONENT_NOT_FOUND", f"there is no component {name}", http_status=404
             )
         if not_ready := failing(states):
-            shown = ", ".join(f"{one.name} ({one.state} since {_time(one)})" for one in not_ready)
+            shown = ", ".join(
+                f"{one.name} ({one.state} since {one.since_text})" for one in not_ready
+            )
             raise DaprError(
                 "ERR_HEALTH_COMPONENT_NOT_READY", f"components are not ready: [{shown}]"
             )
@@ -146,12 +148,8 @@ def render_metadata(metadata: SidecarMetadata) -> dict[str, Any]:
 
 def _health(one: ComponentState) -> dict[str, Any]:
     return _present(
-        {"name": one.name, "state": one.state, "since": _time(one), "lastError": one.error}
+        {"name": one.name, "state": one.state, "since": one.since_text, "lastError": one.error}
     )
-
-
-def _time(one: ComponentState) -> str:
-    return one.since.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _present(body: dict[str, Any]) -> dict[str, Any]:
