@@ -202,7 +202,11 @@ class Daprd(Contender):
         if app is not None:
             flags["app-port"] = app.port
         words = (word for name, value in flags.items() for word in (f"--{name}", str(value)))
-        return [str(self._program), *words]
+        return [str(self._program), *words, *self._more_flags()]
+
+    def _more_flags(self) -> Sequence[str]:
+        """What a variant of the program is started with besides."""
+        return ()
 
 
 class ReferenceServer(Contender):

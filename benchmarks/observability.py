@@ -22,8 +22,7 @@ from pathlib import Path
 import uvloop
 import yaml
 
-from benchmarks.app import EchoApp
-from benchmarks.contenders import Daprd, Ports, Station
+from benchmarks.contenders import Daprd, Station
 from benchmarks.load import Shape
 from benchmarks.machine import Cores, choose_cores, describe
 from benchmarks.programs import BenchmarkError, Program, free_port, start_redis
@@ -64,17 +63,8 @@ class ObservedDaprd(Daprd):
         manifest["spec"]["tracing"] = dict(tracing)
         self._configuration.write_text(yaml.safe_dump(manifest))
 
-    def _command(
-        self,
-        app_id: str,
-        ports: Ports,
-        *,
-        app: EchoApp | None = None,
-        topic: str = "",
-        peer: Ports | None = None,
-    ) -> list[str]:
-        command = super()._command(app_id, ports, app=app, topic=topic, peer=peer)
-        return [*command, f"--enable-metrics={str(self._metrics).lower()}"]
+    def _more_flags(self) -> Sequence[str]:
+        return [f"--enable-metrics={str(self._metrics).lower()}"]
 
 
 async def start_collector(cores: frozenset[int], folder: Path) -> tuple[Program, int]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.app import EchoApp
-from benchmarks.contenders import Daprd, Ports
+from benchmarks.contenders import Daprd
 from benchmarks.programs import Program, free_port
 from benchmarks.results import SECURED
 
@@ -63,14 +62,5 @@ class SecuredDaprd(Daprd):
     def _environment(self) -> Mapping[str, str]:
         return {**super()._environment(), "DAPR_TRUST_ANCHORS": self._sentry.anchors}
 
-    def _command(
-        self,
-        app_id: str,
-        ports: Ports,
-        *,
-        app: EchoApp | None = None,
-        topic: str = "",
-        peer: Ports | None = None,
-    ) -> list[str]:
-        command = super()._command(app_id, ports, app=app, topic=topic, peer=peer)
-        return [*command, "--enable-mtls", "--sentry-address", f"127.0.0.1:{self._sentry.port}"]
+    def _more_flags(self) -> Sequence[str]:
+        return ["--enable-mtls", "--sentry-address", f"127.0.0.1:{self._sentry.port}"]
