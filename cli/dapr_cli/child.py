@@ -9,7 +9,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dapr_cli.errors import CliError
+from dapr_cli.errors import CliError, reason
 from dapr_cli.output import Output
 from dapr_cli.processes import group_is_alive
 
@@ -62,7 +62,7 @@ class Child:
                 )
         except OSError as error:
             await self.output.close()
-            raise CliError(f"{self.what} cannot be started: {error}") from error
+            raise CliError(f"{self.what} cannot be started: {reason(error)}") from error
 
     async def wait(self) -> None:
         """Wait for its end."""

@@ -10,3 +10,9 @@ class CliError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def reason(error: OSError) -> str:
+    """What the system says, as people read it: ``daprd: Permission denied``."""
+    text = error.strerror or str(error)
+    return f"{error.filename}: {text}" if error.filename else text

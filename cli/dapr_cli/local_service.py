@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dapr_cli.console import Console
-from dapr_cli.errors import CliError
+from dapr_cli.errors import CliError, reason
 from dapr_cli.install import Install
 from dapr_cli.ports import is_free
 from dapr_cli.processes import pids_of
@@ -95,7 +95,7 @@ class LocalService:
                 setsid=True,
             )
         except OSError as error:
-            self._tell(f"{self._title} cannot be started, {self._without}: {error}")
+            self._tell(f"{self._title} cannot be started, {self._without}: {reason(error)}")
 
     def _collect(self) -> None:
         """What became of the one started here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import click
 from dapr_cli import launcher, manifests, own_sentry
 from dapr_cli.cluster_setup import cluster_options, install_into_cluster
 from dapr_cli.console import Console
+from dapr_cli.container_flags import container_flag, container_flags
 from dapr_cli.errors import CliError
 from dapr_cli.install import Install
 from dapr_cli.redis_check import check_redis
@@ -19,23 +20,6 @@ from dapr_cli.session import Verb, kubernetes_option, session, warn_of_unused
 from dapr_common import RUNTIME_VERSION
 
 _ZIPKIN_SECONDS = 0.3
-_CONTAINER_FLAGS = (
-    "--container-runtime",
-    "--network",
-    "--scheduler-volume",
-)
-
-
-def _ignored(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value:
-        session().console.warning(f"{parameter.opts[0]} has no effect: no containers are used")
-
-
-def _container_flags(function: Callable[..., None]) -> Callable[..., None]:
-    for flag in _CONTAINER_FLAGS:
-        option = click.option(flag, expose_value=False, hidden=True, callback=_ignored)
-        function = option(function)
-    return function
 
 
 @click.command("init", cls=Verb)
@@ -62,11 +46,15 @@ def _container_flags(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--runtime-version",
     metavar="VERSION",
+    envvar="DAPR_RUNTIME_VERSION",
     default="",
     help=f"Only {RUNTIME_VERSION} or latest: the runtime comes with this CLI. With -k: the tag of "
     "the images.",
 )
-@_container_flags
+@container_flags
+@container_flag("--scheduler-volume")
+@container_flag("--scheduler-override-broadcast-host-port")
+@container_flag("--redis-stack", is_flag=True)
 @kubernetes_option
 @cluster_options
 def init_command(
@@ -147,7 +135,8 @@ def _directories(install: Install) -> None:
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
         raise CliError(
-            f"{install.root} cannot be written: {error}", "Choose another place: --runtime-path DIR"
+            f"{install.root} cannot be written: {error.strerror}",
+            "Choose another place: --runtime-path DIR",
         ) from error
 
 

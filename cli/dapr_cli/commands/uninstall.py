@@ -9,7 +9,8 @@ import click
 
 from dapr_cli import instances, local_placement, local_sentry
 from dapr_cli.console import Console
-from dapr_cli.errors import CliError
+from dapr_cli.container_flags import container_flags
+from dapr_cli.errors import CliError, reason
 from dapr_cli.session import Verb, kubernetes_option, session, warn_of_unused
 
 
@@ -37,6 +38,7 @@ from dapr_cli.session import Verb, kubernetes_option, session, warn_of_unused
     show_default=True,
     help="With -k: where the control plane lives.",
 )
+@container_flags
 @kubernetes_option
 def uninstall_command(
     kubernetes: bool, everything: bool, dev: bool, timeout: int, namespace: str
@@ -99,6 +101,6 @@ def _remove(directory: Path, console: Console) -> None:
     try:
         shutil.rmtree(directory)
     except OSError as error:
-        console.failure(f"{directory} cannot be removed: {error}")
+        console.failure(f"{directory} cannot be removed: {reason(error)}")
     else:
         console.success(f"{directory} is removed")
