@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -14,7 +15,7 @@ from dapr_common import RUNTIME_VERSION
 from dapr_common.aio.run import run
 from dapr_common.flags import Flag, FlagError, Parsed, parse, usage
 from dapr_common.http.messages import Handler
-from dapr_common.observe import logs
+from dapr_common.observe import logs, service_manager
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.metrics import Registry
 from dapr_common.observe.serving import HealthServer, MetricsServer
@@ -116,7 +117,8 @@ async def observed(
 ) -> AsyncIterator[None]:
     """Serve metrics, when they are wanted, and health; ``readiness`` has a target for each.
 
-    ``pages`` are served beside health. Raises ``BindError``.
+    ``pages`` are served beside health. systemd hears when all targets are ready. Raises
+    ``BindError``.
     """
     async with AsyncExitStack() as stack:
         if service.metrics_enabled:
@@ -130,7 +132,14 @@ async def observed(
         stack.push_async_callback(health.close)
         await health.open(service.healthz_listen_address, service.healthz_port)
         readiness.ready(_HEALTH)
+        telling = asyncio.create_task(_tell_when_ready(readiness), name="tell systemd")
+        stack.callback(telling.cancel)
         yield
+
+
+async def _tell_when_ready(readiness: Readiness) -> None:
+    await readiness.wait()
+    service_manager.ready()
 
 
 class HasService(Protocol):

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from dapr_common.observe import service_manager
 from dapr_common.observe.logs import toggle_debug
 
 Root = Callable[[], Coroutine[Any, Any, None]]
@@ -70,6 +71,7 @@ class _Stop:
             os._exit(1)
         self.asked = True
         self._log.info("Received signal '%s'; beginning shutdown", name)
+        service_manager.stopping()
         asyncio.get_running_loop().call_later(self._stop_seconds, self._overdue)
         self._task.cancel()
 

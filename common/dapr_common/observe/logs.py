@@ -13,6 +13,7 @@ from typing import Any
 
 from dapr_common import RUNTIME_VERSION
 from dapr_common.observe import last_words
+from dapr_common.observe.service_manager import JournalFormatter, goes_to_journal
 
 _PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]+")
 _ESCAPES = {
@@ -55,6 +56,7 @@ def get_logger(scope: str) -> logging.Logger:
 def setup(level: str, *, as_json: bool, app_id: str, file: str | None = None) -> None:
     """Configure the whole process. API call lines are always written, as Dapr does."""
     handler: logging.Handler
+    formatter: logging.Formatter = _JsonFormatter(app_id) if as_json else _TextFormatter(app_id)
     if file:
         handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
     else:
@@ -62,7 +64,9 @@ def setup(level: str, *, as_json: bool, app_id: str, file: str | None = None) ->
             # A record with a lone surrogate must not be lost to an encoding error.
             sys.stdout.reconfigure(errors="backslashreplace")
         handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_JsonFormatter(app_id) if as_json else _TextFormatter(app_id))
+        if goes_to_journal(sys.stdout):
+            formatter = JournalFormatter(formatter)
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     if last_words.FILE.exists():

@@ -12,6 +12,7 @@ from collections.abc import MutableMapping
 
 from dapr_common.aio.host import NoHostAddressError
 from dapr_common.aio.listeners import BindError
+from dapr_common.observe import service_manager
 from dapr_common.observe.logs import get_logger, toggle_debug
 from dapr_common.security.errors import IdentityError, SecuritySettingsError
 from dapr_sidecar.blocks.access_control import AccessControlError
@@ -128,6 +129,8 @@ class Runtime:
                 reports = ready.cluster.reports(sidecar.statuses)
                 tasks.create_task(reports.run(), name="status-reports")
             await sidecar.run(tasks, self._initialised)
+            # Not once the app is healthy, too: it may be what starts after its sidecar.
+            service_manager.ready()
 
     def _initialised(self) -> None:
         elapsed = round((time.monotonic() - self._started) * 1000)
@@ -161,6 +164,7 @@ class Runtime:
 
     def _end(self) -> None:
         self._restarting = False
+        service_manager.stopping()
         self._stopping.set()
 
     def _ask_to_stop(self, forced: bool) -> None:
