@@ -84,23 +84,13 @@ class Fleet:
         self._console.success("Everything is stopped")
 
     def _pair(self, settings: RunSettings, number: int) -> Pair:
-        assert settings.app_dir is not None, "a run file names it"
-        logs = settings.app_dir / ".dapr" / "logs"
-        app_id = settings.app_id
+        app_output, daprd_output = output.of_app(settings, number, self._stamp)
         return Pair(
             settings,
             find_daprd(locate(settings.runtime_path)),
             self._console,
-            app_output=output.destined(
-                settings.app_log_destination,
-                logs / f"{app_id}_app_{self._stamp}.log",
-                output.prefix(f"APP - {app_id}", number),
-            ),
-            daprd_output=output.destined(
-                settings.daprd_log_destination,
-                logs / f"{app_id}_daprd_{self._stamp}.log",
-                output.prefix(f"DAPR - {app_id}", number),
-            ),
+            app_output=app_output,
+            daprd_output=daprd_output,
         )
 
     def _facts(self, pair: Pair) -> dict[str, str]:

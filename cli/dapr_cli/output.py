@@ -12,6 +12,7 @@ from typing import IO
 import click
 
 from dapr_cli.console import mute
+from dapr_cli.settings import RunSettings
 
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red")
 _CHUNK_BYTES = 64 << 10
@@ -30,6 +31,7 @@ class Output:
         self.file = file
         self._prefix = None if prefix is None else prefix.encode()
         self._log: IO[bytes] | None = None
+        self._pending = b""
         self._pump: asyncio.Task[None] | None = None
         self._reading: asyncio.ReadTransport | None = None
 
@@ -38,14 +40,10 @@ class Output:
 
         ``None`` is the terminal. Raises ``OSError``.
         """
-        if self.file is not None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            log = self.file.open("ab", buffering=0)
-            if self._prefix is None:
-                return log
-            self._log = log
+        log = self._opened()
         if self._prefix is None:
-            return None
+            return log
+        self._log = log
         # A pipe of our own: asyncio's would make waiting for the process wait for whoever
         # inherited its output, too.
         reading, writing = os.pipe()
@@ -56,6 +54,21 @@ class Output:
         self._pump = asyncio.create_task(self._pass_on(stream))
         return os.fdopen(writing, "wb", 0)
 
+    def begin(self) -> None:
+        """Get ready for ``write``, for what is no process. Raises ``OSError``."""
+        self._log = self._opened()
+
+    def write(self, chunk: bytes) -> None:
+        """Pass something on; a line is shown once it is whole. Raises ``OSError``."""
+        if self._log is not None:
+            self._log.write(chunk)
+        if self._prefix is None:
+            return
+        *lines, self._pending = (self._pending + chunk).split(b"\n")
+        if len(self._pending) > _LONGEST_LINE_BYTES:
+            lines, self._pending = [*lines, self._pending], b""
+        self._show(lines)
+
     async def close(self) -> None:
         """Show what is left and let go; safe to call twice."""
         if self._pump is not None:
@@ -63,6 +76,7 @@ class Output:
             self._pump.cancel()
             await asyncio.wait({self._pump})
             self._pump = None
+        self._show_rest()
         if self._reading is not None:
             self._reading.close()
             self._reading = None
@@ -70,18 +84,22 @@ class Output:
             self._log.close()
             self._log = None
 
+    def _opened(self) -> IO[bytes] | None:
+        if self.file is None:
+            return None
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        return self.file.open("ab", buffering=0)
+
     async def _pass_on(self, stream: asyncio.StreamReader) -> None:
-        pending = b""
         try:
             while chunk := await stream.read(_CHUNK_BYTES):
-                if self._log is not None:
-                    self._log.write(chunk)
-                *lines, pending = (pending + chunk).split(b"\n")
-                if len(pending) > _LONGEST_LINE_BYTES:
-                    lines, pending = [*lines, pending], b""
-                self._show(lines)
+                self.write(chunk)
         finally:
-            self._show([pending] if pending else [])
+            self._show_rest()
+
+    def _show_rest(self) -> None:
+        rest, self._pending = self._pending, b""
+        self._show([rest] if rest else [])
 
     def _show(self, lines: list[bytes]) -> None:
         if lines:
@@ -114,4 +132,22 @@ def destined(destination: str, file: Path, shown_prefix: str) -> Output:
     return Output(
         file=None if destination == "console" else file,
         prefix=None if destination == "file" else shown_prefix,
+    )
+
+
+def of_app(settings: RunSettings, number: int, stamp: str) -> tuple[Output, Output]:
+    """Where an app of a run file, the ``number``-th, and its sidecar write to."""
+    assert settings.app_dir is not None, "a run file names it"
+    logs, app_id = settings.app_dir / ".dapr" / "logs", settings.app_id
+    return (
+        destined(
+            settings.app_log_destination,
+            logs / f"{app_id}_app_{stamp}.log",
+            prefix(f"APP - {app_id}", number),
+        ),
+        destined(
+            settings.daprd_log_destination,
+            logs / f"{app_id}_daprd_{stamp}.log",
+            prefix(f"DAPR - {app_id}", number),
+        ),
     )

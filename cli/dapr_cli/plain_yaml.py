@@ -29,6 +29,16 @@ def load(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from error
 
 
+def item_lines(text: str, key: str) -> list[int]:
+    """The line, from 1, where each item of a list at the top begins; ``load`` takes the text."""
+    root = yaml.compose(text, _PlainLoader)
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    for name, value in pairs:
+        if name.value == key and isinstance(value, yaml.SequenceNode):
+            return [item.start_mark.line + 1 for item in value.value]
+    return []
+
+
 def to_bool(text: str) -> bool:
     """What YAML takes for a truth value. Raises ``ValueError``."""
     if text.lower() in _TRUE:

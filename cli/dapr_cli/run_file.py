@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 from dapr_cli import plain_yaml
 from dapr_cli.errors import CliError
 from dapr_cli.install import Install, locate
-from dapr_cli.settings import DESTINATIONS, RunSettings
+from dapr_cli.run_file_values import Values, absolute
+from dapr_cli.settings import DESTINATIONS, PULL_POLICIES, ContainerSettings, RunSettings
 
 DEFAULT_NAME = "dapr.yaml"
 
@@ -49,19 +49,17 @@ _APP_ONLY: dict[str, tuple[str, type]] = {
 }
 _PATHS = {"configFilePath", "resourcesPath", "resourcesPaths", "runtimePath", "unixDomainSocket"}
 _COMMON_KEYS = _SHARED.keys() | _PATHS - {"unixDomainSocket"} | {"env"}
-_KUBERNETES_KEYS = {"containerImage", "containerImagePullPolicy", "createService"}
+_KUBERNETES: dict[str, type] = {
+    "containerImage": str,
+    "containerImagePullPolicy": str,
+    "createService": bool,
+}
 _APP_KEYS = (
     _COMMON_KEYS
     | _APP_ONLY.keys()
-    | _KUBERNETES_KEYS
+    | _KUBERNETES.keys()
     | {"appDirPath", "appID", "command", "unixDomainSocket"}
 )
-_CONVERT: dict[type, Callable[[str], str | int | bool]] = {
-    str: str,
-    int: plain_yaml.to_int,
-    bool: plain_yaml.to_bool,
-}
-_WORDS = {str: "text", int: "a whole number", bool: "true or false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,59 +101,67 @@ def parse(text: str, path: Path | None, runtime_path: str = "") -> RunFile:
         raise CliError(f"{source} is no valid YAML: {error}") from error
     if not isinstance(body, Mapping):
         raise CliError(f"{source} must hold a mapping with 'version' and 'apps'")
-    reader = _Reader(source, path.parent if path else Path.cwd(), runtime_path)
+    values = Values(source)
+    reader = _Reader(values, path.parent if path else Path.cwd(), runtime_path)
     return RunFile(
         path=str(path or ""),
         name=str(body.get("name") or ""),
-        apps=reader.apps(body),
-        warnings=tuple(reader.warnings),
+        apps=reader.apps(body, plain_yaml.item_lines(text, "apps")),
+        warnings=tuple(values.warnings),
     )
 
 
 class _Reader:
-    def __init__(self, source: str, base: Path, runtime_path: str) -> None:
-        self._source = source
+    def __init__(self, values: Values, base: Path, runtime_path: str) -> None:
+        self._values = values
         self._base = base
         self._runtime_path = runtime_path
-        self.warnings: list[str] = []
 
-    def apps(self, body: Mapping[str, Any]) -> tuple[RunSettings, ...]:
+    def apps(self, body: Mapping[str, Any], lines: Sequence[int]) -> tuple[RunSettings, ...]:
         if body.get("version") in (None, "", "0"):
-            raise CliError(f"{self._source}: 'version' is required, use 'version: 1'")
-        self._check_keys(body, {"version", "name", "common", "apps"}, "")
-        common = self._mapping(body.get("common"), "common")
-        self._check_keys(common, _COMMON_KEYS, "common: ")
+            raise self._values.error("'version' is required, use 'version: 1'")
+        self._values.check_keys(body, {"version", "name", "common", "apps"}, "")
+        common = self._values.mapping(body.get("common"), "common")
+        self._values.check_keys(common, _COMMON_KEYS, "common: ")
         entries = body.get("apps")
         if not isinstance(entries, list) or not entries:
-            raise CliError(f"{self._source}: 'apps' must list at least one application")
+            raise self._values.error("'apps' must list at least one application")
+        # A list that is merged in from elsewhere has no lines here.
+        places = [f"{self._values.source}, line {line}" for line in lines]
+        places = places or [self._values.source] * len(entries)
         apps = tuple(
-            self._app(self._mapping(entry, f"apps[{i}]"), common, f"apps[{i}]")
-            for i, entry in enumerate(entries)
+            self._app(self._values.mapping(entry, f"apps[{i}]"), common, f"apps[{i}]", place)
+            for i, (entry, place) in enumerate(zip(entries, places, strict=True))
         )
         names = [app.app_id for app in apps]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise CliError(f"{self._source}: the appID {twice[0]} is used more than once")
+            raise self._values.error(f"the appID {twice[0]} is used more than once")
         return apps
 
-    def _app(self, entry: Mapping[str, Any], common: Mapping[str, Any], where: str) -> RunSettings:
+    def _app(
+        self, entry: Mapping[str, Any], common: Mapping[str, Any], where: str, place: str
+    ) -> RunSettings:
         if not entry.get("appDirPath"):
-            raise CliError(f"{self._source}: {where}: 'appDirPath' is required")
+            raise self._values.error(f"{where}: 'appDirPath' is required")
         app_dir = self._existing(str(entry["appDirPath"]), self._base, where, "appDirPath")
         if not app_dir.is_dir():
-            raise CliError(f"{self._source}: {where}: appDirPath {app_dir} is not a directory")
+            raise self._values.error(f"{where}: appDirPath {app_dir} is not a directory")
         app_id = str(entry.get("appID") or app_dir.name)
         where = f"app {app_id}"
-        self._check_keys(entry, _APP_KEYS, f"{where}: ")
+        self._values.check_keys(entry, _APP_KEYS, f"{where}: ")
         values: dict[str, Any] = {}
+        given: dict[str, object] = {
+            key: value for key in _PATHS if (value := entry.get(key) or common.get(key))
+        }
         for key, (name, kind) in (_SHARED | _APP_ONLY).items():
             # Zero, false and "" count as not set, as in Dapr.
-            value = self._typed(entry.get(key), kind, f"{where}: {key}")
+            value = self._values.typed(entry.get(key), kind, f"{where}: {key}")
             if not value and key in _SHARED:
-                value = self._typed(common.get(key), kind, f"common: {key}")
+                value = self._values.typed(common.get(key), kind, f"common: {key}")
             if value:
-                values[name] = value
+                values[name] = given[key] = value
         for key in ("daprdLogDestination", "appLogDestination"):
-            self._check_destination(values.get(_SHARED[key][0]), f"{where}: {key}")
+            self._values.one_of(values.get(_SHARED[key][0]), DESTINATIONS, f"{where}: {key}")
         if address := os.environ.get("DAPR_PLACEMENT_HOST_ADDRESS"):
             values.setdefault("placement_host_address", address)
         runtime_path = self._runtime_path_of(entry, common, app_dir, where)
@@ -163,13 +169,31 @@ class _Reader:
         return RunSettings(
             app_id=app_id,
             app_dir=app_dir,
-            command=self._command(entry.get("command"), where),
-            env=self._env(common, "common") | self._env(entry, where),
+            command=self._values.texts(
+                entry.get("command"), f"{where}: command", '["python", "app.py"]'
+            ),
+            env=self._values.text_map(common.get("env"), "common: env")
+            | self._values.text_map(entry.get("env"), f"{where}: env"),
             runtime_path=runtime_path,
             unix_domain_socket=self._socket_dir(entry, app_dir),
             config=self._config(entry, common, app_dir, install, where),
             resources=self._resources(entry, common, app_dir, install, where),
+            container=self._container(entry, where, place),
+            given=given,
             **values,
+        )
+
+    def _container(self, entry: Mapping[str, Any], where: str, place: str) -> ContainerSettings:
+        image, policy, service = (
+            self._values.typed(entry.get(key), kind, f"{where}: {key}")
+            for key, kind in _KUBERNETES.items()
+        )
+        self._values.one_of(policy, PULL_POLICIES, f"{where}: containerImagePullPolicy")
+        return ContainerSettings(
+            image=str(image or ""),
+            pull_policy=str(policy or PULL_POLICIES[0]),
+            create_service=bool(service),
+            place=place,
         )
 
     def _runtime_path_of(
@@ -202,7 +226,7 @@ class _Reader:
     def _paths(self, values: Mapping[str, Any], where: str) -> list[str]:
         paths = values.get("resourcesPaths") or []
         if isinstance(paths, str) or not isinstance(paths, Sequence):
-            raise CliError(f"{self._source}: {where}: resourcesPaths must be a list")
+            raise self._values.error(f"{where}: resourcesPaths must be a list")
         if not paths and values.get("resourcesPath"):
             paths = [values["resourcesPath"]]
         return [str(path) for path in paths]
@@ -226,58 +250,7 @@ class _Reader:
 
     def _socket_dir(self, entry: Mapping[str, Any], app_dir: Path) -> str:
         given = entry.get("unixDomainSocket")
-        return str(_absolute(str(given), app_dir)) if given else ""
-
-    def _command(self, value: object, where: str) -> tuple[str, ...]:
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            raise CliError(
-                f'{self._source}: {where}: command must be a list such as ["python", "app.py"]'
-            )
-        return tuple(str(self._typed(part, str, f"{where}: command")) for part in value)
-
-    def _env(self, values: Mapping[str, Any], where: str) -> dict[str, str]:
-        env = self._mapping(values.get("env"), f"{where}: env")
-        return {
-            str(name): str(self._typed(value, str, f"{where}: env: {name}") or "")
-            for name, value in env.items()
-        }
+        return str(absolute(str(given), app_dir)) if given else ""
 
     def _existing(self, given: str, base: Path, where: str, key: str) -> Path:
-        path = _absolute(given, base)
-        if not path.exists():
-            raise CliError(f"{self._source}: {where}: {key} {path} does not exist")
-        return path
-
-    def _check_destination(self, value: object, where: str) -> None:
-        if value is not None and value not in DESTINATIONS:
-            raise CliError(f"{self._source}: {where} must be one of {', '.join(DESTINATIONS)}")
-
-    def _check_keys(self, values: Mapping[str, Any], known: set[str], where: str) -> None:
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1)
-                hint = f", did you mean '{near[0]}'?" if near else ""
-                self.warnings.append(f"{self._source}: {where}unknown key '{key}'{hint}")
-
-    def _mapping(self, value: object, where: str) -> Mapping[str, Any]:
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            raise CliError(f"{self._source}: {where} must be a mapping")
-        return value
-
-    def _typed(self, value: object, kind: type, where: str) -> str | int | bool | None:
-        if value is None:
-            return None
-        try:
-            if not isinstance(value, str):
-                raise ValueError
-            return _CONVERT[kind](value)
-        except ValueError:
-            raise CliError(f"{self._source}: {where} must be {_WORDS[kind]}") from None
-
-
-def _absolute(given: str, base: Path) -> Path:
-    return Path(base, Path(given).expanduser()).resolve()
+        return self._values.existing(given, base, f"{where}: {key}")

@@ -10,7 +10,6 @@ import click
 from click.core import ParameterSource
 
 from dapr_cli.console import Console
-from dapr_cli.errors import CliError
 from dapr_cli.install import Install, locate
 
 _TRUE = frozenset({"true", "t", "1", "TRUE", "True", "T"})
@@ -113,26 +112,6 @@ class Verb(click.Command):
             for name in parameter.opts
         }
 
-
-def no_kubernetes(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    """Callback of ``-k``: say that it is not there instead of doing something else."""
-    if value:
-        raise CliError(
-            f"{ctx.command_path} -k: this command works on this machine only",
-            "In a cluster 'kubectl apply' and 'kubectl delete' start and stop apps; "
-            "'dapr annotate -k' gives their manifests a sidecar.",
-        )
-    return value
-
-
-no_kubernetes_option = click.option(
-    "-k",
-    "--kubernetes",
-    is_flag=True,
-    expose_value=False,
-    callback=no_kubernetes,
-    help="Work on a Kubernetes cluster (not available: the command says what to do instead).",
-)
 
 kubernetes_option = click.option(
     "-k", "--kubernetes", is_flag=True, help="Work on the Kubernetes cluster of your kubeconfig."

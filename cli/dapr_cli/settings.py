@@ -7,6 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 DESTINATIONS = ("console", "file", "fileAndConsole")
+PULL_POLICIES = ("Always", "Never", "IfNotPresent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSettings:
+    """What a run file says of an app for a cluster only; ``image`` is empty when it says none."""
+
+    image: str = ""
+    pull_policy: str = "Always"
+    create_service: bool = False
+    place: str = ""
+    """Where the file has the app, for messages: ``/shop/dapr.yaml, line 7``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +64,7 @@ class RunSettings:
     app_dir: Path | None = None
     daprd_log_destination: str = "file"
     app_log_destination: str = "fileAndConsole"
+    container: ContainerSettings = ContainerSettings()
+    given: Mapping[str, object] = field(default_factory=dict)
+    """Keys that the run file sets for this app, or for all apps, with their values; paths are as
+    they are written."""

@@ -18,10 +18,11 @@ from dapr_cli.install import Install
 from dapr_cli.names import random_app_id
 from dapr_cli.ports import PortChooser
 from dapr_cli.run_file import RunFile, parse, read
-from dapr_cli.session import Session, Verb, no_kubernetes_option, session
+from dapr_cli.session import Session, Verb, kubernetes_option, session
 from dapr_cli.settings import RunSettings
 
-_KEPT_WITH_FILE = frozenset({"run_file", "command", "sentry_address"})
+_KEPT_WITH_FILE = frozenset({"run_file", "command", "kubernetes"})
+_KEPT_HERE = frozenset({"sentry_address"})
 
 
 def _number(flags: str, default: int, text: str) -> Callable[..., Any]:
@@ -106,19 +107,29 @@ def _run_flags(function: Callable[..., int]) -> Callable[..., int]:
 
 @click.command("run", cls=Verb)
 @_run_flags
-@no_kubernetes_option
+@kubernetes_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND [ARGS]...]")
-def run_command(run_file: str | None, command: tuple[str, ...], **flags: Any) -> int:
+def run_command(
+    run_file: str | None, command: tuple[str, ...], kubernetes: bool, **flags: Any
+) -> int:
     """Run an app, or all apps of a run file, with their sidecars.
 
     The app finds DAPR_HTTP_PORT, DAPR_GRPC_PORT, APP_ID and APP_PORT in its environment. Without
     a command only the sidecar runs. Both are stopped when one of them ends, and on Ctrl-C; the
     exit code is 1 when one ended with an error.
 
+    With -k the apps of a run file run in the namespace default of your cluster, in the images that
+    the file names, until Ctrl-C or 'dapr stop -k -f FILE'.
+
     \b
     dapr run --app-id hello --app-port 8000 -- python app.py
     dapr run -f .
+    dapr run -k -f .
     """
+    if kubernetes:
+        if not run_file:
+            raise click.UsageError("-k runs the apps of a run file: give --run-file, too")
+        return _run_file_on_cluster(run_file, command)
     if run_file:
         return _run_file(run_file, command, flags["sentry_address"])
     return _run_single(flags, command)
@@ -215,10 +226,7 @@ def _run_file(given: str, command: tuple[str, ...], sentry_address: str) -> int:
     from dapr_cli.stop_signals import own_process_group
 
     current = session()
-    _warn_of_ignored(current, command)
-    file = _read_file(given, current)
-    for warning in file.warnings:
-        current.console.warning(warning)
+    file = _read_file(given, current, command, kept=_KEPT_WITH_FILE | _KEPT_HERE)
     chooser = PortChooser(port for each in instances.running() for port in each.ports)
     apps = []
     for app in file.apps:
@@ -232,13 +240,30 @@ def _run_file(given: str, command: tuple[str, ...], sentry_address: str) -> int:
         return asyncio.run(run_all(file, apps, current.console))
 
 
-def _read_file(given: str, current: Session) -> RunFile:
+def _run_file_on_cluster(given: str, command: tuple[str, ...]) -> int:
+    from dapr_cli.kube.runs.command import run_apps
+
+    current = session()
+    file = _read_file(given, current, command, kept=_KEPT_WITH_FILE)
+    apps = [replace(app, log_as_json=current.log_as_json) for app in file.apps]
+    return run_apps(apps, current.console)
+
+
+def _read_file(
+    given: str, current: Session, command: tuple[str, ...], *, kept: frozenset[str]
+) -> RunFile:
+    """The run file, after everything to know about it was said; ``kept`` flags count with it."""
+    _warn_of_ignored(current, command, kept)
     if given == "-":
-        return parse(sys.stdin.read(), None, current.runtime_path)
-    return read(given, current.runtime_path)
+        file = parse(sys.stdin.read(), None, current.runtime_path)
+    else:
+        file = read(given, current.runtime_path)
+    for warning in file.warnings:
+        current.console.warning(warning)
+    return file
 
 
-def _warn_of_ignored(current: Session, command: tuple[str, ...]) -> None:
+def _warn_of_ignored(current: Session, command: tuple[str, ...], kept: frozenset[str]) -> None:
     context = click.get_current_context()
     from_line = click.core.ParameterSource.COMMANDLINE
     names = [
@@ -246,7 +271,7 @@ def _warn_of_ignored(current: Session, command: tuple[str, ...]) -> None:
         for parameter in context.command.params
         if isinstance(parameter, click.Option)
         and parameter.expose_value
-        and parameter.name not in _KEPT_WITH_FILE
+        and parameter.name not in kept
         and context.get_parameter_source(parameter.name or "") is from_line
     ]
     names += [f"the command '{' '.join(command)}'"] if command else []

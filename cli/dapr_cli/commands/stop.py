@@ -15,8 +15,8 @@ from dapr_cli.console import Console
 from dapr_cli.errors import CliError
 from dapr_cli.instances import Instance
 from dapr_cli.processes import is_alive
-from dapr_cli.run_file import run_file_path
-from dapr_cli.session import Verb, no_kubernetes_option, session
+from dapr_cli.run_file import read, run_file_path
+from dapr_cli.session import Verb, kubernetes_option, session
 
 _PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -26,9 +26,13 @@ _POLL_SECONDS = 0.05
 @click.argument("ids", nargs=-1, metavar="[APP_ID]...")
 @click.option("-a", "--app-id", "named", multiple=True, help="An app to stop; may be repeated.")
 @click.option("-f", "--run-file", metavar="FILE|DIR", help="Stop everything this file started.")
-@no_kubernetes_option
-def stop_command(ids: tuple[str, ...], named: tuple[str, ...], run_file: str | None) -> None:
+@kubernetes_option
+def stop_command(
+    ids: tuple[str, ...], named: tuple[str, ...], run_file: str | None, kubernetes: bool
+) -> None:
     """Stop running apps and their sidecars, and wait for their end.
+
+    With -k: delete what 'dapr run -k' made for the apps of a run file in your cluster.
 
     What cannot be stopped is reported; the exit code is 0, as with the official CLI.
     """
@@ -36,7 +40,11 @@ def stop_command(ids: tuple[str, ...], named: tuple[str, ...], run_file: str | N
     wanted = list(dict.fromkeys((*ids, *named)))
     if bool(run_file) == bool(wanted):
         raise click.UsageError("say what to stop: either app ids or --run-file FILE")
-    if run_file:
+    if kubernetes:
+        if not run_file:
+            raise click.UsageError("-k stops the apps of a run file: give --run-file FILE")
+        _stop_in_cluster(run_file, console)
+    elif run_file:
         _stop_file(run_file, console)
     else:
         running = instances.running()
@@ -97,6 +105,17 @@ def _stop_file(given: str, console: Console) -> None:
             _signal(pid, signal.SIGKILL)
         console.warning("Some processes had to be killed")
     console.success(f"apps stopped successfully: {', '.join(each.app_id for each in found)}")
+
+
+def _stop_in_cluster(given: str, console: Console) -> None:
+    from dapr_cli.kube.runs.command import stop_file
+
+    try:
+        file = read(given, session().runtime_path)
+    except CliError as error:
+        console.failure(f"failed to stop the apps of {given}: {error.message}")
+        return
+    stop_file(file, console)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

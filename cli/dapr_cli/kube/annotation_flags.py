@@ -10,7 +10,7 @@ import click
 
 from dapr_cli.session import Switch
 
-_PREFIX = "dapr.io/"
+PREFIX = "dapr.io/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class AnnotationFlag:
 
     @property
     def annotation(self) -> str:
-        return f"{_PREFIX}{self.name}"
+        return f"{PREFIX}{self.name}"
 
     def option(self) -> click.Option:
         """The option of the command; ``None`` when it is not given."""
@@ -146,10 +146,11 @@ FLAGS = (
 def given_annotations(given: Mapping[str, Any]) -> dict[str, str]:
     """Annotation → text, for the flags that were given."""
     values = ((flag, given.get(flag.parameter)) for flag in FLAGS)
-    return {flag.annotation: _text(value) for flag, value in values if value is not None}
+    return {flag.annotation: annotation_text(value) for flag, value in values if value is not None}
 
 
-def _text(value: object) -> str:
+def annotation_text(value: object) -> str:
+    """A value as annotations have it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from urllib.parse import urlencode
 
 import aiohttp
@@ -16,12 +16,27 @@ _IDLE_SECONDS = 60.0
 
 
 async def pod_log(
-    login: Login, namespace: str, pod: str, container: str, *, lines: int = 0
-) -> AsyncIterator[bytes]:
-    """What the container has written so far, all or the last lines. Raises ``KubeError``."""
+    login: Login,
+    namespace: str,
+    pod: str,
+    container: str,
+    *,
+    lines: int = 0,
+    follow: bool = False,
+    since: str = "",
+) -> AsyncGenerator[bytes, None]:
+    """What the container has written so far, all or the last lines. Raises ``KubeError``.
+
+    ``follow`` goes on until the container ends, or is silent for a minute, and puts the time
+    before every line; ``since`` is the time, as RFC 3339 has it, of the first lines wanted.
+    """
     path = PODS.object(pod, namespace, "log")
     what = f"GET {path}"
     query = {"container": container, **({"tailLines": str(lines)} if lines else {})}
+    if follow:
+        query |= {"follow": "true", "timestamps": "true"}
+    if since:
+        query["sinceTime"] = since
     headers = {"Authorization": f"Bearer {token}"} if (token := login.token()) else {}
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=_CONNECT_SECONDS, sock_read=_IDLE_SECONDS

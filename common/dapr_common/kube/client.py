@@ -138,9 +138,10 @@ class KubeClient:
             query=query,
         )
 
-    async def delete(self, kind: Kind, name: str, namespace: str = "") -> None:
-        """Delete an object, as its kind's grace says."""
-        await self._call("DELETE", kind.object(name, namespace))
+    async def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
+        """Delete an object with its kind's grace; ``ConflictError`` if its uid is another one."""
+        body = {"preconditions": {"uid": uid}} if uid else None
+        await self._call("DELETE", kind.object(name, namespace), body=body)
 
     async def watch(
         self, selection: Selection, resource_version: str
