@@ -29,6 +29,7 @@ VERBS = {
     "invoke": "Call a method of a running app.",
     "list": "List the running apps and their sidecars.",
     "logs": "Print the log of an app's sidecar in a Kubernetes cluster.",
+    "mcpservers": "List MCP servers, of resource files or with -k of a cluster.",
     "mtls": "Inspect, export or renew sentry's certificate authority.",
     "publish": "Publish a message through a running app's sidecar.",
     "run": "Run an app, or all apps of a run file, with their sidecars.",
@@ -38,10 +39,27 @@ VERBS = {
     "upgrade": "Upgrade Dapr in a Kubernetes cluster.",
     "version": "Print the versions of the CLI and the runtime.",
 }
+# Verbs of the official CLI that this product has not, and what to know instead.
+ABSENT = {
+    "scheduler": (
+        "this product has no Scheduler service",
+        "The CLI of the Dapr whose Scheduler your sidecars use looks into it.",
+    ),
+    "workflow": (
+        "this runtime has no workflows",
+        "Apps that use them need a sidecar of the original Dapr; both can call each other.",
+    ),
+}
 
 
 class Root(click.Group):
     """Knows its verbs by name, so that ``dapr --help`` imports none of them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """``dapr help VERB`` is ``dapr VERB --help``."""
+        if args and args[0] == "help":
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -61,6 +79,8 @@ class Root(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in ABSENT:
+            raise CliError(f"dapr {args[0]}: {ABSENT[args[0]][0]}", ABSENT[args[0]][1])
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             raise click.UsageError(f"unknown command '{args[0]}' for 'dapr'{_meant(args[0])}", ctx)
         return super().resolve_command(ctx, args)

@@ -29,7 +29,8 @@ def load(directory: Path) -> CaBundle:
     except OSError as error:
         raise CliError(
             f"{error.filename} cannot be read: {error.strerror}",
-            "Name the directory sentry was started with: --issuer-credentials DIR",
+            "Name the directory sentry was started with: --issuer-credentials DIR; or make an "
+            "authority with 'dapr init --mtls', or mean the one of your cluster with -k.",
         ) from error
     except BundleError as error:
         raise CliError(str(error)) from error

@@ -1,8 +1,8 @@
-"""What ``dapr components`` and ``dapr configurations`` have in common."""
+"""What ``dapr components``, ``configurations`` and ``mcpservers`` have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ import click
 
 from dapr_cli import render
 from dapr_cli.session import kubernetes_only_option, session
+from dapr_common.kube.kinds import KubeObject
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,8 +29,8 @@ def namespace_options(function: F) -> F:
     )(function)
 
 
-def resource_options(function: F) -> F:
-    """The flags of both commands."""
+def listing_options(function: F) -> F:
+    """Which objects, and how they are printed."""
     options = (
         click.option("-n", "--name", default="", help="Only the one of this name."),
         namespace_options,
@@ -41,21 +42,31 @@ def resource_options(function: F) -> F:
             show_default=True,
             help="How to print it; list is the official CLI's word for table.",
         ),
-        kubernetes_only_option,
     )
     for option in reversed(options):
         function = option(function)
     return function
 
 
+def resource_options(function: F) -> F:
+    """The flags of those that a cluster only has."""
+    return listing_options(kubernetes_only_option(function))
+
+
 def show_resources(plural: str, name: str, namespace: str, output: str) -> None:
     """List the objects of one of Dapr's kinds."""
     from dapr_cli.kube.cluster import on_cluster
-    from dapr_cli.kube.resources import ROWS, chosen, records
     from dapr_common.kube.kinds import Kind, Selection
 
     wanted = Selection(Kind("dapr.io", "v1alpha1", plural), namespace)
-    found = chosen(on_cluster(lambda client: client.list_all(wanted)).items, name)
+    show_objects(plural, on_cluster(lambda client: client.list_all(wanted)).items, name, output)
+
+
+def show_objects(plural: str, objects: Iterable[KubeObject], name: str, output: str) -> None:
+    """Print objects, only the one of a name when it is given."""
+    from dapr_cli.kube.resources import ROWS, chosen, records
+
+    found = chosen(objects, name)
     if output in ("json", "yaml"):
         render.show(records(found), output)
     elif found:

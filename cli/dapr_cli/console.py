@@ -61,7 +61,7 @@ class Console:
         if self.as_json:
             time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             record = {"time": time, "status": status, "msg": text}
-            click.echo(json.dumps(record, ensure_ascii=False), err=error)
+            click.echo(json.dumps(record, ensure_ascii=False, separators=(",", ":")), err=error)
             return
         sign = "" if sys.platform == "win32" else f"{_SIGNS[status]}  "
         color = _COLORS.get(status)

@@ -21,7 +21,7 @@ def read_payload(data: str | None, file: str | None) -> bytes | None:
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        raise CliError(f"the data file {file} cannot be read: {error}") from error
+        raise CliError(f"the data file {file} cannot be read: {error.strerror}") from error
 
 
 def sidecar_of(app_id: str, socket_directory: str) -> SidecarClient:

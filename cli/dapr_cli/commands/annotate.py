@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from dapr_cli.errors import CliError
+from dapr_cli.errors import CliError, reason
 from dapr_cli.kube.annotate import KINDS, Annotator, ManifestError, Target
 from dapr_cli.kube.annotation_flags import FLAGS, given_annotations
 from dapr_cli.session import Verb, kubernetes_only_option, session
@@ -69,7 +69,9 @@ def _files(folder: Path) -> list[Path]:
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
+        raise CliError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeError as error:
         raise CliError(f"{file} cannot be read: {error}") from error
 
 
@@ -78,6 +80,9 @@ def _fetch(url: str) -> str:
         with urllib.request.urlopen(url, timeout=_URL_SECONDS) as answer:  # noqa: S310 - http(s)
             content: bytes = answer.read(_MOST_BYTES + 1)
         text = content.decode()
+    except urllib.error.URLError as error:
+        why = reason(error.reason) if isinstance(error.reason, OSError) else str(error)
+        raise CliError(f"{url} cannot be fetched: {why}") from error
     except (OSError, ValueError) as error:
         raise CliError(f"{url} cannot be fetched: {error}") from error
     if len(content) > _MOST_BYTES:

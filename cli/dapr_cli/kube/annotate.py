@@ -59,7 +59,8 @@ class Annotator:
         try:
             documents = list(yaml.compose_all(text, yaml.SafeLoader))
         except (yaml.YAMLError, ValueError) as error:
-            raise ManifestError(f"{source}: yaml cannot be parsed: {error}") from error
+            text = " ".join(str(error).split())
+            raise ManifestError(f"{source}: yaml cannot be parsed: {text}") from error
         changed = [self._document(node) for node in documents if node and not _is_null(node)]
         if not changed:
             return ""

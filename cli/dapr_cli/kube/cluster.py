@@ -62,7 +62,8 @@ def on_cluster(work: Callable[[UserClient], Awaitable[T]], *, warns: bool = True
     try:
         return asyncio.run(run())
     except KubeError as error:
-        raise CliError(f"Kubernetes: {error}", _hint(error)) from error
+        text = " ".join(str(error).split())  # a parser's words come in several lines
+        raise CliError(f"Kubernetes: {text}", _hint(error)) from error
 
 
 def _hint(error: KubeError) -> str:

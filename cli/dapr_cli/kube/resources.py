@@ -1,4 +1,4 @@
-"""Components and Configurations of a cluster as tables and records. No I/O."""
+"""Components, Configurations and MCPServers as tables and records. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def chosen(objects: Iterable[KubeObject], name: str = "") -> list[KubeObject]:
     if name:
         found = [one for one in found if one["metadata"]["name"] == name]
     found.sort(key=lambda one: str(one["metadata"]["name"]))
-    found.sort(key=lambda one: str(one["metadata"]["namespace"]), reverse=True)
+    found.sort(key=_namespace, reverse=True)
     return found
 
 
@@ -29,7 +29,7 @@ def records(objects: Iterable[KubeObject]) -> list[dict[str, Any]]:
     return [
         {
             "name": one["metadata"]["name"],
-            "namespace": one["metadata"]["namespace"],
+            "namespace": _namespace(one),
             "spec": one.get("spec") or {},
         }
         for one in objects
@@ -44,7 +44,7 @@ def component_row(body: KubeObject, now: datetime) -> Row:
         "NAME": body["metadata"]["name"],
         "TYPE": spec.get("type", ""),
         "VERSION": spec.get("version", ""),
-        "SCOPES": ",".join(map(str, body.get("scopes") or ())),
+        "SCOPES": _scopes(body),
         "CREATED": render.created(created(body)),
         "AGE": render.age((now - created(body)).total_seconds()),
     }
@@ -63,10 +63,42 @@ def configuration_row(body: KubeObject, now: datetime) -> Row:
     }
 
 
+def mcp_server_row(body: KubeObject, now: datetime) -> Row:
+    """A row of ``dapr mcpservers``; one from a file has no time of its making."""
+    transport, target = _endpoint(body.get("spec") or {})
+    since = created(body) if body["metadata"].get("creationTimestamp") else None
+    return {
+        "NAMESPACE": _namespace(body),
+        "NAME": body["metadata"]["name"],
+        "TRANSPORT": transport,
+        "TARGET": target,
+        "SCOPES": _scopes(body),
+        "CREATED": render.created(since) if since else "",
+        "AGE": render.age((now - since).total_seconds()) if since else "",
+    }
+
+
 ROWS: Mapping[str, Callable[[KubeObject, datetime], Row]] = {
     "components": component_row,
     "configurations": configuration_row,
+    "mcpservers": mcp_server_row,
 }
+
+
+def _namespace(body: KubeObject) -> str:
+    return str(body["metadata"].get("namespace") or "")
+
+
+def _scopes(body: KubeObject) -> str:
+    return ",".join(map(str, body.get("scopes") or ()))
+
+
+def _endpoint(spec: Mapping[str, Any]) -> tuple[str, str]:
+    """How a server is reached, and where: its URL, or the program that is started."""
+    for transport, ways in (spec.get("endpoint") or {}).items():
+        if isinstance(ways, Mapping):
+            return transport, str(ways.get("url") or ways.get("command") or "")
+    return "", ""
 
 
 def _is_traced(tracing: Mapping[str, Any]) -> bool:

@@ -23,6 +23,7 @@ LISTING = (
     ["list"],
     ["components"],
     ["configurations"],
+    ["mcpservers"],
     ["status"],
     ["mtls", "expiry"],
 )
@@ -71,7 +72,7 @@ def test_expiry_for_programs(lasts: timedelta, code: int, dapr, tmp_path: Path) 
     [
         ("dapr ", sorted(VERBS)),
         ("dapr che", ["check"]),
-        ("dapr bundle ", ["create", "verify"]),
+        ("dapr mtls ", ["expiry", "export", "renew-certificate"]),
         ("dapr check --o", ["--output"]),
         ("dapr mtls expiry -o ", ["json", "table", "yaml"]),
         ("dapr init --mt", ["--mtls"]),
