@@ -31,7 +31,10 @@ class GoProgram:
     minutes: int
 
 
-GO_PROGRAMS = {"consul": GoProgram("github.com/hashicorp/consul", 5)}
+GO_PROGRAMS = {
+    "consul": GoProgram("github.com/hashicorp/consul", 5),
+    "registry": GoProgram("github.com/distribution/distribution/v3/cmd/registry", 2),
+}
 _BUILD_SECONDS = 1800
 MODULES = Path(__file__).resolve().parents[1] / "tests" / "harness" / "go"
 CACHE = Path.home() / ".cache" / "dapr-runtime-tools"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +15,7 @@ from dapr_cli.session import Switch, session
 from dapr_common import RUNTIME_VERSION
 
 if TYPE_CHECKING:
-    from dapr_cli.console import Console
+    from dapr_cli.kube.control_plane import Wanted
     from dapr_common.security.authority import CaBundle
 
 _FILE = click.Path(path_type=Path)
@@ -49,6 +50,26 @@ image_variant_option = click.option(
 )
 
 
+def registry_options(function: F) -> F:
+    """How a registry is spoken to that images are pushed to."""
+    options = (
+        click.option(
+            "--registry-ca",
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Who signed the registry's certificate (PEM), beside those the system trusts.",
+        ),
+        click.option(
+            "--registry-plain-http",
+            is_flag=True,
+            help="Speak to the registry without TLS; to one on this machine that is the default.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def chart_options(function: F) -> F:
     """What both commands hand on to the chart and to Helm."""
     options = (
@@ -59,7 +80,14 @@ def chart_options(function: F) -> F:
             multiple=True,
             help="A value of the chart; may be repeated.",
         ),
-        click.option("--image-registry", metavar="NAME", default="", help="Where images are."),
+        click.option(
+            "--image-registry",
+            metavar="NAME",
+            default="",
+            help="Where images are. With --from-dir: HOST/PATH, to which those of the bundle are "
+            "pushed.",
+        ),
+        registry_options,
         click.option(
             "--timeout",
             metavar="SECONDS",
@@ -120,6 +148,8 @@ def install_into_cluster(
     dev: bool,
     sets: tuple[str, ...],
     image_registry: str,
+    registry_ca: Path | None,
+    registry_plain_http: bool,
     from_dir: Path | None,
     **certificates: Path | None,
 ) -> None:
@@ -134,34 +164,58 @@ def install_into_cluster(
             "pubsub.in-memory need no server.",
         )
     modes = {"ha": {"enabled": enable_ha}, "mtls": {"enabled": enable_mtls}}
-    values = control_plane.merged({"global": modes}, image_values(runtime_version, image_registry))
+    console = session().console
+    wanted = wanted_images(
+        runtime_version, image_registry, registry_ca, registry_plain_http, from_dir, sets
+    )
+    values = control_plane.merged({"global": modes}, wanted.values)
     if (given := read_authority(certificates)) is not None:
         values = control_plane.merged(values, control_plane.certificate_values(given))
-    console = session().console
-    wanted = control_plane.Wanted(
-        namespace=namespace,
-        values=values,
-        sets=sets,
-        wait=wait,
-        seconds=timeout,
-        chart=_chart_of(from_dir, console),
-    )
+    wanted = replace(wanted, namespace=namespace, values=values, wait=wait, seconds=timeout)
     on_cluster(lambda client: control_plane.install(client, wanted, console), warns=False)
 
 
-def _chart_of(bundle: Path | None, console: Console) -> Path | None:
-    """The chart in a bundle, whose files are as they were. Raises ``CliError``."""
-    if bundle is None:
-        return None
-    from dapr_cli.bundle.installing import checked
-    from dapr_cli.bundle.manifest import CHART
+def wanted_images(
+    runtime_version: str,
+    image_registry: str,
+    registry_ca: Path | None,
+    registry_plain_http: bool,
+    from_dir: Path | None,
+    sets: tuple[str, ...],
+) -> Wanted:
+    """What both commands do about chart and images, of this CLI or of a bundle.
 
-    for name, file in checked(bundle, console).images.items():
-        console.info(
-            f"Nodes need the image {name}: 'ctr -n k8s.io images import {bundle / file}' on each, "
-            "'kind load image-archive' with the same file, or push it to your registry"
+    A bundle is checked before anything else is done. Raises ``CliError``.
+    """
+    from dapr_cli.kube.control_plane import Wanted, merged
+
+    values = image_values(runtime_version, image_registry)
+    given = values.get("global", {})
+    if (registry_ca or registry_plain_http) and (from_dir is None or "registry" not in given):
+        raise click.UsageError(
+            "--registry-ca and --registry-plain-http are about the registry that images are pushed "
+            "to: they go with --from-dir and --image-registry"
         )
-    return (bundle / CHART).absolute()
+    if from_dir is None:
+        return Wanted(values=values, sets=sets)
+    from dapr_cli.bundle.for_cluster import from_bundle
+    from dapr_cli.bundle.registry import Access
+
+    bundle = from_bundle(
+        from_dir,
+        tag=given.get("tag", ""),
+        registry=given.get("registry", ""),
+        access=Access(ca=registry_ca, plain_http=registry_plain_http),
+        sets=sets,
+        console=session().console,
+    )
+    return Wanted(
+        values=merged(values, bundle.values),
+        fallback=bundle.fallback,
+        sets=sets,
+        chart=bundle.chart,
+        prepare=bundle.prepare,
+    )
 
 
 def image_values(runtime_version: str, registry: str) -> dict[str, Any]:

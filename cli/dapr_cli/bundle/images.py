@@ -6,31 +6,50 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dapr_cli.bundle.image_names import ImageName, common
 from dapr_cli.bundle.manifest import megabytes
 from dapr_cli.console import Console
 from dapr_cli.errors import CliError
 
-_NAMES = ("org.opencontainers.image.ref.name", "io.containerd.image.name")
+_CONTAINERD_NAME = "io.containerd.image.name"
+_NAMES = ("org.opencontainers.image.ref.name", _CONTAINERD_NAME)
 _STRANGE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def export(layout: Path, target: Path, console: Console) -> dict[str, str]:
     """An archive for each image of a layout; image name → file. Raises ``CliError``."""
+    entries = {_name(layout, entry): entry for entry in _index(layout)}
+    common(map(str, entries))  # what a cluster could not be given is said here already
     target.mkdir()
     found = {}
-    for number, entry in enumerate(_index(layout), start=1):
-        annotations = entry.get("annotations") or {}
-        name = next((annotations[key] for key in _NAMES if annotations.get(key)), f"image-{number}")
-        file = target / f"{_STRANGE.sub('-', name)}.tar"
+    for name, entry in entries.items():
+        file = target / f"{_STRANGE.sub('-', str(name))}.tar"
         console.pending(f"Adding the image {name}")
-        _archive(layout, entry, file)
+        _archive(layout, _named(entry, name), file)
         console.success(f"{name}, {megabytes(file.stat().st_size)}")
         found[str(name)] = file.name
     return found
+
+
+def _name(layout: Path, entry: Mapping[str, Any]) -> ImageName:
+    annotations = entry.get("annotations") or {}
+    try:
+        return ImageName.parse(next((annotations[k] for k in _NAMES if annotations.get(k)), ""))
+    except ValueError as error:
+        raise CliError(
+            f"an image in {layout} cannot be found by any cluster: {error}",
+            "'skopeo copy … oci:FOLDER:registry.example.com/dapr/daprd:1.0' gives it a name.",
+        ) from error
+
+
+def _named(entry: Mapping[str, Any], name: ImageName) -> dict[str, Any]:
+    """With its full name where containerd looks for it."""
+    annotations = {**(entry.get("annotations") or {}), _CONTAINERD_NAME: str(name)}
+    return {**entry, "annotations": annotations}
 
 
 def _index(layout: Path) -> list[dict[str, Any]]:
@@ -47,7 +66,7 @@ def _index(layout: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _archive(layout: Path, entry: dict[str, Any], file: Path) -> None:
+def _archive(layout: Path, entry: Mapping[str, Any], file: Path) -> None:
     with tarfile.open(file, "w") as archive:
         _add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         body = {"schemaVersion": 2, "manifests": [entry]}
@@ -56,7 +75,7 @@ def _archive(layout: Path, entry: dict[str, Any], file: Path) -> None:
             archive.add(layout / name, name)
 
 
-def _blobs(layout: Path, entry: dict[str, Any]) -> Iterator[str]:
+def _blobs(layout: Path, entry: Mapping[str, Any]) -> Iterator[str]:
     """The manifest, and what it names; an index names manifests."""
     name = f"blobs/{str(entry['digest']).replace(':', '/')}"
     yield name

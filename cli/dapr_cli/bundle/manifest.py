@@ -146,11 +146,14 @@ def _manifest(body: Any) -> Manifest:
         _inside(name): Content(str(one["sha256"]), int(one["size"]))
         for name, one in body["files"].items()
     }
+    images = {str(name): _inside(file) for name, file in body["images"].items()}
+    if unchecked := [file for file in images.values() if file not in files]:
+        raise ValueError(f"there is no SHA-256 of {unchecked[0]}")
     texts = ("version", "runtime_version", "python", "platform", "extras", "created")
     return Manifest(
         **{name: str(body[name]) for name in texts},
         files=files,
-        images={str(name): _inside(file) for name, file in body["images"].items()},
+        images=images,
     )
 
 

@@ -79,7 +79,9 @@ def init_command(
     without, it is the one of this command.
 
     With -k: makes Dapr's kinds known to the cluster and installs the Helm chart that comes with
-    this CLI. The program helm must be on PATH.
+    this CLI. The program helm must be on PATH. With --from-dir both come from a bundle, whose
+    images are pushed to the registry that --image-registry names; without, the command says how
+    they get into the cluster.
     """
     if kubernetes:
         if slim or redis or mtls:
@@ -89,6 +91,11 @@ def init_command(
             )
         install_into_cluster(runtime_version, from_dir=from_dir, **cluster)
     else:
+        if from_dir is not None and cluster["image_registry"]:
+            raise click.UsageError(
+                "--image-registry and --from-dir: on this machine nothing comes from a registry; "
+                "with -k the images of the bundle are pushed there"
+            )
         warn_of_unused(cluster)
         _check_version(runtime_version, session().console)
         _init_here(slim, redis_host if redis else "", mtls=mtls, from_dir=from_dir)

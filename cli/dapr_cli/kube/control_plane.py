@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +25,26 @@ _LEASES = Kind("coordination.k8s.io", "v1", "leases")
 _LEFT_BEHIND = ("operator.dapr.io", "placement.dapr.io")
 
 Values = dict[str, Any]
+Preparation = Callable[[KubeClient, Values], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What ``dapr init -k`` or ``dapr upgrade -k`` is to do. Empty texts leave it to the chart."""
 
-    namespace: str
+    namespace: str = ""
     values: Values
     """What the chart is given."""
+    fallback: Values = field(default_factory=dict)
+    """What it is given where neither ``values`` nor the release that is there say otherwise."""
     sets: Sequence[str] = ()
     """What the user gave as ``--set``; they win over ``values``."""
     wait: bool = False
     seconds: float = 300.0
     chart: Path | None = None
     """Another one than comes with this CLI."""
+    prepare: Preparation | None = None
+    """Runs with the values to be, once nothing stands in the way and before anything is changed."""
 
 
 async def install(client: KubeClient, wanted: Wanted, console: Console) -> None:
@@ -53,6 +58,8 @@ async def install(client: KubeClient, wanted: Wanted, console: Console) -> None:
             if release.is_pending
             else "'dapr upgrade -k' brings it to this version.",
         )
+    wanted = replace(wanted, values=merged(wanted.fallback, wanted.values))
+    await _prepare(client, wanted)
     console.pending(f"Installing Dapr into namespace {wanted.namespace}")
     await _make_namespace(client, wanted.namespace)
     await _apply_kinds(client, wanted.namespace, chart, console)
@@ -67,19 +74,21 @@ async def upgrade(client: KubeClient, wanted: Wanted, console: Console) -> None:
 
     Raises ``CliError``.
     """
-    helm, chart = Helm.find(), shipped.chart()
+    helm, chart = Helm.find(), wanted.chart or shipped.chart()
     if (release := await helm.release()) is None:
         raise CliError(
             "there is no Helm release dapr in the cluster", "'dapr init -k' installs Dapr."
         )
     wanted = replace(wanted, namespace=release.namespace)
-    console.pending(f"Upgrading Dapr in namespace {wanted.namespace}")
-    values = merged(without_tag(await helm.values(wanted.namespace)), wanted.values)
+    before = merged(wanted.fallback, without_tag(await helm.values(wanted.namespace)))
+    values = merged(before, wanted.values)
     if has_certificates(values):
         values = merged(values, await _present_certificates(client, wanted.namespace))
-    await _apply_kinds(client, wanted.namespace, chart, console)
     # Not Helm's own reuse of values: it would keep the old chart's defaults, too.
     wanted = replace(wanted, values=values, wait=True)
+    await _prepare(client, wanted)
+    console.pending(f"Upgrading Dapr in namespace {wanted.namespace}")
+    await _apply_kinds(client, wanted.namespace, chart, console)
     await _put(helm, ["upgrade", "--reset-values"], client, wanted, str(chart), console)
     console.success(f"Dapr in namespace {wanted.namespace} is upgraded")
     console.info("Sidecars are of the new version once their pods are restarted")
@@ -122,6 +131,11 @@ async def _remove_release(
     flags = ["--namespace", namespace, "--wait", "--timeout", f"{seconds:g}s"]
     await helm.run("uninstall", name, *flags, seconds=seconds + 60)
     console.success(f"{name} is removed from namespace {namespace}")
+
+
+async def _prepare(client: KubeClient, wanted: Wanted) -> None:
+    if wanted.prepare is not None:
+        await wanted.prepare(client, wanted.values)
 
 
 async def _make_namespace(client: KubeClient, namespace: str) -> None:
