@@ -8,6 +8,7 @@ import pytest
 
 from dapr_cli.errors import CliError
 from dapr_cli.run_file import RunFile, parse, run_file_path
+from dapr_cli.settings import ContainerSettings
 
 
 @pytest.fixture
@@ -79,7 +80,9 @@ apps:
   appLogDestination: file
   env: {A: app}
   command: ["python", "app.py", 1.10]
-  containerImage: ignored
+  containerImage: shop/one:1
+  containerImagePullPolicy: Never
+  createService: true
 - appDirPath: b
 """,
     )
@@ -104,6 +107,21 @@ apps:
     assert (one.placement_host_address, one.scheduler_host_address) == ("p", "s:1")
     assert (one.max_body_size, one.read_buffer_size) == ("8Mi", "8Ki")
     assert (one.app_channel_address, one.listen_addresses) == ("10.0.0.1", "127.0.0.1")
+    assert one.container == ContainerSettings(
+        image="shop/one:1",
+        pull_policy="Never",
+        create_service=True,
+        place=f"{folder}/dapr.yaml, line 13",
+    )
+    assert two.container == ContainerSettings(place=f"{folder}/dapr.yaml, line 42")
+    assert (two.container.pull_policy, one.given["unixDomainSocket"]) == ("Always", "socks")
+    assert (one.given["logLevel"], two.given["logLevel"]) == ("debug", "debug")
+    assert "appPort" not in two.given
+
+
+def test_where_an_app_is_that_was_merged_in(folder: Path) -> None:
+    (app,) = read(folder, "x: &x {apps: [{appDirPath: a}]}\nversion: 1\n<<: *x").apps
+    assert app.container.place == f"{folder}/dapr.yaml"
 
 
 COMMON = "version: 1\ncommon: {resourcesPath: res, configFilePath: c.yaml}\napps:\n- appDirPath: a"
@@ -188,6 +206,14 @@ def test_the_home_directory_is_expanded(folder: Path, monkeypatch: pytest.Monkey
         (
             "version: 1\napps: [{appDirPath: a, appLogDestination: disk}]",
             "app a: appLogDestination must be one of console, file, fileAndConsole",
+        ),
+        (
+            "version: 1\napps: [{appDirPath: a, containerImagePullPolicy: always}]",
+            "app a: containerImagePullPolicy must be one of Always, Never, IfNotPresent",
+        ),
+        (
+            "version: 1\napps: [{appDirPath: a, createService: maybe}]",
+            "app a: createService must be true or false",
         ),
         (
             "version: 1\napps: [{appDirPath: a}, {appDirPath: b, appID: a}]",
