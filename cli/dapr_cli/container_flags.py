@@ -23,5 +23,5 @@ def container_flag(flag: str, *, is_flag: bool = False) -> Callable[[F], F]:
 
 
 def _ignored(ctx: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
-    if value:
+    if value and not ctx.resilient_parsing:
         session().console.warning(f"{parameter.opts[0]} has no effect: no containers are used")

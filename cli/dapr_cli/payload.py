@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from dapr_cli import instances
 from dapr_cli.errors import CliError
 from dapr_cli.sidecar_client import SidecarClient, socket_path
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_file_option(what: str) -> Callable[[F], F]:
+    """``--data-file`` of a command whose data are called ``what``."""
+    return click.option(
+        "-f",
+        "--data-file",
+        "data_file",
+        metavar="FILE",
+        type=click.Path(allow_dash=True),
+        help=f"A file with the {what}, - for stdin.",
+    )
+
+
+def socket_option(function: F) -> F:
+    """``--unix-domain-socket``."""
+    return click.option(
+        "-u",
+        "--unix-domain-socket",
+        metavar="DIR",
+        type=click.Path(file_okay=False),
+        default="",
+        help="Its socket's folder.",
+    )(function)
 
 
 def read_payload(data: str | None, file: str | None) -> bytes | None:

@@ -50,6 +50,7 @@ def global_options() -> list[click.Parameter]:
         click.Option(
             ["--runtime-path"],
             metavar="DIR",
+            type=click.Path(file_okay=False),
             expose_value=False,
             callback=_remember("runtime_path"),
             help="Where the .dapr directory lies.  [default: $DAPR_RUNTIME_PATH, else your home]",
@@ -79,9 +80,9 @@ class Verb(click.Command):
         super().__init__(*args, **named)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, self._plain_switches(args))
+        return super().parse_args(ctx, self._plain_switches(args, strict=not ctx.resilient_parsing))
 
-    def _plain_switches(self, args: list[str]) -> list[str]:
+    def _plain_switches(self, args: list[str], *, strict: bool) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
         plain = []
         for argument in args[:end]:
@@ -92,7 +93,7 @@ class Verb(click.Command):
                 plain.append(argument)
             elif value in _TRUE:
                 plain.append(name)
-            elif value not in _FALSE:
+            elif value not in _FALSE and strict:
                 raise click.UsageError(f"invalid argument '{value}' for {name}: use true or false")
         return plain + args[end:]
 

@@ -22,7 +22,7 @@ _ENDINGS = (".yaml", ".yml", ".json")
 
 
 @click.command("annotate", cls=Verb, params=[flag.option() for flag in FLAGS])
-@click.argument("source", metavar="FILE|DIR|URL|-")
+@click.argument("source", metavar="FILE|DIR|URL|-", type=click.Path(allow_dash=True))
 @click.option("-r", "--resource", default="", help="The name of the workload to annotate.")
 @click.option("-n", "--namespace", default="", help="The namespace of the workload to annotate.")
 @kubernetes_only_option

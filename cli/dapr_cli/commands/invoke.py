@@ -6,8 +6,9 @@ from urllib.parse import quote
 
 import click
 
+from dapr_cli.completions import running_app_ids
 from dapr_cli.errors import CliError
-from dapr_cli.payload import read_payload, sidecar_of
+from dapr_cli.payload import data_file_option, read_payload, sidecar_of, socket_option
 from dapr_cli.session import Verb, session
 from dapr_cli.sidecar_client import SidecarError
 
@@ -16,12 +17,18 @@ _KEPT = "/?&=%:@!$'()*+,;~[]"
 
 
 @click.command("invoke", cls=Verb)
-@click.option("-a", "--app-id", required=True, help="The app to call.")
+@click.option(
+    "-a",
+    "--app-id",
+    required=True,
+    shell_complete=running_app_ids,
+    help="The app to call.",
+)
 @click.option("-m", "--method", required=True, help="Its method; may have a query string.")
 @click.option("-d", "--data", help="The body, JSON.")
-@click.option("-f", "--data-file", metavar="FILE", help="A file with the body, - for stdin.")
+@data_file_option("body")
 @click.option("-v", "--verb", default="POST", show_default=True, help="The HTTP verb.")
-@click.option("-u", "--unix-domain-socket", metavar="DIR", default="", help="Its socket's folder.")
+@socket_option
 def invoke_command(
     app_id: str,
     method: str,

@@ -7,8 +7,9 @@ from urllib.parse import quote, urlencode
 
 import click
 
+from dapr_cli.completions import running_app_ids
 from dapr_cli.errors import CliError
-from dapr_cli.payload import read_payload, sidecar_of
+from dapr_cli.payload import data_file_option, read_payload, sidecar_of, socket_option
 from dapr_cli.session import Verb, session
 from dapr_cli.sidecar_client import SidecarError
 
@@ -17,13 +18,19 @@ _CLOUD_EVENT = frozenset({"id", "source", "specversion", "type", "data"})
 
 
 @click.command("publish", cls=Verb)
-@click.option("-i", "--publish-app-id", required=True, help="The app that publishes.")
+@click.option(
+    "-i",
+    "--publish-app-id",
+    required=True,
+    shell_complete=running_app_ids,
+    help="The app that publishes.",
+)
 @click.option("-p", "--pubsub", required=True, help="The pub/sub component.")
 @click.option("-t", "--topic", required=True, help="The topic.")
 @click.option("-d", "--data", help="The message, JSON; a CloudEvent is taken as one.")
-@click.option("-f", "--data-file", metavar="FILE", help="A file with the message, - for stdin.")
+@data_file_option("message")
 @click.option("-m", "--metadata", metavar="JSON", help='Metadata, as in {"ttlInSeconds":"60"}.')
-@click.option("-u", "--unix-domain-socket", metavar="DIR", default="", help="Its socket's folder.")
+@socket_option
 def publish_command(
     publish_app_id: str,
     pubsub: str,

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from dapr_cli import instances
+from dapr_cli.completions import files
 from dapr_cli.daprd_command import check_resources
 from dapr_cli.errors import CliError
 from dapr_cli.install import Install
@@ -33,6 +34,12 @@ def _text(flags: str, default: str | None, text: str) -> Callable[..., Any]:
     return click.option(*flags.split("|"), default=default, show_default=bool(default), help=text)
 
 
+def _path(flags: str, default: str | None, what: str, text: str) -> Callable[..., Any]:
+    return click.option(
+        *flags.split("|"), type=click.Path(), metavar=what, default=default, help=text
+    )
+
+
 def _switch(flag: str, text: str) -> Callable[..., Any]:
     return click.option(flag, is_flag=True, help=text)
 
@@ -43,11 +50,12 @@ _FLAGS: Sequence[Callable[..., Any]] = (
     _text("-P|--app-protocol", "http", "How the sidecar calls it: http, https, h2c, grpc, grpcs."),
     _text("--app-channel-address", "127.0.0.1", "The host the app listens on."),
     _number("--app-max-concurrency", -1, "Calls to the app at once; -1 is unlimited."),
-    _text("-c|--config", None, "Configuration file.  [default: .dapr/config.yaml]"),
+    _path("-c|--config", None, "FILE", "Configuration file.  [default: .dapr/config.yaml]"),
     click.option(
         "--resources-path",
         "resources_path",
         multiple=True,
+        type=click.Path(),
         metavar="DIR",
         help="Directory of resources; may be repeated.  [default: .dapr/components]",
     ),
@@ -59,7 +67,7 @@ _FLAGS: Sequence[Callable[..., Any]] = (
     _switch("--enable-profiling", "Serve profiles."),
     _number("--profile-port", -1, "Port of the profiles.  [default: a free one]"),
     _text("--dapr-listen-addresses", "", "Addresses of the APIs, comma separated."),
-    _text("-u|--unix-domain-socket", "", "Directory of Unix sockets to serve on instead of ports."),
+    _path("-u|--unix-domain-socket", "", "DIR", "Where to serve on Unix sockets, not on ports."),
     _text("--log-level", "info", "debug, info, warn, error or fatal."),
     _switch("--enable-api-logging", "Log every call of the API."),
     _switch("--enable-python-components", "Load components from Python files beside manifests."),
@@ -93,6 +101,7 @@ _FLAGS: Sequence[Callable[..., Any]] = (
     click.option(
         "-f",
         "--run-file",
+        type=click.Path(allow_dash=True),
         metavar="FILE|DIR|-",
         help="Run every app of this file (dapr.yaml in a directory); other flags are ignored.",
     ),
@@ -108,7 +117,13 @@ def _run_flags(function: Callable[..., int]) -> Callable[..., int]:
 @click.command("run", cls=Verb)
 @_run_flags
 @kubernetes_option
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND [ARGS]...]")
+@click.argument(
+    "command",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[-- COMMAND [ARGS]...]",
+    shell_complete=files,
+)
 def run_command(
     run_file: str | None, command: tuple[str, ...], kubernetes: bool, **flags: Any
 ) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import click
 
 from dapr_cli import instances
+from dapr_cli.completions import running_app_ids
 from dapr_cli.console import Console
 from dapr_cli.errors import CliError
 from dapr_cli.instances import Instance
@@ -23,9 +24,22 @@ _POLL_SECONDS = 0.05
 
 
 @click.command("stop", cls=Verb)
-@click.argument("ids", nargs=-1, metavar="[APP_ID]...")
-@click.option("-a", "--app-id", "named", multiple=True, help="An app to stop; may be repeated.")
-@click.option("-f", "--run-file", metavar="FILE|DIR", help="Stop everything this file started.")
+@click.argument("ids", nargs=-1, metavar="[APP_ID]...", shell_complete=running_app_ids)
+@click.option(
+    "-a",
+    "--app-id",
+    "named",
+    multiple=True,
+    shell_complete=running_app_ids,
+    help="An app to stop; may be repeated.",
+)
+@click.option(
+    "-f",
+    "--run-file",
+    metavar="FILE|DIR",
+    type=click.Path(),
+    help="Stop everything this file started.",
+)
 @kubernetes_option
 def stop_command(
     ids: tuple[str, ...], named: tuple[str, ...], run_file: str | None, kubernetes: bool
