@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,19 @@ from dapr_cli.console import Console
 from dapr_cli.kube import shipped
 
 _MEDIA = "application/vnd.oci.image"
-SHARED_LAYER = b"what all images have below " * 4000
 PROGRAMS = ("daprd", "injector", "operator", "placement", "sentry")
+
+
+def _layer(name: str, content: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+SHARED_LAYER = _layer("base", b"what all images have below " * 4000)
 
 
 class Layout:
@@ -40,15 +53,20 @@ class Layout:
 
     def manifest(self, mark: str, architecture: str = "amd64") -> dict[str, Any]:
         """An image of two layers: one of its own, one that all have."""
-        config = {"os": "linux", "architecture": architecture, "config": {"Labels": {"m": mark}}}
+        layers = [SHARED_LAYER, _layer("own", f"{mark} on {architecture}".encode())]
+        config = {
+            "os": "linux",
+            "architecture": architecture,
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [f"sha256:{hashlib.sha256(one).hexdigest()}" for one in layers],
+            },
+        }
         body = {
             "schemaVersion": 2,
             "mediaType": f"{_MEDIA}.manifest.v1+json",
             "config": self.blob(json.dumps(config).encode(), "config.v1+json"),
-            "layers": [
-                self.blob(SHARED_LAYER, "layer.v1.tar"),
-                self.blob(f"{mark} on {architecture}".encode(), "layer.v1.tar"),
-            ],
+            "layers": [self.blob(one, "layer.v1.tar") for one in layers],
         }
         return self.blob(json.dumps(body).encode(), "manifest.v1+json")
 

@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,19 +16,11 @@ from pathlib import Path
 
 import pytest
 from harness.cli import Dapr
+from harness.no_network import words_without_network
 from harness.programs import console_script
 
 from dapr_cli.processes import pids_of
 
-_ALONE = "unshare --net: a machine with no route out"
-# The loopback of a new network namespace is down; then a program takes this one's place.
-_ENTER = """
-import fcntl, os, socket, struct, sys
-with socket.socket() as probe:
-    request = struct.pack("16sh", b"lo", 1 | 64)  # IFF_UP | IFF_RUNNING
-    fcntl.ioctl(probe, 0x8914, request)  # SIOCSIFFLAGS
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
 _PARTS = ("--extras", "cli,sidecar,sentry,placement")  # a shared machine's time is short
 _NO_ROUTE = """
 import socket
@@ -106,13 +97,7 @@ def bundle(archive: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def alone() -> list[str]:
     """Words before a command that runs it without any network."""
-    unshare = shutil.which("unshare")
-    if not unshare or os.geteuid() != 0:
-        pytest.skip(f"not here: root and {_ALONE}")
-    words = [unshare, "--net", sys.executable, "-c", _ENTER]
-    if subprocess.run([*words, "true"], capture_output=True, timeout=30).returncode:
-        pytest.skip(f"not here: {_ALONE}")
-    return words
+    return words_without_network()
 
 
 @pytest.fixture

@@ -10,8 +10,6 @@ import asyncio
 import base64
 import json
 import os
-import re
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -23,8 +21,6 @@ from harness.authorities import brought, now
 from harness.kube_cluster import CRDS, NAMESPACES, Cluster
 from harness.kube_controllers import ControllerManager, stand_in_nodes
 
-from dapr_cli.bundle.manifest import CHART, Manifest, contents
-from dapr_cli.kube import shipped
 from dapr_common.kube.api_errors import NotFoundError
 from dapr_common.kube.kinds import CONFIG_MAPS, CONFIGURATIONS, PODS, SECRETS, Kind, Selection
 from dapr_common.security.authority import CaBundle, Life, new_bundle
@@ -136,43 +132,6 @@ async def test_from_nothing_and_back(dapr, cluster: Cluster, release) -> None:
     assert "components.dapr.io is removed with all its objects" in all_gone.stdout
     with pytest.raises(NotFoundError):
         await cluster.client.get(CRDS, "components.dapr.io")
-
-
-async def test_the_chart_and_the_kinds_of_a_bundle(
-    dapr, cluster: Cluster, release, tmp_path: Path
-) -> None:
-    """Their own marks arrive in the cluster, and a file that was changed does not."""
-    bundle = tmp_path / "bundle"
-    shutil.copytree(shipped.chart(), bundle / CHART)
-    kinds = bundle / CHART / "crds" / "components.yaml"
-    text = kinds.read_text()
-    kinds.write_text(text.replace("metadata:\n", "metadata:\n  annotations: {from: bundle}\n", 1))
-    chart = bundle / CHART / "Chart.yaml"
-    chart.write_text(re.sub("(?m)^version: .*$", "version: 9.9.9", chart.read_text()))
-    Manifest(
-        version="9.9.9",
-        runtime_version="9.9.9",
-        python="3.11",
-        platform="linux-x86_64",
-        extras="all",
-        created="",
-        files=contents(bundle),
-        images={"localhost/dapr/daprd:1": "images/daprd.tar"},
-    ).write(bundle)
-    marked = kinds.read_text()
-    kinds.write_text(text)
-    done = await dapr("init", "-k", "--from-dir", str(bundle))
-    assert done.returncode == 1
-    assert f"{kinds} is damaged or was changed" in done.stderr
-    with pytest.raises(NotFoundError):
-        await cluster.client.get(CRDS, "components.dapr.io")
-    kinds.write_text(marked)
-    done = await dapr("init", "-k", "--from-dir", str(bundle))
-    assert done.returncode == 0, done
-    assert f"ctr -n k8s.io images import {bundle}/images/daprd.tar" in done.stdout
-    found = await cluster.client.get(CRDS, "components.dapr.io")
-    assert found["metadata"]["annotations"]["from"] == "bundle"
-    assert release()["chart"] == "dapr-9.9.9"
 
 
 @pytest.mark.slow
