@@ -23,12 +23,30 @@ _HARMLESS = re.compile(
     r"|validators?|trustdomain)$|^(allowed|denied)?secrets$|^secret(keyref|store|storecomponent)$",
     re.IGNORECASE,
 )
-_IN_URL = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE)
-_IN_TEXT = re.compile(
-    r"((?:password|pwd|accountkey|sharedaccesskey|sharedaccesssignature|secret|token|sig)\s*[=]\s*)"
-    r"(\"[^\"]*\"|'[^']*'|[^;&,\s]+)",
+# Texts are long and anybody's: every repetition has a bound, so that no line takes long to read.
+_VALUE = r"""(?:(\\?["'])(?:(?!\2).){1,4096}\2|[^\s;&,"'<>{}\\]{1,4096})"""
+_WORD = (
+    r"(?:password|passwd|passphrase|pwd|secret|token|credentials?|(?:api|access|account|private|secret"
+    r"|shared|encryption|master)[-_]?(?:access)?[-_]?(?:key|signature)|connection[-_]?string|sig)"
+)
+# Of a URL the host is left, also when the password holds a slash or an at sign of its own.
+_IN_URL = re.compile(
+    r"""([a-z][a-z0-9+.-]{0,20}://)(?![^\s/@:?#"'<>]{1,255}(?::\d{1,5})?[/?#])[^\s"'<>]{0,512}@""",
     re.IGNORECASE,
 )
+_IN_DSN = re.compile(r"""[^\s:/@"'=]{1,64}:[^\s@"']{1,512}@((?:tcp|unix)\()""")
+_IN_TEXT = re.compile(
+    rf"""({_WORD}(?:\\?["']\s{{0,9}}:|\s{{0,9}}=)\s{{0,9}}){_VALUE}""", re.IGNORECASE
+)
+_HEADER = re.compile(
+    r"""((?:authorization|x-api-key|dapr-api-token|cookie)\\?["']?\s{0,9}[:=]\s{0,9}\\?["']?"""
+    r"""(?:(?:bearer|basic|digest|token)\s{1,9})?)"""
+    r"""[^\s"'<>,;\\]{1,4096}(?:;\s{0,9}[^\s"'<>,;\\]{1,4096}){0,32}""",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b(bearer\s{1,9})(?=\S{0,200}\d|\S{24})[\w.~+/=-]{8,4096}", re.IGNORECASE)
+_TOKEN = re.compile(r"\beyJ[\w-]{8,4096}\.[\w-]{8,4096}\.[\w-]{8,4096}")
+_KEY = re.compile(r"(-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----)[^-]{1,16384}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +93,20 @@ def is_secret_name(name: str) -> bool:
 
 
 def text(value: str) -> str:
-    """A text without the credentials that URLs and connection strings in it hold."""
-    return _IN_TEXT.sub(rf"\1{HIDDEN}", _IN_URL.sub(rf"\1{HIDDEN}@", value))
+    """A text without the credentials in it: of URLs, connection strings, headers, JSON, tokens.
+
+    ``name: value`` without quotes is left, since errors are written so (``token: expired``).
+    """
+    value = _KEY.sub(rf"\1{HIDDEN}", value)
+    if "@" in value:  # the slower ones; most texts have none
+        value = _IN_DSN.sub(rf"{HIDDEN}@\1", _IN_URL.sub(rf"\1{HIDDEN}@", value))
+    value = _BEARER.sub(rf"\1{HIDDEN}", _HEADER.sub(rf"\1{HIDDEN}", value))
+    return _TOKEN.sub(HIDDEN, _IN_TEXT.sub(_named, value))
+
+
+def _named(found: re.Match[str]) -> str:
+    quote = found[2] or ""
+    return f"{found[1]}{quote}{HIDDEN}{quote}"
 
 
 def tree(value: Any, name: str = "") -> Any:
@@ -108,10 +138,10 @@ def command(words: Sequence[str]) -> str:
     for word in words:
         name, equals, _ = word.partition("=")
         flag = name.lstrip("-")
-        if hide and not word.startswith("-"):
+        if hide and not word.startswith("--"):
             shown.append(HIDDEN)
             hide = False
             continue
         hide = not equals and word.startswith("-") and is_secret_name(flag)
-        shown.append(f"{name}={HIDDEN}" if equals and is_secret_name(flag) else text(word))
-    return " ".join(shown)
+        shown.append(f"{name}={HIDDEN}" if equals and is_secret_name(flag) else word)
+    return text(" ".join(shown))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from dapr_common.kube.manifests import from_body
 from dapr_common.kube.resources import Component
 from dapr_common.kube.validation.catalogue import catalogue
 from dapr_dashboard.masking import HIDDEN, Shown, command, is_secret_name, settings_of, text, tree
+from dapr_dashboard.sources.tail import MOST_BYTES
 
 
 def component(kind: str, *metadata: dict[str, Any], version: str = "v1") -> Component:
@@ -134,5 +136,54 @@ def test_a_flag_without_a_value_hides_no_other_flag() -> None:
     assert command(["a", "--token", "--port", "80"]) == "a --token --port 80"
 
 
-def test_plain_texts_stay() -> None:
-    assert text("http://host:80/a@b?c=d") == "http://host:80/a@b?c=d"
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://host/hook?api_key=topsecret&x=1",
+        "https://host/?a=b&sig=topsecret",
+        '{"user": "me", "password": "topsecret, and more"}',
+        '{\\"password\\":\\"topsecret\\"}',
+        "apikey=topsecret; next=1",
+        "AWS_SECRET_ACCESS_KEY=topsecret",
+        "Endpoint=sb://x/;SharedAccessKeyName=n;SharedAccessKey=topsecret=",
+        "DefaultEndpointsProtocol=https;AccountName=n;AccountKey=topsecret==;EndpointSuffix=s",
+        "host=db user=me password='topsecret too' dbname=x",
+        "dial me:topsecret@tcp(127.0.0.1:3306)/db: connection refused",
+        "amqp://me:topsecret/x@127.0.0.1:5672/",
+        "redis://:p@topsecret@127.0.0.1/0",
+        "curl -H Authorization:Bearer topsecret1",
+        "Authorization: Basic topsecret",
+        '"headers":{"Authorization":"Bearer topsecret"}',
+        "sent with bearer topsecret-0123456789",
+        "Cookie: a=b; session=topsecret",
+        "eyJhbGciOiJub25lIn0.eyJ0b3BzZWNyZXQiOiJ0b3BzZWNyZXQifQ.topsecret_topsecret",
+        "-----BEGIN PRIVATE KEY-----\ntopsecret\n-----END PRIVATE KEY-----",
+    ],
+)
+def test_secrets_in_any_text(value: str) -> None:
+    shown = text(value)
+    assert "topsecret" not in shown
+    assert HIDDEN in shown
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://host:80/a@b?c=d",
+        "https://registry/@scope/package",
+        "the token: expired at 10:00",
+        "bearer authentication is not configured",
+        "dial tcp 127.0.0.1:9: connect: connection refused",
+        "secret store vault: no such key",
+        "key=order-1 max_tokens=5 traceId=0af7",
+    ],
+)
+def test_plain_texts_stay(value: str) -> None:
+    assert text(value) == value
+
+
+@pytest.mark.parametrize("piece", ["a", "a.", "://", "token=", '"', "a:", "Bearer ", "eyJa.", "@("])
+def test_no_text_takes_long_to_read(piece: str) -> None:
+    begin = time.process_time()
+    text(piece * (MOST_BYTES // len(piece)))
+    assert time.process_time() - begin < 1.5
