@@ -79,9 +79,7 @@ class Root(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if (
-            ctx.resilient_parsing
-        ):  # a shell asks what could follow: nothing is said of what is wrong
+        if ctx.resilient_parsing:  # a shell asks what may follow, and wants no complaints
             return super().resolve_command(ctx, args)
         if args and args[0] in ABSENT:
             raise CliError(f"dapr {args[0]}: {ABSENT[args[0]][0]}", ABSENT[args[0]][1])
