@@ -88,7 +88,7 @@ RABBITMQ = System(
         "heartBeat": "1s",
     },
     constants={
-        "pubsub.rabbitmq_publisher._PUBLISH_SECONDS": 4.0,
+        "rabbitmq.publisher._PUBLISH_SECONDS": 4.0,
         "rabbitmq.connection._CONNECT_SECONDS": 4.0,
     },
 )

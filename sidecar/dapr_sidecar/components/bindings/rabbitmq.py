@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,15 +22,14 @@ from dapr_sidecar.components.bindings.base import (
 )
 from dapr_sidecar.components.consuming.receiver import Delivery, Receiver, Session
 from dapr_sidecar.components.metadata import setting
-from dapr_sidecar.components.rabbitmq.connection import (
-    CALL_SECONDS,
-    RabbitConnection,
-    close_quietly,
-)
+from dapr_sidecar.components.rabbitmq.connection import RabbitConnection
 from dapr_sidecar.components.rabbitmq.consumer import IN_FLIGHT, QueueReading, RabbitSession
+from dapr_sidecar.components.rabbitmq.publisher import RabbitPublisher
 from dapr_sidecar.components.rabbitmq.settings import Broker
 
 _MAX_PRIORITY = 255
+# The one that routes to queues by their names.
+_DEFAULT_EXCHANGE = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,20 +82,25 @@ class RabbitMqBinding(InputBinding, OutputBinding):
     def __init__(self, settings: RabbitMqBindingSettings, context: ComponentContext) -> None:
         super().__init__(settings, context)
         self._config = settings
-        self._connection = RabbitConnection(settings.broker())
-        self._sending: AbstractChannel | None = None
-        self._opening = asyncio.Lock()
+        broker = settings.broker()
+        sending = RabbitConnection(broker)
+        self._publisher = RabbitPublisher(
+            sending, self._declare_for_sending, confirms=True, attempts=1
+        )
+        # Only the connection that declared an exclusive queue may read it.
+        self._receiving = sending if settings.exclusive else RabbitConnection(broker)
         self._receiver: Receiver[Event] | None = None
 
     async def open(self) -> None:
-        await self._channel()
+        await self._publisher.prepare(_DEFAULT_EXCHANGE)
 
     async def close(self) -> None:
         await self.stop()
-        await self._connection.close()
+        await self._publisher.close()
+        await self._receiving.close()
 
     async def ping(self) -> None:
-        await close_quietly(await self._connection.channel())
+        await self._publisher.check()
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse | None:
         self.check_operation(request)
@@ -107,21 +110,13 @@ class RabbitMqBinding(InputBinding, OutputBinding):
             expiration=_expiration(self._config, request),
             priority=_number("priority", request.metadata.get("priority", "")),
         )
-        channel = await self._channel()
-        async with asyncio.timeout(CALL_SECONDS):
-            await channel.basic_publish(
-                request.data, routing_key=self._config.queue, properties=properties
-            )
+        await self._publisher.publish(
+            _DEFAULT_EXCHANGE, self._config.queue, request.data, properties
+        )
         return None
 
-    async def _channel(self) -> AbstractChannel:
-        async with self._opening:
-            if self._sending is None or self._sending.is_closed:
-                channel = await self._connection.channel(confirms=True)
-                async with asyncio.timeout(CALL_SECONDS):
-                    await self._declare(channel)
-                self._sending = channel
-            return self._sending
+    async def _declare_for_sending(self, channel: AbstractChannel, _exchange: str) -> None:
+        await self._declare(channel)
 
     async def _declare(self, channel: AbstractChannel) -> None:
         config = self._config
@@ -143,7 +138,7 @@ class RabbitMqBinding(InputBinding, OutputBinding):
         reading = QueueReading(queue=self._config.queue, prefetch=prefetch, requeue=True)
 
         async def opener(put: Callable[[Delivery[Event]], None]) -> Session:
-            return await RabbitSession.open(self._connection, self._declare, reading, _event, put)
+            return await RabbitSession.open(self._receiving, self._declare, reading, _event, put)
 
         self._receiver = Receiver(
             f"queue {self._config.queue}",

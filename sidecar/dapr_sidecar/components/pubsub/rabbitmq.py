@@ -26,9 +26,9 @@ from dapr_sidecar.components.pubsub.base import (
     Subscription,
     ttl_seconds,
 )
-from dapr_sidecar.components.pubsub.rabbitmq_publisher import RabbitPublisher
 from dapr_sidecar.components.rabbitmq.connection import RabbitConnection
 from dapr_sidecar.components.rabbitmq.consumer import IN_FLIGHT, QueueReading, RabbitSession
+from dapr_sidecar.components.rabbitmq.publisher import RabbitPublisher
 from dapr_sidecar.components.rabbitmq.settings import Broker
 
 _LOG = get_logger("dapr.contrib.pubsub.rabbitmq")
@@ -144,7 +144,7 @@ class RabbitMqPubSub(PubSub):
         self._group = settings.consumer_id.strip() or context.app_id
         broker = settings.broker()
         self._publisher = RabbitPublisher(
-            broker, self._declare_exchange, confirms=settings.publisher_confirm
+            RabbitConnection(broker), self._declare_exchange, confirms=settings.publisher_confirm
         )
         self._consumer = RabbitConnection(broker)
 

@@ -13,13 +13,18 @@ from dapr_sidecar.components.rabbitmq.settings import Broker
 _CONNECT_SECONDS = 30.0
 CALL_SECONDS = 30.0
 _CLOSE_SECONDS = 5.0
+_PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 class RabbitConnection:
     """Channels of one connection. A channel that failed is replaced by who used it."""
 
     def __init__(self, broker: Broker) -> None:
-        self._address = str(broker.address())
+        """Raises ``SettingsError``."""
+        url = broker.address()
+        self.shown = f"rabbitmq at {url.host}:{url.port or _PORTS[url.scheme]}"
+        """The broker as error texts name it: without user and password."""
+        self._address = str(url)
         self._tls = broker.tls()
         self._connection: AbstractConnection | None = None
         self._connecting = asyncio.Lock()

@@ -14,20 +14,18 @@ from pamqp.commands import Basic
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.consuming.calls import own_cancellation
 from dapr_sidecar.components.rabbitmq.connection import RabbitConnection, close_quietly
-from dapr_sidecar.components.rabbitmq.settings import Broker
 
-_LOG = get_logger("dapr.contrib.pubsub.rabbitmq")
+_LOG = get_logger("dapr.contrib.rabbitmq")
 _ATTEMPTS = 3
 _RETRY_SECONDS = 2.0
 # A publish with all its attempts: a broker that is silent must not hold its callers for minutes.
 _PUBLISH_SECONDS = 15.0
-_PORTS = {"amqp": 5672, "amqps": 5671}
 _LOST = "the connection was lost"
 # A channel that closed while a call waited for its turn is a RuntimeError to the library.
 _FAILURES = (AMQPError, OSError, RuntimeError, TimeoutError)
 
 Declare = Callable[[AbstractChannel, str], Awaitable[None]]
-"""Makes sure that an exchange is there."""
+"""Makes sure that what is published to an exchange finds it; gets its name."""
 
 
 class RabbitMqError(Exception):
@@ -39,13 +37,22 @@ class RabbitPublisher:
     consumers have to say needs another one.
     """
 
-    def __init__(self, broker: Broker, declare: Declare, *, confirms: bool) -> None:
-        """Raises ``SettingsError``. ``confirms``: the broker says that it has a message."""
-        url = broker.address()
-        self._shown = f"rabbitmq at {url.host}:{url.port or _PORTS[url.scheme]}"
-        self._connection = RabbitConnection(broker)
+    def __init__(
+        self,
+        connection: RabbitConnection,
+        declare: Declare,
+        *,
+        confirms: bool,
+        attempts: int = _ATTEMPTS,
+    ) -> None:
+        """The connection is closed with the publisher. ``confirms``: the broker says that it has
+        a message. ``attempts``: how often one is sent when the broker does not take it.
+        """
+        self._shown = connection.shown
+        self._connection = connection
         self._declare = declare
         self._confirms = confirms
+        self._attempts = attempts
         self._channel: AbstractChannel | None = None
         self._opening: asyncio.Task[AbstractChannel] | None = None
         self._declared: set[str] = set()
@@ -57,6 +64,13 @@ class RabbitPublisher:
                 with own_cancellation(_LOST):
                     channel = await self._connection.channel()
         await close_quietly(channel)
+
+    async def prepare(self, exchange: str) -> None:
+        """Declare what publishing to it needs. Raises ``RabbitMqError``, as ``publish``."""
+        with self._described():
+            async with asyncio.timeout(_PUBLISH_SECONDS):
+                with own_cancellation(_LOST):
+                    await self._ready(exchange)
 
     async def close(self) -> None:
         """End the connection; safe to call twice."""
@@ -71,14 +85,20 @@ class RabbitPublisher:
         """Returns when the broker has it. Raises ``RabbitMqError``, also past the deadline."""
         with self._described():
             async with asyncio.timeout(_PUBLISH_SECONDS):
-                for attempt in range(1, _ATTEMPTS + 1):
+                for attempt in range(1, self._attempts + 1):
                     try:
                         with own_cancellation(_LOST):
                             await self._attempt(exchange, routing_key, data, properties)
                     except _FAILURES as error:
-                        if attempt == _ATTEMPTS:
+                        if attempt == self._attempts:
                             raise
-                        _LOG.warning("publishing to %s, attempt %d: %s", exchange, attempt, error)
+                        _LOG.warning(
+                            "%s: publishing to %s, attempt %d: %s",
+                            self._shown,
+                            exchange,
+                            attempt,
+                            error,
+                        )
                         # An exchange that went with its last queue is declared again at once.
                         if not isinstance(error, ChannelNotFoundEntity):
                             await asyncio.sleep(_RETRY_SECONDS)
@@ -88,13 +108,17 @@ class RabbitPublisher:
     async def _attempt(
         self, exchange: str, routing_key: str, data: bytes, properties: Basic.Properties
     ) -> None:
+        channel = await self._ready(exchange)
+        await channel.basic_publish(
+            data, exchange=exchange, routing_key=routing_key, properties=properties
+        )
+
+    async def _ready(self, exchange: str) -> AbstractChannel:
         channel = await self._opened()
         if exchange not in self._declared:
             await self._declare(channel, exchange)
             self._declared.add(exchange)
-        await channel.basic_publish(
-            data, exchange=exchange, routing_key=routing_key, properties=properties
-        )
+        return channel
 
     async def _opened(self) -> AbstractChannel:
         """The channel. Opened once for all who wait: who gives up leaves it to the others."""
