@@ -1,4 +1,4 @@
-"""OCI archives as a bundle has them: what is in one, and for which platforms."""
+"""OCI archives as a bundle has them: what an image in one consists of, and its platforms."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from dapr_cli.bundle.images import CONTAINERD_NAME
 from dapr_cli.errors import CliError
 
 _MAX_DOCUMENT_BYTES = 4 << 20  # what registries take as a manifest
@@ -46,10 +47,11 @@ class Platform:
 
 
 class Archive:
-    """One file with one image. Use it as ``with``; what is not as it must be is a ``CliError``."""
+    """One image in a file. Use it as ``with``; what is not as it must be is a ``CliError``."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, name: str) -> None:
         self._file = file
+        self._name = name
 
     def __enter__(self) -> Self:
         try:
@@ -62,16 +64,13 @@ class Archive:
         self._tar.close()
 
     @property
-    def size(self) -> int:
-        """Of the file, in bytes."""
-        return self._file.stat().st_size
-
-    @property
     def root(self) -> Descriptor:
         """The image's manifest, or its list of them."""
         document = self._document("index.json")
         try:
-            (entry,) = document["manifests"]
+            entries = document["manifests"]
+            named = [one for one in entries if _full_name(one) == self._name]
+            (entry,) = named or entries
             return _descriptor(entry)
         except (KeyError, TypeError, ValueError) as error:
             raise self._error(error) from error
@@ -144,8 +143,14 @@ class Archive:
 
     def _error(self, error: Exception) -> CliError:
         return CliError(
-            f"{self._file} is no OCI archive of one image: {type(error).__name__}: {error}", _AGAIN
+            f"{self._file} is no OCI archive with the image {self._name}: "
+            f"{type(error).__name__}: {error}",
+            _AGAIN,
         )
+
+
+def _full_name(entry: Mapping[str, Any]) -> str:
+    return str((entry.get("annotations") or {}).get(CONTAINERD_NAME) or "")
 
 
 def _descriptor(entry: Mapping[str, Any]) -> Descriptor:

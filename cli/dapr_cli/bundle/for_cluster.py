@@ -108,7 +108,7 @@ class ClusterBundle:
     def _platforms(self) -> dict[str, frozenset[Platform]]:
         found = {}
         for name, file in self._needed().items():
-            with Archive(file) as archive:
+            with Archive(file, str(name)) as archive:
                 found[str(name)] = archive.platforms()
         return found
 

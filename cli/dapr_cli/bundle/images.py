@@ -1,12 +1,11 @@
-"""Container images in OCI's layout → one OCI archive for each."""
+"""Container images in OCI's layout → an OCI archive, as ``ctr`` and ``kind`` load it."""
 
 from __future__ import annotations
 
 import io
 import json
-import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,24 @@ from dapr_cli.bundle.manifest import megabytes
 from dapr_cli.console import Console
 from dapr_cli.errors import CliError
 
-_CONTAINERD_NAME = "io.containerd.image.name"
-_NAMES = ("org.opencontainers.image.ref.name", _CONTAINERD_NAME)
-_STRANGE = re.compile(r"[^A-Za-z0-9._-]+")
+ARCHIVE = "images.tar"
+CONTAINERD_NAME = "io.containerd.image.name"
+_NAMES = ("org.opencontainers.image.ref.name", CONTAINERD_NAME)
 
 
 def export(layout: Path, target: Path, console: Console) -> dict[str, str]:
-    """An archive for each image of a layout; image name → file. Raises ``CliError``."""
+    """One archive of all images of a layout; image name → file. Raises ``CliError``.
+
+    Programs like these share most of their layers: each is in it once.
+    """
     entries = {_name(layout, entry): entry for entry in _index(layout)}
     common(map(str, entries))  # what a cluster could not be given is said here already
     target.mkdir()
-    found = {}
-    for name, entry in entries.items():
-        file = target / f"{_STRANGE.sub('-', str(name))}.tar"
-        console.pending(f"Adding the image {name}")
-        _archive(layout, _named(entry, name), file)
-        console.success(f"{name}, {megabytes(file.stat().st_size)}")
-        found[str(name)] = file.name
-    return found
+    console.pending(f"Adding the images {', '.join(map(str, entries))}")
+    named = [_named(entry, name) for name, entry in entries.items()]
+    _archive(layout, named, target / ARCHIVE)
+    console.success(f"{len(named)} images, {megabytes((target / ARCHIVE).stat().st_size)}")
+    return {str(name): ARCHIVE for name in entries}
 
 
 def _name(layout: Path, entry: Mapping[str, Any]) -> ImageName:
@@ -48,7 +47,7 @@ def _name(layout: Path, entry: Mapping[str, Any]) -> ImageName:
 
 def _named(entry: Mapping[str, Any], name: ImageName) -> dict[str, Any]:
     """With its full name where containerd looks for it."""
-    annotations = {**(entry.get("annotations") or {}), _CONTAINERD_NAME: str(name)}
+    annotations = {**(entry.get("annotations") or {}), CONTAINERD_NAME: str(name)}
     return {**entry, "annotations": annotations}
 
 
@@ -66,12 +65,12 @@ def _index(layout: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _archive(layout: Path, entry: Mapping[str, Any], file: Path) -> None:
+def _archive(layout: Path, entries: Sequence[Mapping[str, Any]], file: Path) -> None:
     with tarfile.open(file, "w") as archive:
         _add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-        body = {"schemaVersion": 2, "manifests": [entry]}
+        body = {"schemaVersion": 2, "manifests": entries}
         _add(archive, "index.json", json.dumps(body).encode())
-        for name in dict.fromkeys(_blobs(layout, entry)):
+        for name in dict.fromkeys(name for entry in entries for name in _blobs(layout, entry)):
             archive.add(layout / name, name)
 
 

@@ -22,8 +22,8 @@ def into_containerd(
     program = _program("ctr", "It comes with containerd; do this on a node of the cluster.")
     place = ["--address", address] if address else []
     command = [program, *place, "--namespace", _NAMESPACE, "images", "import"]
-    for name, file in manifest.images.items():
-        _load(name, [*command, str(folder / file)], folder / file, console, seconds)
+    for file, names in _files(manifest).items():
+        _load(names, [*command, str(folder / file)], folder / file, console, seconds)
 
 
 def into_kind(
@@ -31,9 +31,17 @@ def into_kind(
 ) -> None:
     """Into every node of a kind cluster. Raises ``CliError``."""
     program = _program("kind", "Do this where 'kind get clusters' shows the cluster.")
-    for name, file in manifest.images.items():
+    for file, names in _files(manifest).items():
         command = [program, "load", "image-archive", str(folder / file), "--name", cluster]
-        _load(name, command, folder / file, console, seconds)
+        _load(names, command, folder / file, console, seconds)
+
+
+def _files(manifest: Manifest) -> dict[str, list[str]]:
+    """Each file and the images in it."""
+    found: dict[str, list[str]] = {}
+    for name, file in manifest.images.items():
+        found.setdefault(file, []).append(name)
+    return found
 
 
 def _program(name: str, hint: str) -> str:
@@ -42,8 +50,10 @@ def _program(name: str, hint: str) -> str:
     raise CliError(f"the program {name} is not on PATH", hint)
 
 
-def _load(name: str, command: Sequence[str], file: Path, console: Console, seconds: float) -> None:
-    console.pending(f"Loading {name}, {megabytes(file.stat().st_size)}")
+def _load(
+    names: Sequence[str], command: Sequence[str], file: Path, console: Console, seconds: float
+) -> None:
+    console.pending(f"Loading {len(names)} images, {megabytes(file.stat().st_size)}")
     shown = " ".join(command)
     try:
         done = subprocess.run(  # noqa: S603 - ctr or kind
@@ -65,4 +75,5 @@ def _load(name: str, command: Sequence[str], file: Path, console: Console, secon
             f"'{shown}' ended with exit code {done.returncode}: {said}",
             "containerd belongs to root; --address names its socket where it is not the usual one.",
         )
-    console.success(f"{name} is loaded")
+    for name in names:
+        console.success(f"{name} is loaded")

@@ -77,7 +77,7 @@ class _Pushing:
     async def image(self, name: ImageName, file: Path) -> None:
         repository = self._place.repository(name.program)
         shown = f"{self._place}/{name.program}:{name.tag}"
-        with Archive(file) as archive:
+        with Archive(file, str(name)) as archive:
             root = archive.root
             there = await self._registry.digest_of(repository, name.tag, root.media_type)
             if there == root.digest:
@@ -85,7 +85,7 @@ class _Pushing:
                 for manifest in archive.manifests():
                     self._homes.update((b.digest, repository) for b in archive.blobs(manifest))
                 return
-            self._console.pending(f"Pushing {shown}, {megabytes(archive.size)}")
+            self._console.pending(f"Pushing {shown}")
             sent = 0
             for manifest in archive.manifests():
                 for blob in archive.blobs(manifest):

@@ -156,7 +156,7 @@ def push_command(
     default="",
     help="Into the nodes of this cluster of kind instead.",
 )
-@_seconds_option("How long one image may take.")
+@_seconds_option("How long it may take.")
 def load_command(directory: Path, address: str, cluster: str, timeout: int) -> None:
     """Load the images of an unpacked archive into this node of a cluster.
 

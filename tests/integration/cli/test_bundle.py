@@ -15,10 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.bundles import layout
 from harness.cli import Dapr
 from harness.no_network import words_without_network
 from harness.programs import console_script
 
+from dapr_cli.bundle.images import export
+from dapr_cli.console import Console
 from dapr_cli.processes import pids_of
 
 _PARTS = ("--extras", "cli,sidecar,sentry,placement")  # a shared machine's time is short
@@ -247,38 +250,19 @@ def test_half_an_installation_is_found_and_mended(bundle: Path, home: Path, tmp_
 
 
 def test_images_of_a_layout(tmp_path: Path) -> None:
-    """A layout as 'make images' writes it: each image becomes an archive with its blobs only."""
-    from dapr_cli.bundle.images import export
-    from dapr_cli.console import Console
-
-    layout = tmp_path / "layout"
-
-    def blob(content: bytes, kind: str) -> dict[str, object]:
-        digest = hashlib.sha256(content).hexdigest()
-        (layout / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-        (layout / "blobs" / "sha256" / digest).write_bytes(content)
-        media = f"application/vnd.oci.image.{kind}"
-        return {"mediaType": media, "digest": f"sha256:{digest}", "size": len(content)}
-
-    entries = []
-    for name in ("localhost/dapr/daprd:1", "localhost/dapr/sentry:1"):
-        config = blob(f'{{"of": "{name}"}}'.encode(), "config.v1+json")
-        layer = blob(name.encode(), "layer.v1.tar")
-        body = json.dumps({"config": config, "layers": [layer]}).encode()
-        named = {"annotations": {"org.opencontainers.image.ref.name": name}}
-        entries.append({**blob(body, "manifest.v1+json"), **named})
-    (layout / "index.json").write_text(json.dumps({"manifests": entries}))
-    found = export(layout, tmp_path / "images", Console())
-    assert found == {
-        "localhost/dapr/daprd:1": "localhost-dapr-daprd-1.tar",
-        "localhost/dapr/sentry:1": "localhost-dapr-sentry-1.tar",
-    }
-    with tarfile.open(tmp_path / "images" / "localhost-dapr-daprd-1.tar") as packed:
+    """A layout as 'make images' writes it: one archive, in which each blob is once."""
+    images = layout(tmp_path / "layout")
+    unused = images.blob(b"of an image that is no more", "layer.v1.tar")
+    found = export(images.folder, tmp_path / "images", Console())
+    assert found == dict.fromkeys(images.digests, "images.tar")
+    with tarfile.open(tmp_path / "images" / "images.tar") as packed:
         names = packed.getnames()
-        assert len(names) == 5
+        assert len(names) == len(set(names)) == 2 + 1 + 3 * len(images.digests)
+        assert f"blobs/{unused['digest'].replace(':', '/')}" not in names
         index = packed.extractfile("index.json")
         assert index is not None
-        (entry,) = json.load(index)["manifests"]
-        assert entry["digest"] == entries[0]["digest"]
-        # Where containerd looks for the name under which pods ask for it.
-        assert entry["annotations"]["io.containerd.image.name"] == "localhost/dapr/daprd:1"
+        entries = json.load(index)["manifests"]
+    # Where containerd looks for the names under which pods ask for them.
+    assert images.digests == {
+        entry["annotations"]["io.containerd.image.name"]: entry["digest"] for entry in entries
+    }

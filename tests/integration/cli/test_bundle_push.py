@@ -131,7 +131,7 @@ def test_an_image_for_several_platforms(dapr: Dapr, tmp_path: Path, place: Path)
 
 
 def test_damage_is_found_before_anything_is_sent(dapr: Dapr, folder: Path, place: Path) -> None:
-    file = folder / "images" / "localhost-dapr-sentry-1.2.3.tar"
+    file = folder / "images" / "images.tar"
     content = bytearray(file.read_bytes())
     content[3000] ^= 1
     file.write_bytes(content)

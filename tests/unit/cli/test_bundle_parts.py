@@ -98,21 +98,32 @@ def test_platforms_of_an_archive(tmp_path: Path) -> None:
     images.add("localhost/dapr/daprd:1", "amd64", "arm64")
     images.add("localhost/dapr/sentry:1", "arm64")
     files = export(images.folder, tmp_path / "images", Console())
-    both, one = [tmp_path / "images" / files[name] for name in images.digests]
-    with Archive(both) as archive:
+    both, one = images.digests
+    (file,) = {tmp_path / "images" / file for file in files.values()}
+    with Archive(file, both) as archive:
         kinds = [manifest.is_index for manifest in archive.manifests()]
         assert kinds == [False, False, True], "a list comes last"
         assert archive.platforms() == {Platform("linux", "amd64"), Platform("linux", "arm64")}
         assert archive.root.digest == images.digests["localhost/dapr/daprd:1"]
-    with Archive(one) as archive:
+    with Archive(file, one) as archive:
         assert archive.platforms() == {Platform("linux", "arm64")}
 
 
 def test_what_is_no_archive(tmp_path: Path) -> None:
     file = tmp_path / "x.tar"
     file.write_bytes(b"x" * 2000)
-    with pytest.raises(CliError, match="is no OCI archive of one image"), Archive(file):
+    with (
+        pytest.raises(CliError, match="is no OCI archive with the image x:1"),
+        Archive(file, "x:1"),
+    ):
         pass
+    images = layout(tmp_path / "layout")
+    export(images.folder, tmp_path / "images", Console())
+    with (
+        Archive(tmp_path / "images" / "images.tar", "x:1") as archive,
+        pytest.raises(CliError, match="is no OCI archive with the image x:1"),
+    ):
+        assert archive.root
 
 
 def test_an_image_without_a_name_is_not_packed(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ async def test_from_a_registry_and_on(
         (release,) = json.loads(helm_says(helm, kube, "list", "-n", SYSTEM, "-o", "json"))
         assert release["chart"] == "dapr-9.9.9"
 
-        damaged = second / "images" / "localhost-dapr-daprd-1.3.0.tar"
+        damaged = second / "images" / "images.tar"
         content = damaged.read_bytes()
         damaged.write_bytes(content[:-1] + b"x")
         done = await dapr("upgrade", "-k", "--from-dir", str(second), *words, **login)
