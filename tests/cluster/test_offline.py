@@ -1,0 +1,135 @@
+"""A cluster from a bundle alone: no image comes from anywhere else, and nothing is fetched.
+
+The images have names that only the bundle knows. Every command runs in the node's own network,
+where there is the node and nothing of the world.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import kind, machine
+from cluster.kubectl import CommandError, get, given, kubeconfig
+from cluster.machine import inside
+from cluster.programs import folder as programs
+from cluster.release import DEPLOYMENTS, NAMESPACE, Release, only_pod, values
+from cluster.waiting import Until
+from harness.bundles import PROGRAMS, bundle
+from harness.image_registry import ImageRegistry, registry_program
+from harness.programs import console_script
+from tools.images import LAYOUT, version
+from tools.oci import Layout
+
+_SECONDS = 400
+_HOST = "bundle.test/dapr"
+
+
+@pytest.fixture
+def tags() -> Iterator[list[str]]:
+    """Of the images of two bundles; on the node nothing is left of them."""
+    if given() or kind.is_usable() or not machine.is_up():
+        pytest.skip("needs the local cluster: `make cluster`")
+    found = [secrets.token_hex(4) for _ in range(2)]
+    yield found
+    listed = subprocess.run(_ctr("images", "ls", "-q"), check=True, capture_output=True, text=True)
+    if ours := [name for name in listed.stdout.split() if name.endswith(tuple(found))]:
+        subprocess.run(_ctr("images", "rm", *ours), check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def none(shared_release: Release) -> Iterator[None]:
+    """No control plane is installed, before and after."""
+    if shared_release.is_installed():
+        shared_release.uninstall()
+    yield
+    if shared_release.is_installed():
+        shared_release.uninstall()
+
+
+def test_loaded_into_the_node_then_from_a_registry_beside_it(
+    none: None, tags: list[str], until: Until, tmp_path: Path
+) -> None:
+    if not registry_program():
+        pytest.skip("not here: registry (tools/programs.py builds it)")
+    first, second = [made(tmp_path / tag, tag) for tag in tags]
+    said = dapr("bundle", "load", str(first))
+    for program in PROGRAMS:
+        assert f"{_HOST}/{program}:{tags[0]} is loaded" in said
+    until(lambda: names(tags[0]) <= reported(), 120, "the node says which images it has")
+
+    said = dapr("init", "-k", "--wait", "--from-dir", str(first), *values())
+    assert "✅  The nodes have the images of the bundle" in said
+    for name in DEPLOYMENTS:
+        (status,) = only_pod(name)["status"]["containerStatuses"]
+        assert status["ready"], status
+        assert status["image"].startswith(f"{_HOST}/"), status
+        assert status["image"].endswith(f":{tags[0]}"), status
+    authority = get("secret", "dapr-trust-bundle", "-n", NAMESPACE)["data"]
+
+    place = tmp_path / "registry"
+    place.mkdir()
+    digests = Layout(LAYOUT).names()
+    with ImageRegistry(place, before=inside()) as registry:
+        target = f"{registry.place}/dapr"
+        said = dapr("upgrade", "-k", "--from-dir", str(second), "--image-registry", target)
+        assert said.count("is pushed") == len(PROGRAMS)
+        for name, program in (("dapr-sentry", "sentry"), ("dapr-operator", "operator")):
+            (status,) = only_pod(name)["status"]["containerStatuses"]
+            assert status["ready"], status
+            assert status["image"] == f"{target}/{program}:{tags[1]}"
+            # Pulled by that digest: the one it had when it was built.
+            assert status["imageID"].endswith(digests[f"localhost/dapr/{program}:{version()}"])
+    assert get("secret", "dapr-trust-bundle", "-n", NAMESPACE)["data"] == authority
+
+
+def made(folder: Path, tag: str) -> Path:
+    """A bundle whose images are those that were built, by other names."""
+    layout = folder.with_name(f"{folder.name}-layout")
+    layout.mkdir()
+    (layout / "blobs").symlink_to(LAYOUT / "blobs")
+    entries = []
+    for entry in json.loads((LAYOUT / "index.json").read_text())["manifests"]:
+        name = entry["annotations"]["org.opencontainers.image.ref.name"]
+        for program in PROGRAMS:
+            if name == f"localhost/dapr/{program}:{version()}":
+                named = {"org.opencontainers.image.ref.name": f"{_HOST}/{program}:{tag}"}
+                entries.append({**entry, "annotations": named})
+    assert len(entries) == len(PROGRAMS), "not built: `make images`"
+    (layout / "index.json").write_text(json.dumps({"manifests": entries}))
+    return bundle(folder, layout)
+
+
+def names(tag: str) -> set[str]:
+    return {f"{_HOST}/{program}:{tag}" for program in PROGRAMS}
+
+
+def reported() -> set[str]:
+    """The images that nodes say they have."""
+    images = [image for node in get("nodes")["items"] for image in node["status"]["images"]]
+    return {name for image in images for name in image.get("names") or ()}
+
+
+def dapr(*words: str) -> str:
+    """What it says on the node when it does what it was asked. Raises ``CommandError``."""
+    path = os.pathsep.join((str(programs()), os.environ["PATH"]))
+    done = subprocess.run(
+        [*inside(), console_script("dapr"), *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        env={**os.environ, "KUBECONFIG": str(kubeconfig()), "PATH": path},
+    )
+    if done.returncode or "❌" in done.stderr:
+        raise CommandError(f"dapr {' '.join(words)}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def _ctr(*words: str) -> list[str]:
+    return inside("ctr", "--namespace", "k8s.io", *words)
