@@ -57,8 +57,8 @@ def age(seconds: float) -> str:
 
 
 def created(time: datetime) -> str:
-    """A time as the tables show it."""
-    return time.strftime("%Y-%m-%d %H:%M.%S")
+    """A time as the tables show it: this machine's, wherever it comes from."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M.%S")
 
 
 def cut(text: str, length: int = _CUT) -> str:

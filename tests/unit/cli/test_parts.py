@@ -7,6 +7,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -52,8 +54,22 @@ def test_ages(seconds: int, text: str) -> None:
     assert render.age(seconds) == text
 
 
-def test_times_and_cuts() -> None:
-    assert render.created(datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)) == "2026-03-04 05:06.07"
+@pytest.fixture
+def east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine two hours east of Greenwich."""
+    monkeypatch.setenv("TZ", "EET-2")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("east")
+def test_times_are_this_machines() -> None:
+    assert render.created(datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)) == "2026-03-04 07:06.07"
+
+
+def test_cuts() -> None:
     assert render.cut("x" * 20) == "x" * 20
     assert render.cut("x" * 21) == "x" * 17 + "..."
 
