@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -21,7 +21,8 @@ from dapr_sidecar.components.pubsub.base import (
     Subscription,
 )
 from dapr_sidecar.components.pubsub.batching import Batcher
-from dapr_sidecar.components.pubsub.redis_consumer import Consumer, ConsumerLimits
+from dapr_sidecar.components.pubsub.redis_consumer import Consumer
+from dapr_sidecar.components.pubsub.redis_entries import ConsumerLimits
 from dapr_sidecar.components.redis.client import RedisClient
 from dapr_sidecar.components.redis.connection import Argument
 from dapr_sidecar.components.redis.settings import RedisSettings
@@ -122,9 +123,7 @@ class RedisPubSub(PubSub):
     async def subscribe(
         self, topic: str, metadata: Mapping[str, str], handler: MessageHandler
     ) -> Subscription:
-        consumer = Consumer(self._client, topic, self._group, handler, self._workers, self._limits)
-        await consumer.start()
-        return consumer
+        return await self._consumer(topic, handler, self._workers, self._limits)
 
     async def bulk_subscribe(
         self,
@@ -138,8 +137,25 @@ class RedisPubSub(PubSub):
         batcher = Batcher(handler, max_messages, max_await_seconds)
         workers = Workers(max(self._concurrency, max_messages))
         limits = self._limits.at_least(2 * max_messages)
+        return await self._consumer(topic, batcher.handle, workers, limits, batcher.close)
+
+    async def _consumer(
+        self,
+        topic: str,
+        handler: MessageHandler,
+        workers: Workers,
+        limits: ConsumerLimits,
+        flush: Callable[[], Awaitable[None]] | None = None,
+    ) -> Consumer:
         consumer = Consumer(
-            self._client, topic, self._group, batcher.handle, workers, limits, flush=batcher.close
+            self._context.name,
+            self._client,
+            topic,
+            self._group,
+            handler,
+            workers,
+            limits,
+            flush=flush,
         )
         await consumer.start()
         return consumer

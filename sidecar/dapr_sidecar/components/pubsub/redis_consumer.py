@@ -1,26 +1,22 @@
 """One consumer group's reading of one Redis stream.
 
 Entries stay in the group's pending list until they are acknowledged. A failed delivery is tried
-again from here with growing pauses; entries of processes that died are claimed once they have been
-idle for ``processingTimeout``. Everything this process holds is kept from looking idle.
+again from here with growing pauses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-
-import orjson
 
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.consuming.workers import Lane, Workers
 from dapr_sidecar.components.pubsub.acks import AckBuffer
 from dapr_sidecar.components.pubsub.base import Message, MessageHandler
+from dapr_sidecar.components.pubsub.redis_entries import ConsumerLimits, Entry
+from dapr_sidecar.components.pubsub.redis_reclaiming import Reclaiming
 from dapr_sidecar.components.redis.client import RedisClient, close_quietly
 from dapr_sidecar.components.redis.connection import (
     RedisConnection,
@@ -31,84 +27,7 @@ from dapr_sidecar.components.redis.connection import (
 _LOG = get_logger("dapr.contrib.pubsub.redis")
 _GRACE_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
-_FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0
-_PAGES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerLimits:
-    """Settings of a consumer, in seconds."""
-
-    queue_depth: int
-    processing_timeout: float
-    redeliver_interval: float
-    block: float
-
-    @classmethod
-    def of(
-        cls,
-        queue_depth: int,
-        processing_timeout: timedelta,
-        redeliver_interval: timedelta,
-        read_timeout: timedelta,
-    ) -> ConsumerLimits:
-        """From the component's settings."""
-        block = read_timeout.total_seconds()
-        return cls(
-            max(queue_depth, 1),
-            max(processing_timeout.total_seconds(), 0.0),
-            max(redeliver_interval.total_seconds(), 0.0),
-            block if block > 0 else 3.0,
-        )
-
-    def at_least(self, queue_depth: int) -> ConsumerLimits:
-        """The same with room for more messages."""
-        return dataclasses.replace(self, queue_depth=max(self.queue_depth, queue_depth))
-
-    @property
-    def reclaims(self) -> bool:
-        """Whether abandoned messages are looked for."""
-        return self.processing_timeout > 0 and self.redeliver_interval > 0
-
-    @property
-    def longest_retry(self) -> float:
-        """The longest pause before a failed message is tried again."""
-        return min(self.processing_timeout or _LONGEST_RETRY, _LONGEST_RETRY)
-
-
-class _Entry:
-    """One entry of the stream that this process holds."""
-
-    __slots__ = ("attempts", "data", "failed", "id", "metadata", "since", "timer")
-
-    def __init__(
-        self, entry_id: bytes, fields: Sequence[bytes], attempts: int, since: float
-    ) -> None:
-        self.id = entry_id
-        self.data = b""
-        self.metadata: Mapping[str, str] | None = None
-        self.attempts = attempts
-        self.since = since
-        self.timer: asyncio.TimerHandle | None = None
-        self.failed = False
-        """Whether the app has failed it, and not taken it since."""
-        for at in range(0, len(fields), 2):
-            if fields[at] == b"data":
-                self.data = fields[at + 1]
-            elif fields[at] == b"metadata":
-                self.metadata = _metadata(fields[at + 1])
-
-
-def _metadata(text: bytes) -> Mapping[str, str] | None:
-    if text == b"{}":
-        return {}
-    try:
-        found = orjson.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(found, dict):
-        return None
-    return {name: value for name, value in found.items() if isinstance(value, str)}
+_FIRST_RETRY = 1.0
 
 
 class Consumer:
@@ -116,6 +35,7 @@ class Consumer:
 
     def __init__(
         self,
+        component: str,
         client: RedisClient,
         topic: str,
         group: str,
@@ -125,16 +45,19 @@ class Consumer:
         *,
         flush: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """``flush`` makes the handler finish what it gathers; called while closing."""
+        """``component`` is the name of whose subscription it is, for the log. ``flush`` makes the
+        handler finish what it gathers; called while closing.
+        """
+        self._component = component
         self._client = client
         self._topic = topic
         self._group = group
         self._handler = handler
         self._limits = limits
         self._flush = flush
-        self._lane: Lane[_Entry] = Lane(workers, self._handle, limits.queue_depth)
+        self._lane: Lane[Entry] = Lane(workers, self._handle, limits.queue_depth)
         self._acks: AckBuffer[bytes] = AckBuffer(self._acknowledge)
-        self._held: dict[bytes, _Entry] = {}
+        self._held: dict[bytes, Entry] = {}
         self._delayed = 0
         self._failing = 0
         self._room_for_failures = asyncio.Event()
@@ -147,7 +70,18 @@ class Consumer:
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._read()))
         if self._limits.reclaims:
-            self._tasks.append(loop.create_task(self._reclaim()))
+            reclaiming = Reclaiming(
+                self._component,
+                self._client,
+                self._topic,
+                self._group,
+                self._limits,
+                self._held,
+                count=lambda: self._lane.count,
+                take=self._take,
+                gone=self._acks.add,
+            )
+            self._tasks.append(loop.create_task(reclaiming.run()))
 
     async def close(self) -> None:
         """Stop reading, wait for running deliveries; the rest stays pending, free to be claimed."""
@@ -230,7 +164,12 @@ class Consumer:
                     else:
                         await close_quietly(connection)
                         connection = None
-                    _LOG.warning("reading stream %s failed: %s", self._topic, error)
+                    _LOG.warning(
+                        "component '%s': reading stream %s failed: %s",
+                        self._component,
+                        self._topic,
+                        str(error) or type(error).__name__,
+                    )
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
                     continue
@@ -274,12 +213,12 @@ class Consumer:
             if fields is None:  # deleted from the stream, still pending
                 self._acks.add(entry_id)
                 continue
-            entry = held[entry_id] = _Entry(entry_id, fields, attempts, now)
+            entry = held[entry_id] = Entry(entry_id, fields, attempts, now)
             put(entry)
 
     # --- handling ---------------------------------------------------------------------------
 
-    async def _handle(self, entry: _Entry) -> None:
+    async def _handle(self, entry: Entry) -> None:
         message = Message(self._topic, entry.data, entry.metadata)
         try:
             if self._limits.processing_timeout:
@@ -297,14 +236,20 @@ class Consumer:
                 if self._failing < self._limits.queue_depth:
                     self._room_for_failures.set()
 
-    def _failed(self, entry: _Entry, error: Exception) -> None:
+    def _failed(self, entry: Entry, error: Exception) -> None:
         reason = str(error) or type(error).__name__
         if not self._tasks:  # closing: released with the others
             return
         if self._limits.reclaims and self._delayed >= self._limits.queue_depth:
             # Enough failed messages are held here; this one comes back through the pending list.
             self._held.pop(entry.id, None)
-            _LOG.error("message %s of %s failed: %s", entry.id.decode(), self._topic, reason)
+            _LOG.error(
+                "component '%s': message %s of %s failed: %s",
+                self._component,
+                entry.id.decode(),
+                self._topic,
+                reason,
+            )
             return
         exponent = min(entry.attempts - 1, 10)
         delay = min(_FIRST_RETRY * 2**exponent, self._limits.longest_retry)
@@ -319,80 +264,18 @@ class Consumer:
             self._room_for_failures.clear()
         entry.timer = asyncio.get_running_loop().call_later(delay, self._again, entry)
         _LOG.error(
-            "message %s of %s failed, next attempt in %gs: %s",
+            "component '%s': message %s of %s failed, next attempt in %gs: %s",
+            self._component,
             entry.id.decode(),
             self._topic,
             delay,
             reason,
         )
 
-    def _again(self, entry: _Entry) -> None:
+    def _again(self, entry: Entry) -> None:
         self._delayed -= 1
         entry.timer = None
         self._lane.put(entry)
 
     async def _acknowledge(self, entry_ids: Sequence[bytes]) -> None:
         await self._client.command("XACK", self._topic, self._group, *entry_ids)
-
-    # --- reclaiming -------------------------------------------------------------------------
-
-    async def _reclaim(self) -> None:
-        limits = self._limits
-        interval = min(limits.redeliver_interval, limits.processing_timeout / 3)
-        while True:
-            try:
-                await self._refresh(interval)
-                await self._claim_abandoned()
-            except (RedisError, RedisConnectionError) as error:
-                _LOG.warning("looking for abandoned messages of %s failed: %s", self._topic, error)
-            await asyncio.sleep(interval)
-
-    async def _refresh(self, older_than: float) -> None:
-        """Reset the idle time of what this process holds, so that no other one claims it."""
-        before = asyncio.get_running_loop().time() - older_than
-        ids = [entry.id for entry in self._held.values() if entry.since <= before]
-        for at in range(0, len(ids), 100):
-            await self._client.command(
-                "XCLAIM",
-                self._topic,
-                self._group,
-                self._group,
-                0,
-                *ids[at : at + 100],
-                "JUSTID",
-            )
-
-    async def _claim_abandoned(self) -> None:
-        start = "-"
-        depth = self._limits.queue_depth
-        idle = int(self._limits.processing_timeout * 1000)
-        for _ in range(_PAGES):
-            page = await self._client.command(
-                "XPENDING", self._topic, self._group, start, "+", depth
-            )
-            abandoned = {
-                row[0]: row[3] for row in page if row[2] >= idle and row[0] not in self._held
-            }
-            room = depth - self._lane.count
-            if abandoned and room > 0:
-                await self._claim(dict(list(abandoned.items())[:room]), idle)
-            if len(page) < depth or room <= 0:
-                return
-            start = _after(page[-1][0])
-
-    async def _claim(self, abandoned: Mapping[bytes, int], idle: int) -> None:
-        reply = await self._client.command(
-            "XCLAIM", self._topic, self._group, self._group, idle, *abandoned
-        )
-        claimed = [entry for entry in reply or () if entry]
-        for entry in claimed:
-            self._take([entry], abandoned.get(entry[0], 1) + 1)
-        for entry_id in abandoned.keys() - {entry[0] for entry in claimed}:
-            # Claimed by another process meanwhile, or gone from the stream: only that is final.
-            if not await self._client.command("XRANGE", self._topic, entry_id, entry_id):
-                self._acks.add(entry_id)
-
-
-def _after(entry_id: bytes) -> str:
-    milliseconds, _, sequence = entry_id.decode().partition("-")
-    return f"{milliseconds}-{int(sequence) + 1}"
