@@ -67,7 +67,9 @@ async def test_nobody_answers(kind: type[Any], silent_port: int) -> None:
 @pytest.mark.parametrize("kind", ALL)
 async def test_a_wrong_password(kind: type[Any], server: RedisServer) -> None:
     component = make(kind, redisHost=server.address, redisPassword="s3cret-pw")
-    with pytest.raises(Exception, match="error connecting to redis") as caught:
+    with pytest.raises(
+        Exception, match=f"error connecting to redis at {server.address}: "
+    ) as caught:
         await component.open()
     assert "s3cret-pw" not in str(caught.value)
     await component.close()
@@ -101,6 +103,9 @@ async def test_a_cut_line(proxy: Proxy, store: RedisStateStore) -> None:
     proxy.cut()
     results = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
     assert all(isinstance(result, RedisConnectionError) for result in results)
+    assert {str(result) for result in results} == {
+        f"connection to redis at {proxy.address} lost: EOF"
+    }
     proxy.release()
     assert (await store.get(GetRequest("k"))).data == b"1"
 
@@ -108,7 +113,9 @@ async def test_a_cut_line(proxy: Proxy, store: RedisStateStore) -> None:
 async def test_a_server_that_stops_answering(proxy: Proxy, store: RedisStateStore) -> None:
     await store.set(SetRequest("k", b"1"))
     proxy.hold()
-    with pytest.raises(RedisConnectionError, match="did not answer within"):
+    with pytest.raises(
+        RedisConnectionError, match=rf"redis at {proxy.address} did not answer within"
+    ):
         await asyncio.wait_for(store.get(GetRequest("k")), 10)
     proxy.release()
     assert (await store.get(GetRequest("k"))).data == b"1"
@@ -245,6 +252,31 @@ async def test_messages_come_after_the_line_was_cut(proxy: Proxy, server: RedisS
     await subscription.close()
     await near.close()
     await far.close()
+
+
+async def test_the_log_says_which_server_of_which_component_is_lost(
+    proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def take(_: Any) -> None:
+        return None
+
+    pubsub = make(RedisPubSub, "bus", redisHost=proxy.address, consumerID="g", redisMaxRetries="0")
+    store = make(RedisConfigurationStore, "rules", redisHost=proxy.address, redisMaxRetries="0")
+    await pubsub.open()
+    await store.open()
+    subscription = await pubsub.subscribe("t", {}, take)
+    await store.subscribe(["k"], {}, take)
+    proxy.refuse()
+    refused = f"error connecting to redis at {proxy.address}: Connection refused"
+    wanted = [
+        f"component 'bus': reading stream t failed: connection to redis at {proxy.address} lost",
+        "component 'rules': the connection for configuration updates is lost, connecting again",
+        f"component 'rules': the connection for configuration updates cannot be made: {refused}",
+    ]
+    await until(lambda: all(text in caplog.text for text in wanted))
+    await subscription.close()
+    await pubsub.close()
+    await store.close()
 
 
 async def test_configuration_updates_come_after_the_line_was_cut(

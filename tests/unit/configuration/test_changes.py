@@ -30,7 +30,7 @@ class Watch:
         self.looked = 0
         self.failures: list[Exception] = []
         self.look_failures: list[Exception] = []
-        self.keys = ChangedKeys(LOG, self.tell, self.look_again, (AwayError,))
+        self.keys = ChangedKeys(LOG, "store", self.tell, self.look_again, (AwayError,))
 
     async def tell(self, key: str) -> None:
         await self.gate.wait()

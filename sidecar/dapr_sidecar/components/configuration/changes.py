@@ -22,15 +22,18 @@ class ChangedKeys(Generic[K]):
     def __init__(
         self,
         log: logging.Logger,
+        component: str,
         tell: Callable[[K], Awaitable[None]],
         look_again: Callable[[], Awaitable[Iterable[K]]],
         unreachable: tuple[type[Exception], ...],
     ) -> None:
-        """``look_again`` names every key that may have changed; it is asked when some were missed.
+        """``component`` is the name of the store whose keys they are, for the log.
 
+        ``look_again`` names every key that may have changed; it is asked when some were missed.
         A ``tell`` that ends with one of ``unreachable`` is repeated until the server is back.
         """
         self._log = log
+        self._component = component
         self._tell = tell
         self._look_again = look_again
         self._unreachable = unreachable
@@ -72,7 +75,11 @@ class ChangedKeys(Generic[K]):
             self.mark(key)  # the server went away between the event and the read
             await self._wait(error)
         except Exception as error:  # noqa: BLE001 - one update must not end all others
-            self._log.error("a configuration update was not delivered: %s", error)
+            self._log.error(
+                "component '%s': a configuration update was not delivered: %s",
+                self._component,
+                error,
+            )
         else:
             self._pause = _FIRST_PAUSE
 
@@ -89,6 +96,8 @@ class ChangedKeys(Generic[K]):
             await self._tell_one(key)
 
     async def _wait(self, error: Exception) -> None:
-        self._log.warning("configuration keys could not be read: %s", error)
+        self._log.warning(
+            "component '%s': configuration keys could not be read: %s", self._component, error
+        )
         await asyncio.sleep(self._pause)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)

@@ -67,7 +67,7 @@ class PostgresConfigurationStore(ConfigurationStore):
         self._some = _NEWEST.format(table=self._table, where="WHERE key = ANY($1::text[])")
         self._every = _NEWEST.format(table=self._table, where="")
         self._pool = Pool(settings)
-        self._listener = Listener(self._pool, self._heard, self._restored)
+        self._listener = Listener(context.name, self._pool, self._heard, self._restored)
         self._watches: dict[str, RowWatch] = {}
 
     async def open(self) -> None:
@@ -107,7 +107,9 @@ class PostgresConfigurationStore(ConfigurationStore):
         self, keys: Sequence[str], metadata: Mapping[str, str], handler: UpdateHandler
     ) -> str:
         channel = self._channel_of(metadata)
-        watch = RowWatch(channel, keys, lambda wanted: self.get(wanted, {}), handler)
+        watch = RowWatch(
+            self._context.name, channel, keys, lambda wanted: self.get(wanted, {}), handler
+        )
         subscription_id = str(uuid.uuid4())
         self._watches[subscription_id] = watch
         try:

@@ -23,14 +23,19 @@ class RowWatch:
     """
 
     def __init__(
-        self, channel: str, keys: Sequence[str], read: Read, handler: UpdateHandler
+        self,
+        component: str,
+        channel: str,
+        keys: Sequence[str],
+        read: Read,
+        handler: UpdateHandler,
     ) -> None:
-        """``keys`` empty: every key of the table."""
+        """``component`` is the store's name. ``keys`` empty: every key of the table."""
         self.channel = channel
         self._keys = frozenset(keys)
         self._read = read
         self._handler = handler
-        self._changes = ChangedKeys(_LOG, self._tell, self._different, (PostgresError,))
+        self._changes = ChangedKeys(_LOG, component, self._tell, self._different, (PostgresError,))
         self._seen: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
 

@@ -55,7 +55,12 @@ class RedisConfigurationStore(ConfigurationStore):
         self, keys: Sequence[str], metadata: Mapping[str, str], handler: UpdateHandler
     ) -> str:
         watch = KeyWatch(
-            self._client, self._database, keys, partial(self._changed, handler), self._all_keys
+            self._context.name,
+            self._client,
+            self._database,
+            keys,
+            partial(self._changed, handler),
+            self._all_keys,
         )
         await watch.start()
         subscription_id = str(uuid.uuid4())

@@ -12,6 +12,7 @@ from typing import Any
 
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.configuration.changes import ChangedKeys
+from dapr_sidecar.components.reconnecting import keep_connected
 from dapr_sidecar.components.redis.client import RedisClient, close_quietly
 from dapr_sidecar.components.redis.connection import (
     RedisConnection,
@@ -22,7 +23,6 @@ from dapr_sidecar.components.redis.connection import (
 _LOG = get_logger("dapr.contrib.configuration.redis")
 _EVENTS = "Kg$xe"  # keyspace channel; generic, string, expired and evicted events
 _ALL = "A"  # Redis' word for every class of events
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 _CONFIRM_SECONDS = 5.0
 _PING_SECONDS = 10.0
 
@@ -35,18 +35,24 @@ class KeyWatch:
 
     def __init__(
         self,
+        component: str,
         client: RedisClient,
         database: int,
         keys: Sequence[str],
         on_change: ChangeHandler,
         list_all: KeyLister,
     ) -> None:
-        """``keys`` empty: every key of the database; ``list_all`` then names those there are."""
+        """``component`` is the store's name, for the log. ``keys`` empty: every key of the
+        database; ``list_all`` then names those there are.
+        """
+        self._component = component
         self._client = client
         self._prefix = f"__keyspace@{database}__:".encode()
         self._keys = [key.encode("utf-8", "surrogateescape") for key in keys]
         self._list_all = list_all
-        self._changes = ChangedKeys(_LOG, on_change, self._every_key, (RedisConnectionError,))
+        self._changes = ChangedKeys(
+            _LOG, component, on_change, self._every_key, (RedisConnectionError,)
+        )
         self._connection: RedisConnection | None = None
         self._lost = asyncio.Event()
         self._heard = 0.0
@@ -59,7 +65,15 @@ class KeyWatch:
         await self._listen()
         loop = asyncio.get_running_loop()
         self._tasks = [
-            loop.create_task(self._stay_connected(), name="configuration watch"),
+            loop.create_task(
+                keep_connected(
+                    f"component '{self._component}': the connection for configuration updates",
+                    _LOG,
+                    self._until_lost,
+                    self._listen_again,
+                ),
+                name="configuration watch",
+            ),
             loop.create_task(self._changes.run(), name="configuration updates"),
         ]
 
@@ -91,7 +105,9 @@ class KeyWatch:
                 await confirmed
         except TimeoutError as error:
             await close_quietly(connection)
-            raise RedisConnectionError("redis did not confirm the subscription") from error
+            raise RedisConnectionError(
+                f"{connection.shown} did not confirm the subscription"
+            ) from error
         except BaseException:
             await close_quietly(connection)
             raise
@@ -107,25 +123,16 @@ class KeyWatch:
                 await self._client.command("CONFIG", "SET", "notify-keyspace-events", wanted)
         except RedisError as error:
             # Hosted servers refuse CONFIG; whoever runs them may have switched events on.
-            _LOG.debug("keyspace notifications could not be switched on: %s", error)
+            _LOG.debug(
+                "component '%s': keyspace notifications could not be switched on: %s",
+                self._component,
+                error,
+            )
 
-    async def _stay_connected(self) -> None:
-        pause = _FIRST_PAUSE
-        while True:
-            await self._until_lost()
-            await close_quietly(self._connection)
-            _LOG.warning("connection for configuration updates lost, connecting again")
-            while True:
-                try:
-                    await self._listen()
-                    self._changes.mark_all()
-                except (RedisError, RedisConnectionError) as error:
-                    _LOG.warning("configuration updates are not received: %s", error)
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, _LONGEST_PAUSE)
-                else:
-                    pause = _FIRST_PAUSE
-                    break
+    async def _listen_again(self) -> None:
+        await close_quietly(self._connection)
+        await self._listen()
+        self._changes.mark_all()
 
     async def _until_lost(self) -> None:
         """Return once the connection broke or its peer no longer answers."""
@@ -158,7 +165,7 @@ class KeyWatch:
     def _disconnected(self, connection: RedisConnection) -> None:
         if connection is self._connection or self._connection is None:
             self._lost.set()
-            self._settle(RedisConnectionError("connection to redis lost"))
+            self._settle(RedisConnectionError(f"connection to {connection.shown} lost"))
 
     def _settle(self, error: Exception | None) -> None:
         confirmed, self._confirmed = self._confirmed, None

@@ -14,9 +14,9 @@ import asyncpg
 
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.postgresql.pool import Pool, PostgresError
+from dapr_sidecar.components.reconnecting import keep_connected
 
 _LOG = get_logger("dapr.contrib.postgresql")
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 _PING_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
 _FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -26,8 +26,14 @@ class Listener:
     """Calls ``heard`` with channel and payload, and ``restored`` after the connection was lost."""
 
     def __init__(
-        self, pool: Pool, heard: Callable[[str, str], None], restored: Callable[[], None]
+        self,
+        component: str,
+        pool: Pool,
+        heard: Callable[[str, str], None],
+        restored: Callable[[], None],
     ) -> None:
+        """``component`` is the name of who listens, for the log."""
+        self._component = component
         self._pool = pool
         self._heard = heard
         self._restored = restored
@@ -50,7 +56,15 @@ class Listener:
                 self._forget(channel)
                 raise
             if self._keeper is None:
-                self._keeper = asyncio.create_task(self._keep(), name="postgresql listener")
+                self._keeper = asyncio.create_task(
+                    keep_connected(
+                        f"component '{self._component}': the connection for notifications",
+                        _LOG,
+                        self._until_lost,
+                        self._connect_again,
+                    ),
+                    name="postgresql listener",
+                )
 
     async def remove(self, channel: str) -> None:
         """Listen to it once less; nothing is heard of a channel that nobody added."""
@@ -105,22 +119,9 @@ class Listener:
             connection.terminate()  # its answer may still come
             raise
 
-    async def _keep(self) -> None:
-        pause = _FIRST_PAUSE
-        while True:
-            await self._until_lost()
-            _LOG.warning("the connection for notifications is lost, connecting again")
-            while True:
-                try:
-                    async with self._lock:
-                        await self._connect()
-                except Exception as error:  # noqa: BLE001 - whatever it is, it may pass
-                    _LOG.warning("notifications are not received: %s", error)
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, _LONGEST_PAUSE)
-                else:
-                    pause = _FIRST_PAUSE
-                    break
+    async def _connect_again(self) -> None:
+        async with self._lock:
+            await self._connect()
 
     async def _until_lost(self) -> None:
         """Return once the connection broke or its peer no longer answers."""

@@ -42,7 +42,7 @@ class RedisConnection(asyncio.Protocol):
 
     A caller that is cancelled leaves its place in the reply queue: the reply is read and dropped.
     ``reply_timeout`` (seconds) breaks the connection when the oldest reply is late; ``None`` for a
-    connection that blocks on purpose.
+    connection that blocks on purpose. ``shown`` is what errors call the server.
     """
 
     def __init__(
@@ -50,7 +50,10 @@ class RedisConnection(asyncio.Protocol):
         loop: asyncio.AbstractEventLoop,
         reply_timeout: float | None,
         on_lost: Callable[[RedisConnection], None] | None = None,
+        *,
+        shown: str,
     ) -> None:
+        self.shown = shown
         self._loop = loop
         self._reply_timeout = reply_timeout
         self._on_lost = on_lost
@@ -75,7 +78,7 @@ class RedisConnection(asyncio.Protocol):
         """Queue one command that is bytes of the protocol already; as ``send``."""
         future = self._loop.create_future()
         if self.lost:
-            future.set_exception(RedisConnectionError("connection to redis is closed"))
+            future.set_exception(RedisConnectionError(f"connection to {self.shown} is closed"))
             return future
         if not self._out:
             self._loop.call_soon(self._flush)
@@ -135,13 +138,13 @@ class RedisConnection(asyncio.Protocol):
                 else:
                     future.set_result(reply)
         except hiredis.ProtocolError as error:
-            self._end(f"redis broke the protocol: {error}")
+            self._end(f"{self.shown} broke the protocol: {error}")
             self._transport.abort()
             return
         self._progress = self._loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(f"connection to redis lost: {exc or 'EOF'}")
+        self._end(f"connection to {self.shown} lost: {exc or 'EOF'}")
 
     def _end(self, reason: str) -> None:
         if self.lost:
@@ -171,7 +174,7 @@ class RedisConnection(asyncio.Protocol):
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         assert self._reply_timeout is not None
         if self._waiting and self._loop.time() - self._progress > self._reply_timeout:
-            self._end(f"redis did not answer within {self._reply_timeout:g}s: i/o timeout")
+            self._end(f"{self.shown} did not answer within {self._reply_timeout:g}s: i/o timeout")
             self._transport.abort()
 
     async def close(self) -> None:
@@ -182,6 +185,6 @@ class RedisConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection."""
-        self._end("connection to redis is closed")
+        self._end(f"connection to {self.shown} is closed")
         if self._transport is not None:
             self._transport.abort()

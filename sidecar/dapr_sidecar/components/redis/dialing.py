@@ -36,7 +36,7 @@ class Dialer:
             async with asyncio.timeout(self._settings.dial_timeout.total_seconds()):
                 await self._greet(connection)
                 if self._sentinels:
-                    await _require_master(connection, host, port)
+                    await _require_master(connection)
         except TimeoutError as error:
             connection.abort()
             raise _silent(host, port) from error
@@ -52,7 +52,7 @@ class Dialer:
         try:
             async with asyncio.timeout(self._settings.dial_timeout.total_seconds()):
                 _, connection = await loop.create_connection(
-                    lambda: RedisConnection(loop, reply_timeout, on_lost),
+                    lambda: RedisConnection(loop, reply_timeout, on_lost, shown=_shown(host, port)),
                     host,
                     port,
                     ssl=self._tls,
@@ -61,7 +61,7 @@ class Dialer:
             raise RedisConnectionError(f"dial tcp {host}:{port}: i/o timeout") from error
         except OSError as error:
             raise RedisConnectionError(
-                f"error connecting to redis at {host}:{port}: {_reason(error)}"
+                f"error connecting to {_shown(host, port)}: {_reason(error)}"
             ) from error
         return connection
 
@@ -75,7 +75,7 @@ class Dialer:
             if not (settings.password or settings.database):
                 await connection.send("PING")
         except RedisError as error:
-            raise RedisError(f"error connecting to redis: {error}") from error
+            raise RedisError(f"error connecting to {connection.shown}: {error}") from error
 
     # --- sentinels --------------------------------------------------------------------------
 
@@ -115,16 +115,20 @@ async def _log_in(connection: RedisConnection, username: str, password: str) -> 
     await connection.send("AUTH", *((username,) if username else ()), password)
 
 
-async def _require_master(connection: RedisConnection, host: str, port: int) -> None:
+async def _require_master(connection: RedisConnection) -> None:
     # Sentinels may still name a server that lost its place, or one that has not got it yet.
     role = await connection.send("ROLE")
     if role[0] != b"master":
-        raise RedisConnectionError(f"redis at {host}:{port} is not the master now")
+        raise RedisConnectionError(f"{connection.shown} is not the master now")
+
+
+def _shown(host: str, port: int) -> str:
+    return f"redis at [{host}]:{port}" if ":" in host else f"redis at {host}:{port}"
 
 
 def _silent(host: str, port: int) -> RedisConnectionError:
     return RedisConnectionError(
-        f"redis at {host}:{port} takes connections but does not answer: i/o timeout"
+        f"{_shown(host, port)} takes connections but does not answer: i/o timeout"
     )
 
 
