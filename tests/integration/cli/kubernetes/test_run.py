@@ -269,6 +269,37 @@ async def test_ctrl_c_while_it_starts(
         assert await names(default) == []
 
 
+async def test_one_that_is_deleted_before_it_is_ready(
+    kube: ApiServer, default: Cluster, ids: tuple[str, str], tmp_path: Path
+) -> None:
+    async with pods_of_runs(default.client, {ids[1]: WAITING}):
+        async with running(kube, write(tmp_path, *ids), exit_code=1) as run:
+            await line(run, f"⌛  {ids[1]}: ErrImagePull")
+            await default.client.delete(DEPLOYMENTS, ids[1], NAMESPACE)
+            assert await asyncio.to_thread(run.wait_exit) == 1
+        assert run.lines[-1] == f"❌  the Deployment {ids[1]} was deleted before it was ready"
+        assert await names(default) == []
+
+
+async def test_a_cluster_that_does_not_answer_any_more(
+    kube: ApiServer, default: Cluster, ids: tuple[str, str], tmp_path: Path
+) -> None:
+    async with running(kube, write(tmp_path, ids[0]), exit_code=1) as run:
+        async with pods_of_runs(default.client):
+            await line(run, UP)
+        kube.process.signal(signal.SIGSTOP)
+        try:
+            run.signal(signal.SIGINT)
+            await line(run, "Deleting the apps from the cluster; another signal does not wait")
+            run.signal(signal.SIGINT)
+            assert await asyncio.to_thread(run.wait_exit) == 1
+        finally:
+            kube.process.signal(signal.SIGCONT)
+    assert "❌  Not everything could be deleted: the cluster does not answer" in run.lines
+    assert "'dapr stop -k -f FILE' deletes what is left." in run.lines[-1]
+    assert await names(default, DEPLOYMENTS) == [ids[0]]
+
+
 async def test_a_second_signal_does_not_wait_for_the_pods(
     kube: ApiServer, default: Cluster, ids: tuple[str, str], tmp_path: Path
 ) -> None:
