@@ -20,9 +20,13 @@ TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d\.\d\d")
 
 
 def without_times(table: str) -> str:
-    """A table whose times and ages are dots, as wide as they were."""
+    """A table with dots for times and ages, its columns as wide as they were."""
     dotted = TIME.sub(lambda found: "." * len(found[0]), table)
-    return re.sub(r"(?<=  )\d+[smhd]\b", lambda found: "." * len(found[0]), dotted)
+    return re.sub(r"(?<=  )\d+[smhd]\b( *)", lambda found: _age(found[0]), dotted)
+
+
+def _age(shown: str) -> str:
+    return "..".ljust(len(shown)) if shown.endswith(" ") else ".."
 
 
 KINDS = {COMPONENTS: "Component", MCP_SERVERS: "MCPServer"}
