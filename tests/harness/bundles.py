@@ -51,9 +51,9 @@ class Layout:
             "size": len(content),
         }
 
-    def manifest(self, mark: str, architecture: str = "amd64") -> dict[str, Any]:
-        """An image of two layers: one of its own, one that all have."""
-        layers = [SHARED_LAYER, _layer("own", f"{mark} on {architecture}".encode())]
+    def manifest(self, mark: str, architecture: str, extra: bytes) -> dict[str, Any]:
+        """An image of two layers: one that all have, one of its own, with ``extra`` in it."""
+        layers = [SHARED_LAYER, _layer("own", f"{mark} on {architecture}".encode() + extra)]
         config = {
             "os": "linux",
             "architecture": architecture,
@@ -70,9 +70,9 @@ class Layout:
         }
         return self.blob(json.dumps(body).encode(), "manifest.v1+json")
 
-    def add(self, name: str, *architectures: str) -> None:
+    def add(self, name: str, *architectures: str, extra: bytes = b"") -> None:
         """An image; of several architectures it is a list."""
-        made = [self.manifest(name, one) for one in architectures or ("amd64",)]
+        made = [self.manifest(name, one, extra) for one in architectures or ("amd64",)]
         entry = made[0]
         if len(made) > 1:
             listed = [

@@ -42,7 +42,8 @@ For Python {python} on {platform}. In this directory:
     ~/dapr/bin/dapr init --from-dir .
 
 The last command checks every file and installs the runtime into .dapr/runtime. With -k it installs
-the chart of this bundle into your cluster. 'sha256sum -c SHA256SUMS' checks the files, too.
+the chart of this bundle into your cluster; images that are here get there by --image-registry, or
+before it by 'dapr bundle load .' on every node. 'sha256sum -c SHA256SUMS' checks the files, too.
 """
 
 

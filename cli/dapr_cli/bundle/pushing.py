@@ -98,12 +98,11 @@ class _Pushing:
 
     async def _blob(self, archive: Archive, repository: str, blob: Descriptor, program: str) -> int:
         """Have it there; how many bytes that took."""
-        source = self._homes.get(blob.digest)
-        if await self._registry.has(repository, blob) or (
-            source not in (None, repository)
-            and await self._registry.mount(repository, blob, str(source))
-        ):
-            self._homes[blob.digest] = repository
+        source = self._homes.setdefault(blob.digest, repository)
+        if await self._registry.has(repository, blob):
+            return 0
+        other = source if source != repository else ""
+        if (target := await self._registry.begin(repository, blob, other)) is None:
             return 0
 
         async def body() -> AsyncIterator[bytes]:
@@ -113,8 +112,7 @@ class _Pushing:
                     yield chunk
                     progress.add(len(chunk))
 
-        await self._registry.upload(repository, blob, body)
-        self._homes[blob.digest] = repository
+        await self._registry.upload(repository, target, blob, body)
         return blob.size
 
 

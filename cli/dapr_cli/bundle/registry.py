@@ -54,7 +54,7 @@ class Registry:
         self._host = place.host
         self._base = URL(f"{'http' if plain else 'https'}://{place.server}/v2/")
         self._tls = None if plain else _trust(access.ca)
-        self._login = RegistryLogin(place.host, find(place.host), self._tls, _SECONDS)
+        self._login = RegistryLogin(place.host, find, self._tls, _SECONDS)
 
     async def __aenter__(self) -> Self:
         # Deadlines are set for every request: how long one may take depends on what it brings.
@@ -83,26 +83,32 @@ class Registry:
         self._require(answer, 200, f"HEAD {url}")
         return True
 
-    async def mount(self, repository: str, blob: Descriptor, source: str) -> bool:
-        """Take a blob over from another repository of the registry, if it does such things."""
-        url = self._url(repository, "blobs", "uploads/").with_query(
-            {"mount": blob.digest, "from": source}
-        )
-        # A refusal is no failure: the blob can be sent. So can one whose upload was begun instead.
-        return (await self._call("POST", url, repository)).status == 201
+    async def begin(self, repository: str, blob: Descriptor, source: str = "") -> URL | None:
+        """Where to send a blob to; ``None`` when it was taken over from ``source`` instead.
 
-    async def upload(self, repository: str, blob: Descriptor, body: Body) -> None:
+        ``source`` is another repository of the registry, which has the blob.
+        """
+        url = self._url(repository, "blobs", "uploads/")
+        if source:
+            mount = url.with_query({"mount": blob.digest, "from": source})
+            answer = await self._call("POST", mount, repository)
+            if answer.status == 201:
+                return None
+            if answer.status == 202:  # it does not do such things here, and begins an upload
+                return _location(url, answer)
+            # A refusal is no failure: the blob can be sent.
+        answer = await self._call("POST", url, repository)
+        self._require(answer, 202, f"POST {url}")
+        return _location(url, answer)
+
+    async def upload(self, repository: str, target: URL, blob: Descriptor, body: Body) -> None:
         """Send a blob as one request, which may take as long as bytes are taken."""
-        begin = self._url(repository, "blobs", "uploads/")
-        answer = await self._call("POST", begin, repository)
-        self._require(answer, 202, f"POST {begin}")
-        location = begin.join(URL(answer.headers.get("Location", ""), encoded=True))
-        text = str(location)
+        text = str(target)
         # As it came: it may hold a signature.
-        target = URL(f"{text}{'&' if '?' in text else '?'}digest={blob.digest}", encoded=True)
+        url = URL(f"{text}{'&' if '?' in text else '?'}digest={blob.digest}", encoded=True)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)}
-        answer = await self._call("PUT", target, repository, headers=headers, body=body)
-        self._require(answer, 201, f"PUT {begin}{blob.digest}")
+        answer = await self._call("PUT", url, repository, headers=headers, body=body)
+        self._require(answer, 201, f"PUT {target.with_query(None)} of {blob.digest}")
 
     async def put_manifest(
         self, repository: str, reference: str, media_type: str, content: bytes
@@ -184,6 +190,10 @@ class Registry:
         reasons = _reasons(answer.body)
         said = f": {reasons}" if reasons else ""
         raise RegistryError(f"registry {self._host} answers {answer.status} to {what}{said}")
+
+
+def _location(asked: URL, answer: _Answer) -> URL:
+    return asked.join(URL(answer.headers.get("Location", ""), encoded=True))
 
 
 async def _watched(chunks: AsyncIterator[bytes], deadline: asyncio.Timeout) -> AsyncIterator[bytes]:

@@ -6,8 +6,9 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import aiohttp
 from yarl import URL
@@ -54,17 +55,24 @@ class RegistryLogin:
     def __init__(
         self,
         host: str,
-        credentials: Credentials | None,
+        find: Callable[[str], Credentials | None],
         tls: ssl.SSLContext | None,
         seconds: float,
     ) -> None:
-        """Without ``tls`` the registry speaks plain HTTP; ``seconds`` is how long a token takes."""
+        """``find`` is asked once the registry wants a login: many never do.
+
+        Without ``tls`` it speaks plain HTTP; ``seconds`` is how long a token may take.
+        """
         self._host = host
-        self._credentials = credentials
+        self._find = find
         self._tls = tls
         self._seconds = seconds
         self._basic = False
         self._tokens: dict[str, str] = {}
+
+    @cached_property
+    def _credentials(self) -> Credentials | None:
+        return self._find(self._host)
 
     def header(self, scope: str) -> str:
         """For a request; empty while the registry has not asked for anything."""

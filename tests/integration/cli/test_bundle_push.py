@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import secrets
+import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -160,6 +162,13 @@ def test_a_password(dapr: Dapr, folder: Path, images: Layout, place: Path, tmp_p
         assert done.returncode == 1
         assert f"registry {registry.place} wants a login" in done.stderr
         assert f"'docker login {registry.place}'" in done.stderr
+        store = tmp_path / "store"
+        store.mkdir()
+        (store / "config.json").write_text('{"credsStore": "nowhere"}')
+        done = dapr(*words, env={"DOCKER_CONFIG": str(store)})
+        assert (
+            f"docker-credential-nowhere, which keeps the login to {registry.place}" in done.stderr
+        )
         wrong = docker_config(tmp_path / "wrong", registry.place, password="guessed it")
         done = dapr(*words, env={"DOCKER_CONFIG": str(wrong)})
         assert done.returncode == 1
@@ -342,33 +351,79 @@ def test_nobody_listens(dapr: Dapr, folder: Path) -> None:
     assert "the same command goes on with the rest" in done.stderr
 
 
-async def test_a_registry_that_takes_nothing_more(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """It accepts an upload and then reads nothing: the push ends, and says where."""
-    monkeypatch.setattr(registry_client, "_SECONDS", 0.5)
-    monkeypatch.setattr(registry_client, "_STALLED_SECONDS", 0.5)
-    monkeypatch.setattr(registry_client, "_STORING_SECONDS", 0.5)
+class SlowRegistry:
+    """Answers as a registry that has nothing; what is sent to it, it reads as slowly as it likes.
+
+    ``bytes_a_turn``: every twentieth of a second. Nothing, and it never answers.
+    """
+
+    def __init__(self, bytes_a_turn: int) -> None:
+        self.bytes_a_turn = bytes_a_turn
+        self.read_bytes = 0
+        self.stuck = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await self._request(reader, writer)
+        writer.close()
+
+    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        answer = {"HEAD": "404 Not Found", "POST": "202 Accepted"}.get(head[:4], "201 Created")
+        if head.startswith("PUT"):
+            left = int(head.lower().partition("content-length: ")[2].split("\r")[0])
+            if not self.bytes_a_turn:
+                self.stuck.set()
+                await asyncio.Event().wait()
+            while left:
+                taken = len(await reader.readexactly(min(left, self.bytes_a_turn)))
+                left, self.read_bytes = left - taken, self.read_bytes + taken
+                await asyncio.sleep(0.05)  # that is how slow it is
+        location = "Location: /v2/upload/1?state=a%2Fb\r\n"
+        writer.write(f"HTTP/1.1 {answer}\r\n{location}Content-Length: 0\r\n\r\n".encode())
+
+
+@asynccontextmanager
+async def slow_registry(bytes_a_turn: int) -> AsyncIterator[tuple[SlowRegistry, Place]]:
+    registry = SlowRegistry(bytes_a_turn)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    server = await asyncio.start_server(registry, sock=listener)
+    port = listener.getsockname()[1]
+    try:
+        yield registry, Place.parse(f"127.0.0.1:{port}/x", "--registry")
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def short_deadlines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("_SECONDS", "_STALLED_SECONDS", "_STORING_SECONDS"):
+        monkeypatch.setattr(registry_client, name, 1.0)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            if head.startswith("PUT"):
-                stuck.set()
-                return
-            answer = "404 Not Found" if head.startswith("HEAD") else "202 Accepted"
-            location = "Location: /v2/upload/1?state=a%2Fb\r\n"
-            writer.write(f"HTTP/1.1 {answer}\r\n{location}Content-Length: 0\r\n\r\n".encode())
 
-    stuck = asyncio.Event()
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    where = Place.parse(f"127.0.0.1:{port}/x", "--registry")
-    async with server:
-        with pytest.raises(CliError, match=r"PUT .*/v2/upload/1: nothing went on for 0.5 s"):
-            await push(folder, read(folder), where, Access(), Console())
-    assert stuck.is_set()
+async def test_a_registry_that_takes_nothing_more(folder: Path, short_deadlines: None) -> None:
+    """It accepts an upload and then reads nothing: the push ends, and says where."""
+    async with slow_registry(0) as (registry, place):
+        with pytest.raises(CliError, match=r"PUT .*/v2/upload/1: nothing went on for 1 s"):
+            await push(folder, read(folder), place, Access(), Console())
+        assert registry.stuck.is_set()
+
+
+async def test_a_slow_registry_is_waited_for(tmp_path: Path, short_deadlines: None) -> None:
+    """As long as it takes something: one layer takes longer than nothing may happen."""
+    images = Layout(tmp_path / "layout")
+    size = 24 << 20
+    images.add("localhost/dapr/daprd:1", extra=secrets.token_bytes(size))
+    folder = bundle(tmp_path / "bundle", images.folder)
+    loop = asyncio.get_running_loop()
+    async with slow_registry(1 << 19) as (registry, place):
+        began = loop.time()
+        await push(folder, read(folder), place, Access(), Console())
+        assert loop.time() - began > 2.0
+        assert registry.read_bytes > size
 
 
 async def test_an_image_has_a_deadline(folder: Path, place: Path) -> None:
