@@ -33,7 +33,8 @@ _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
 class HttpClient:
     """Requests to one host and port (or Unix socket).
 
-    At most ``max_connections`` at once, further callers wait; up to ``max_idle`` are kept.
+    At most ``max_connections`` at once, further callers wait; up to ``max_idle`` are kept, each for
+    ``idle_timeout`` seconds without a request.
     Deadlines are the caller's: a cancelled request destroys its connection.
     """
 
@@ -65,7 +66,8 @@ class HttpClient:
         self._connect_timeout = connect_timeout
         self._free = max_connections
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._idle: list[ClientConnection] = []
+        self._idle: list[ClientConnection] = []  # the one without work for longest comes first
+        self._sweeper: asyncio.TimerHandle | None = None
         self._live: set[ClientConnection] = set()
         self._closed = False
         default = 443 if ssl is not None else 80
@@ -122,6 +124,9 @@ class HttpClient:
     async def close(self) -> None:
         """Close every connection; requests under way break."""
         self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
         for connection in list(self._live):
             connection.destroy()
         self._idle.clear()
@@ -208,14 +213,25 @@ class HttpClient:
     def put_back(self, connection: ClientConnection) -> None:
         """A connection finished its request."""
         if connection.usable and len(self._idle) < self._max_idle and not self._closed:
-            now = asyncio.get_running_loop().time()
-            if self._idle and now - self._idle[0].idle_since > self._idle_timeout:
-                self._idle.pop(0).drop()
-            connection.idle_since = now
+            loop = asyncio.get_running_loop()
+            connection.idle_since = loop.time()
             self._idle.append(connection)
+            if self._sweeper is None:
+                self._sweeper = loop.call_later(self._idle_timeout, self._sweep)
         else:
             connection.drop()
         self.slot_freed()
+
+    def _sweep(self) -> None:
+        """Close what had no work for too long: no later request may come to do it."""
+        self._sweeper = None
+        loop = asyncio.get_running_loop()
+        ends = loop.time() - self._idle_timeout
+        while self._idle and self._idle[0].idle_since <= ends:
+            self._idle.pop(0).drop()
+        if self._idle:
+            until = self._idle[0].idle_since + self._idle_timeout
+            self._sweeper = loop.call_at(until, self._sweep)
 
     def gone(self, connection: ClientConnection) -> None:
         """A connection ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -296,6 +297,29 @@ async def test_a_connection_closed_while_idle_is_not_used(stage: Any) -> None:
     while client._idle:
         await asyncio.sleep(0)
     assert (await read(client, "POST"))[0] == 200
+
+
+async def test_a_connection_without_work_is_closed_when_its_time_is_over(stage: Any) -> None:
+    closed: asyncio.Queue[float] = asyncio.Queue()
+
+    async def play(wire: Wire) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await always(OK)(wire)
+        closed.put_nowait(time.monotonic())
+
+    client = stage.client(await stage.script(play), idle_timeout=0.5)
+    await asyncio.gather(read(client), read(client))
+    kept = time.monotonic()
+    while time.monotonic() < kept + 0.3:  # one of the two has work in between
+        await read(client)
+        await asyncio.sleep(0.01)
+    last = time.monotonic()
+    async with asyncio.timeout(5):
+        await closed.get()
+        assert await closed.get() >= last + 0.4, "it had work only just"
+    assert not client._idle
+    assert (await read(client))[0] == 200
+    assert stage.accepted == 3
 
 
 async def test_a_close_the_loop_has_not_seen_yet_is_looked_for(stage: Any) -> None:
