@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dapr_cli.errors import reason
+
 DEFAULT_SECONDS = 5.0
 
 
@@ -60,7 +62,8 @@ class SidecarClient:
             response = connection.getresponse()
             return Answer(response.status, response.reason, response.read())
         except (OSError, http.client.HTTPException) as error:
-            raise SidecarError(f"{self.target}: {error or type(error).__name__}") from error
+            why = reason(error) if isinstance(error, OSError) else str(error)
+            raise SidecarError(f"{self.target}: {why or type(error).__name__}") from error
         finally:
             connection.close()
 
