@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,7 +36,10 @@ class Answer:
 
 
 Handler = Callable[[Request], object]
-"""Gives an ``Answer``, or just its body; ``None`` is 404. It is called from several threads."""
+"""Gives an ``Answer``, or just its body; ``None`` is 404, and an exception 500.
+
+It is called from several threads.
+"""
 
 
 class HttpApp:
@@ -76,7 +80,7 @@ def _server_class(handler: Handler) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("content-length") or 0)
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(self.command, self.path, headers, self.rfile.read(length))
-            answer = _answer(handler(request))
+            answer = _answered(handler, request)
             body = _bytes(answer.body)
             self.send_response(answer.status)
             kind = "text/plain" if isinstance(answer.body, str | bytes) else "application/json"
@@ -96,6 +100,15 @@ def _server_class(handler: Handler) -> type[BaseHTTPRequestHandler]:
             return
 
     return Server
+
+
+def _answered(handler: Handler, request: Request) -> Answer:
+    """A handler that raises is an app that answers 500; its stack is among the test's output."""
+    try:
+        return _answer(handler(request))
+    except Exception as error:  # noqa: BLE001 - whatever a test's function raises
+        traceback.print_exc()
+        return Answer(f"the app raised {type(error).__name__}: {error}", status=500)
 
 
 def _answer(said: object) -> Answer:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dapr_testing.log_lines import readable
 from dapr_testing.sidecar import Sidecar
 from dapr_testing.sidecars import Sidecars
 
@@ -27,6 +28,7 @@ def dapr_sidecar(dapr_sidecars: Sidecars) -> Any:
     """Starts a sidecar: ``dapr_sidecar("orders", app=handler, components=[...])``."""
 
     def start(app_id: str = "app", **wanted: Any) -> Sidecar:
+        __tracebackhide__ = True  # pytest shows the test's own line
         return dapr_sidecars.start(app_id, **wanted)
 
     return start
@@ -41,6 +43,6 @@ def pytest_runtest_makereport(
     world = item.stash.get(_WORLD, None)
     if world is not None and report.failed and call.when in ("setup", "call"):
         for sidecar in world.started:
-            last = "\n".join(sidecar.log.splitlines()[-_LINES_SHOWN:])
+            last = readable(sidecar.log.splitlines()[-_LINES_SHOWN:])
             report.sections.append((f"daprd {sidecar.app_id}", last))
     return report

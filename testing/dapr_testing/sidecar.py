@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from dapr_testing.log_lines import readable
+
 _LISTENS = re.compile(r"(HTTP|gRPC|metrics) server listening on TCP address: .*:(\d+)$")
 _INITIALISED = "dapr initialized."
 _LINES_KEPT = 10_000
@@ -38,6 +40,7 @@ class Sidecar:
         start_seconds: float = 30.0,
     ) -> None:
         """Raises ``SidecarError`` when it does not come up in time."""
+        __tracebackhide__ = True
         self.app_id = app_id
         self.http_port = self.grpc_port = self.metrics_port = 0
         self._lines: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
@@ -126,6 +129,7 @@ class Sidecar:
             setattr(self, name, int(found[2]))
 
     def _wait(self, seconds: float) -> None:
+        __tracebackhide__ = True
         until = time.monotonic() + seconds
         with self._changed:
             while not self._initialised:
@@ -141,7 +145,8 @@ class Sidecar:
         )
         self.kill()
         self._reader.join(_STOP_SECONDS)
-        raise SidecarError(f"the sidecar of '{self.app_id}' {why}; it wrote:\n{self.log}")
+        wrote = readable(self.log.splitlines())
+        raise SidecarError(f"the sidecar of '{self.app_id}' {why}; it wrote:\n{wrote}")
 
 
 def _ports() -> list[str]:

@@ -43,6 +43,7 @@ class Sidecars:
         ``config`` is the spec of a Configuration, ``flags`` are further ones of daprd. Raises
         ``SidecarError`` with the sidecar's log when it does not come up.
         """
+        __tracebackhide__ = True
         if callable(app):
             app = self._stack.enter_context(HttpApp(app)).port
         wanted = self._embedded() if components is None else list(components)

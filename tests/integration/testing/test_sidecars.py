@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import queue
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -109,4 +109,31 @@ def test_the_fixtures_in_parallel_and_the_log_of_a_failure(tmp_path: Path) -> No
     assert "1 failed, 4 passed" in done.stdout, done.stdout + done.stderr
     assert "daprd orders" in done.stdout
     shown = [line for line in done.stdout.splitlines() if "dapr initialized." in line]
-    assert [json.loads(line)["app_id"] for line in shown] == ["orders"]
+    assert len(shown) == 1
+    assert re.match(r"[\d:.]{12} info    dapr\.runtime: dapr initialized\.", shown[0])
+
+
+def test_a_sidecar_that_does_not_start_is_shown_at_the_users_line(tmp_path: Path) -> None:
+    (tmp_path / "test_users.py").write_text(
+        "from dapr_testing import component\n"
+        "def test_it(dapr_sidecar):\n"
+        "    dapr_sidecar('a', components=[component('x', 'state.no')])\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert "test_users.py:3: SidecarError" in done.stdout, done.stdout + done.stderr
+    assert "dapr_testing/sidecar.py" not in done.stdout, "nothing of our own stack"
+    assert re.search(r"E +[\d:.]{12} fatal   dapr\.runtime: .*state\.no/v1", done.stdout)
+
+
+def test_an_app_that_raises_answers_500(capfd: pytest.CaptureFixture[str]) -> None:
+    def app(request: Request) -> object:
+        return {"none": {}}[request.path]
+
+    with Sidecars() as sidecars:
+        one = sidecars.start("broken", app=app)
+        answer = call(one.http_port, "GET", "/v1.0/invoke/broken/method/hello")
+    assert (answer.status, answer.body) == (500, b"the app raised KeyError: '/hello'")
+    assert 'return {"none": {}}[request.path]' in capfd.readouterr().err
