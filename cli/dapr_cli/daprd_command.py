@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from dapr_cli.errors import CliError
 from dapr_cli.settings import RunSettings
+from dapr_common.aio.host import NoHostAddressError, host_address
 
 PLACEMENT_PORT, SCHEDULER_PORT = (6050, 6060) if sys.platform == "win32" else (50005, 50006)
 _LOCAL = "127.0.0.1"
@@ -71,6 +73,18 @@ def _arguments(s: RunSettings) -> list[Argument]:
 def placement_address(settings: RunSettings) -> str:
     """What the sidecar is told of placement."""
     return _with_port(settings.placement_host_address, PLACEMENT_PORT)
+
+
+def host_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """``DAPR_HOST_IP`` for a sidecar of a machine that has no network interface.
+
+    ``daprd`` ends there, as Dapr's does; apps of this machine find each other all the same.
+    """
+    try:
+        host_address(environment)
+    except NoHostAddressError:
+        return {"DAPR_HOST_IP": _LOCAL}
+    return {}
 
 
 def app_environment(settings: RunSettings) -> dict[str, str]:

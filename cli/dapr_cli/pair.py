@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dapr_cli.child import Child, ending
 from dapr_cli.console import Console
-from dapr_cli.daprd_command import app_environment, daprd_command
+from dapr_cli.daprd_command import app_environment, daprd_command, host_environment
 from dapr_cli.errors import CliError
 from dapr_cli.local_scheduler import without_absent_scheduler
 from dapr_cli.local_sentry import trust_anchors
@@ -59,7 +59,11 @@ class Pair:
 
     async def start(self, sidecar_environment: Mapping[str, str]) -> None:
         """Start both, the app once the sidecar serves. Raises ``CliError``."""
-        environment = {**trust_anchors(self.settings), **sidecar_environment}
+        environment = {
+            **host_environment(),
+            **trust_anchors(self.settings),
+            **sidecar_environment,
+        }
         await self.sidecar.start(environment, self.settings.app_dir)
         await self._wait_for_sidecar()
         if self.app is not None:

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from dapr_cli.daprd_command import app_environment, check_resources, daprd_command, wants_mtls
+from dapr_cli.daprd_command import (
+    app_environment,
+    check_resources,
+    daprd_command,
+    host_environment,
+    wants_mtls,
+)
 from dapr_cli.errors import CliError
 from dapr_cli.settings import RunSettings
+from dapr_common.aio.host import NoHostAddressError
 
 SETTINGS = RunSettings(
     app_id="a",
@@ -144,3 +151,14 @@ def test_resources_that_are_not(text: str, tmp_path: Path) -> None:
         check_resources(tmp_path)
     with pytest.raises(CliError, match="is not a directory"):
         check_resources(tmp_path / "absent")
+
+
+def test_apps_of_a_machine_without_a_network_are_found_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nothing(_: object) -> str:
+        raise NoHostAddressError("could not determine host IP address: set DAPR_HOST_IP")
+
+    assert host_environment({"DAPR_HOST_IP": "10.0.0.1"}) == {}, "what is set stays"
+    monkeypatch.setattr("dapr_cli.daprd_command.host_address", nothing)
+    assert host_environment({}) == {"DAPR_HOST_IP": "127.0.0.1"}
