@@ -64,6 +64,7 @@ SIDECARS: Sequence[Panel] = (
         f"min by (component, type) (dapr_component_ready{_APP})",
         "component, type",
     ),
+    _rate("Spans lost", "dapr_runtime_trace_spans_lost_total", "app_id, exporter"),
     _rate("Policies that acted", "dapr_resiliency_activations_total", "policy, target"),
     _now(
         "Open circuit breakers",

@@ -28,12 +28,15 @@ class LiveTelemetry:
         self.resiliency = _CurrentReport(self)
         self.registry: Registry = _CurrentRegistry(self)
         self._leaving: set[asyncio.Task[None]] = set()
+        telemetry.tracing.tell_losses(self._spans_lost)
 
     def swap(self, telemetry: Telemetry) -> None:
         """Use another one; spans that are under way still reach their exporter."""
         old, self.now = self.now, telemetry
         if telemetry.metrics is not old.metrics:
             self.resiliency.tell_again()
+        if telemetry.metrics is not old.metrics or telemetry.tracing is not old.tracing:
+            telemetry.tracing.tell_losses(self._spans_lost)
         if telemetry.tracing is not old.tracing:
             telemetry.tracing.start()
             task = asyncio.create_task(_close_later(old.tracing), name="last-spans")
@@ -47,6 +50,10 @@ class LiveTelemetry:
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
         await self.now.tracing.close()
+
+    def _spans_lost(self, exporter: str, count: int) -> None:
+        # Told by exporters that were exchanged meanwhile, too.
+        self.now.metrics.traces.lost(exporter, count)
 
     # --- identity events --------------------------------------------------------------------
 

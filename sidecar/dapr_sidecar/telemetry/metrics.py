@@ -20,6 +20,7 @@ from dapr_sidecar.telemetry.resiliency import ResiliencyMetrics
 from dapr_sidecar.telemetry.rules import rewriter
 from dapr_sidecar.telemetry.security import SecurityMetrics
 from dapr_sidecar.telemetry.timed import Timed
+from dapr_sidecar.telemetry.traces import TraceMetrics
 from dapr_sidecar.telemetry.workflows import WorkflowMetrics
 
 _TEXT = {True: "true", False: "false"}
@@ -65,6 +66,7 @@ class SidecarMetrics:
         self.actors = ActorMetrics(registry)
         self.resiliency = ResiliencyMetrics(registry)
         self.security = SecurityMetrics(registry)
+        self.traces = TraceMetrics(registry)
         self.workflows = WorkflowMetrics(registry, namespace, self._bounds)
         self._components()
         self._invocation()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -48,6 +49,15 @@ class Tracing:
         if self._batches:
             sink = self._batches[0] if len(self._batches) == 1 else Fanout(self._batches)
         self.tracer = Tracer(rate, sink)
+
+    def tell_losses(self, tell: Callable[[str, int], None]) -> None:
+        """From now on ``tell`` gets an exporter's name and how many spans did not get there.
+
+        It gets a 0 for each exporter at once: a count has to be seen before it grows.
+        """
+        for batch in self._batches:
+            batch.on_lost = partial(tell, batch.name)
+            batch.on_lost(0)
 
     def start(self) -> None:
         """Begin to export."""

@@ -45,6 +45,16 @@ def lost(sidecar: Sidecar) -> int:
     return sum(int(found) for found in re.findall(r"(\d+) spans were lost on the way", sidecar.log))
 
 
+def counted(sidecar: Sidecar, address: str) -> int:
+    """How many spans its metric says were lost on the way to this address."""
+    text = call(sidecar.metrics_port, "GET", "/").body.decode()
+    ((exporter, number),) = re.findall(
+        r'dapr_runtime_trace_spans_lost_total\{app_id="[^"]*",exporter="([^"]*)"\} (\S+)', text
+    )
+    assert address in exporter
+    return int(float(number))
+
+
 def requests(sidecar: Sidecar) -> int:
     """How many calls of its API it counted that have spans."""
     text = call(sidecar.metrics_port, "GET", "/").body.decode()
@@ -76,9 +86,12 @@ async def test_a_collector_that(how: str, collector: Collector) -> None:
             before, during, after = (new_trace_id() for _ in range(3))
             await read(sidecar, before, 1)
             await asyncio.to_thread(collector.wait, before, 1)
+            assert await asyncio.to_thread(counted, sidecar, line.address) == 0
             await take_away(line, how)
             assert await read(sidecar, during, _CALLS) < _MOST_SECONDS
             await asyncio.to_thread(sidecar.wait_line, "Cannot export")
+            assert lost(sidecar) == 0, "the log tells the sum when the outage is over"
+            assert await asyncio.to_thread(counted, sidecar, line.address) >= _CALLS - 2 * _QUEUE
             await give_back(line, how)
             await asyncio.to_thread(sidecar.wait_line, "works again")
             await asyncio.to_thread(sidecar.wait_line, "spans were lost")
@@ -91,6 +104,7 @@ async def test_a_collector_that(how: str, collector: Collector) -> None:
             # Others on this machine may ask a sidecar, too: what ``dapr list`` does.
             others = await asyncio.to_thread(requests, sidecar) - _CALLS - 2
             assert _CALLS - arrived <= lost(sidecar) <= _CALLS - arrived + others
+            assert await asyncio.to_thread(counted, sidecar, line.address) == lost(sidecar)
             assert sidecar.log.count('level=warning msg="Cannot export') == 1
 
 

@@ -94,8 +94,11 @@ async def test_a_queue_is_bounded_and_what_is_lost_is_counted_and_said(
 ) -> None:
     collector = Collector()
     batch = sink(collector, max_queue=3)
+    told: list[int] = []
+    batch.on_lost = told.append
     feed(batch, *"abcde")
     assert batch.lost == 2
+    assert told == [1, 1]
     with caplog.at_level(logging.WARNING, LOGGER):
         await batch.close()
     assert collector.batches == [["a", "b", "c"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,29 @@ async def test_whoever_kept_a_reporter_counts_where_the_others_do() -> None:
     assert 'le="7"' in shown
     assert 'name="policy"' in shown
     assert "dapr_runtime_mtls_workload_cert_rotated_total" in shown
+    await live.close()
+
+
+async def test_spans_that_are_lost_are_counted_where_the_others_are() -> None:
+    stdout = {"samplingRate": "1", "stdout": True}
+    live = LiveTelemetry(telemetry(tracing=stdout))
+
+    def lost() -> float:
+        (line,) = re.findall(
+            r'dapr_runtime_trace_spans_lost_total{app_id="a",exporter="stdout"} (.*)',
+            live.registry.render().decode(),
+        )
+        return float(line)
+
+    assert lost() == 0
+    first = live.now.tracing
+    live.swap(telemetry(live.now, tracing=stdout, metrics={"latencyDistributionBuckets": [7]}))
+    assert live.now.tracing is first
+    assert lost() == 0, "other metrics know of the exporter"
+    live.swap(telemetry(live.now, tracing={**stdout, "samplingRate": "0.5"}))
+    first._batches[0]._lose(3)  # one that is on its way out
+    live.now.tracing._batches[0]._lose(4)
+    assert lost() == 7
     await live.close()
 
 

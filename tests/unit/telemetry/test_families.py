@@ -25,7 +25,7 @@ from dapr_sidecar.telemetry.resiliency import ResiliencyMetrics
 from dapr_sidecar.telemetry.security import SecurityMetrics
 from dapr_sidecar.telemetry.workflows import WorkflowMetrics
 
-OURS = {"dapr_component_ready"}
+OURS = {"dapr_component_ready", "dapr_runtime_trace_spans_lost"}
 BUCKETS = {"latency": LATENCY_BUCKETS, "size": SIZE_BUCKETS, "ratio": RATIO_BUCKETS}
 
 
@@ -73,6 +73,7 @@ def record_runtime(metrics: SidecarMetrics) -> None:
     metrics.component_failed("state.redis", "init", "c")
     metrics.component_loaded(2)
     metrics.component_ready("c", "state.redis", True)
+    metrics.traces.lost("otlp collector:4317", 1)
 
 
 def record_actors(actors: ActorMetrics) -> None:

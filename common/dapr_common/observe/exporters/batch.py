@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dapr_common.observe.exporters.base import Exporter, ExportError
@@ -36,11 +36,13 @@ class BatchLimits:
 class BatchSink:
     """A bounded queue before one exporter: what does not fit is dropped and counted in ``lost``.
 
+    ``on_lost`` is told how many spans were just lost, for whatever reason.
     ``add`` never waits. A batch goes out when it is full, or an interval after its first span.
     """
 
     def __init__(self, exporter: Exporter, limits: BatchLimits | None = None) -> None:
         self.lost = 0
+        self.on_lost: Callable[[int], None] | None = None
         self._exporter = exporter
         self._limits = limits or BatchLimits()
         self._queue: deque[RecordedSpan] = deque()
@@ -51,11 +53,16 @@ class BatchSink:
         self._failing = False
         self._told = 0
 
+    @property
+    def name(self) -> str:
+        """What log lines call the exporter."""
+        return self._exporter.name
+
     def add(self, span: RecordedSpan) -> None:
         """Take a finished span."""
         queue = self._queue
         if len(queue) >= self._limits.max_queue:
-            self.lost += 1
+            self._lose(1)
             return
         queue.append(span)
         if len(queue) == 1:
@@ -78,7 +85,7 @@ class BatchSink:
             async with asyncio.timeout(timeout):
                 await self._flush()
         if self._queue:
-            self.lost += len(self._queue)
+            self._lose(len(self._queue))
             self._queue.clear()
         self._tell_lost()
         await self._exporter.close()
@@ -113,7 +120,7 @@ class BatchSink:
             self._failed(error, len(batch))
             pause = wait * random.uniform(0.5, 1.5)  # noqa: S311 - jitter is no secret
             if not error.transient or self._closing or loop.time() + pause > deadline:
-                self.lost += len(batch)
+                self._lose(len(batch))
                 return
             await asyncio.sleep(pause)
             wait *= _BACKOFF
@@ -141,6 +148,11 @@ class BatchSink:
         level = _LOG.debug if self._failing else _LOG.warning
         self._failing = True
         level("Cannot export %d spans to %s: %s", count, self._exporter.name, error)
+
+    def _lose(self, count: int) -> None:
+        self.lost += count
+        if self.on_lost is not None:
+            self.on_lost(count)
 
     def _tell_lost(self) -> None:
         if self.lost > self._told:
