@@ -7,6 +7,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import re
 import secrets
 import socket
 import ssl
@@ -35,6 +36,7 @@ from harness.image_registry import (
 )
 from harness.programs import free_port
 
+from dapr_cli.bundle import pushing
 from dapr_cli.bundle import registry as registry_client
 from dapr_cli.bundle.image_names import Place
 from dapr_cli.bundle.manifest import read
@@ -361,12 +363,24 @@ class SlowRegistry:
         self.bytes_a_turn = bytes_a_turn
         self.read_bytes = 0
         self.stuck = asyncio.Event()
+        self._calls: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._calls[task] = writer
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 await self._request(reader, writer)
-        writer.close()
+
+    async def close(self) -> None:
+        """End every connection that is left."""
+        for task, writer in self._calls.items():
+            task.cancel()
+            await asyncio.wait({task})
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -395,6 +409,7 @@ async def slow_registry(bytes_a_turn: int) -> AsyncIterator[tuple[SlowRegistry, 
         yield registry, Place.parse(f"127.0.0.1:{port}/x", "--registry")
     finally:
         server.close()
+        await registry.close()
 
 
 @pytest.fixture
@@ -412,8 +427,14 @@ async def test_a_registry_that_takes_nothing_more(folder: Path, short_deadlines:
         assert registry.stuck.is_set()
 
 
-async def test_a_slow_registry_is_waited_for(tmp_path: Path, short_deadlines: None) -> None:
-    """As long as it takes something: one layer takes longer than nothing may happen."""
+async def test_a_slow_registry_is_waited_for(
+    tmp_path: Path,
+    short_deadlines: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As long as it takes something, and the user sees how far it is."""
+    monkeypatch.setattr(pushing, "_TOLD_EVERY_SECONDS", 0.2)
     images = Layout(tmp_path / "layout")
     size = 24 << 20
     images.add("localhost/dapr/daprd:1", extra=secrets.token_bytes(size))
@@ -424,6 +445,7 @@ async def test_a_slow_registry_is_waited_for(tmp_path: Path, short_deadlines: No
         await push(folder, read(folder), place, Access(), Console())
         assert loop.time() - began > 2.0
         assert registry.read_bytes > size
+    assert len(re.findall(r"daprd: [\d.]+ MB of 25\.2 MB", capsys.readouterr().out)) > 2
 
 
 async def test_an_image_has_a_deadline(folder: Path, place: Path) -> None:
