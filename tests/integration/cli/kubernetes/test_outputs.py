@@ -12,7 +12,15 @@ import yaml
 from harness.kube_cluster import Cluster
 from harness.stand_in_kubelet import kubelet
 
-from dapr_common.kube.kinds import COMPONENTS, PODS, Kind
+from dapr_common.kube.kinds import (
+    COMPONENTS,
+    CONFIGURATIONS,
+    CRDS,
+    PODS,
+    SECRETS,
+    Kind,
+    Selection,
+)
 
 MCP_SERVERS = Kind("dapr.io", "v1alpha1", "mcpservers")
 MANIFESTS = Path(__file__).parents[3] / "data" / "manifests"
@@ -200,3 +208,41 @@ async def test_logs(dapr, cluster: Cluster, shop: str) -> None:
         finally:
             for pod in ("a-0", "a-1", "b-0"):
                 await cluster.client.delete(PODS, pod, shop)
+
+
+@pytest.fixture
+async def bare(cluster: Cluster) -> Cluster:
+    """Without what a control plane keeps."""
+    for kind, name in ((CONFIGURATIONS, "daprsystem"), (SECRETS, "dapr-trust-bundle")):
+        wanted = Selection(kind, fields=f"metadata.name={name}")
+        for one in (await cluster.client.list_all(wanted)).items:
+            await cluster.client.delete(kind, name, one["metadata"]["namespace"])
+    return cluster
+
+
+async def test_a_cluster_without_dapr(dapr, bare: Cluster) -> None:
+    hint = "ℹ️  Is Dapr installed? 'dapr status -k' shows it."  # noqa: RUF001 - the sign
+    done = await dapr("mtls", "-k")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        "❌  there is no Configuration daprsystem in the cluster",
+        hint,
+    ]
+    for verb, where, flags in (
+        ("expiry", "any namespace", ()),
+        ("export", "namespace dapr-system", ("-n", "dapr-system")),
+    ):
+        done = await dapr("mtls", verb, "-k", *flags)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.splitlines() == [
+            f"❌  there is no Secret dapr-trust-bundle in {where}",
+            hint,
+        ]
+    await bare.client.delete(CRDS, "mcpservers.dapr.io")
+    done = await dapr("mcpservers", "-k")
+    assert (done.returncode, done.stdout) == (1, "")
+    failure, hint = done.stderr.splitlines()
+    assert failure.startswith("❌  Kubernetes: GET /apis/dapr.io/v1alpha1/mcpservers: ")
+    assert hint.endswith(
+        "Dapr's kinds are not known to this cluster: 'dapr init -k' installs them."
+    )
