@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TypeAlias
+from urllib.parse import quote
 
 _VOID = frozenset({"br", "hr", "input", "link", "meta", "img"})
 
@@ -50,6 +52,24 @@ def _attribute(key: str, value: str | int | bool | None) -> str:
 def link(target: str, *content: Content) -> Html:
     """A way to another page. ``target`` is a path of ours, percent-encoded already."""
     return tag("a", *content, href=target)
+
+
+def anchor(*names: str) -> str:
+    """An id of an element, and the fragment that leads to it. Names are anybody's."""
+    return "-".join(quote(name, safe="") for name in names)
+
+
+_PATH = re.compile(r'( (?:href|action)=")/')
+
+
+def rooted(document: Html, base: str) -> Html:
+    """A page whose links to our own paths lead below ``base``.
+
+    Quotation marks of texts and values are escaped, so what is found are attributes.
+    """
+    return (
+        Html(_PATH.sub(lambda found: f"{found[1]}{escape(base)}/", document)) if base else document
+    )
 
 
 def table(

@@ -23,6 +23,8 @@ _HARMLESS = re.compile(
     r"|validators?|trustdomain)$|^(allowed|denied)?secrets$|^secret(keyref|store|storecomponent)$",
     re.IGNORECASE,
 )
+_COMMANDS = ("args", "command")
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # Texts are long and anybody's: every repetition has a bound, so that no line takes long to read.
 _VALUE = r"""(?:(\\?["'])(?:(?!\2).){1,4096}\2|[^\s;&,"'<>{}\\]{1,4096})"""
 _WORD = (
@@ -118,6 +120,8 @@ def tree(value: Any, name: str = "") -> Any:
             return {**tree({k: v for k, v in value.items() if k != "value"}), "value": HIDDEN}
         return {key: tree(each, str(key)) for key, each in value.items()}
     if isinstance(value, list):
+        if name in _COMMANDS and all(isinstance(each, str) for each in value):
+            return words(value)
         return [tree(each, name) for each in value]
     if value not in (None, "") and not isinstance(value, bool) and is_secret_name(name):
         return HIDDEN
@@ -131,11 +135,32 @@ def _headers(value: str) -> str:
     return ",".join(f"{each.partition('=')[0]}={HIDDEN}" for each in value.split(",") if each)
 
 
-def command(words: Sequence[str]) -> str:
-    """A command line: the values of flags and variables with secret names are hidden."""
+def document(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest: hidden as in ``tree``, without what Kubernetes keeps of its earlier versions."""
+    found = {str(key): each for key, each in body.items()}
+    metadata = found.get("metadata")
+    if isinstance(metadata, Mapping):
+        kept = {key: each for key, each in metadata.items() if key != "managedFields"}
+        if isinstance(notes := kept.get("annotations"), Mapping):
+            kept["annotations"] = {key: each for key, each in notes.items() if key != _APPLIED}
+        found["metadata"] = kept
+    return {key: tree(each, key) for key, each in found.items()}
+
+
+def words(given: Sequence[str]) -> list[str]:
+    """A command's words: the values of flags and variables with secret names are hidden."""
+    return [text(word) for word in _flags_hidden(given)]
+
+
+def command(given: Sequence[str]) -> str:
+    """The same as one line; a header may stand in several words."""
+    return text(" ".join(_flags_hidden(given)))
+
+
+def _flags_hidden(given: Sequence[str]) -> list[str]:
     shown: list[str] = []
     hide = False
-    for word in words:
+    for word in given:
         name, equals, _ = word.partition("=")
         flag = name.lstrip("-")
         if hide and not word.startswith("--"):
@@ -144,4 +169,4 @@ def command(words: Sequence[str]) -> str:
             continue
         hide = not equals and word.startswith("-") and is_secret_name(flag)
         shown.append(f"{name}={HIDDEN}" if equals and is_secret_name(flag) else word)
-    return text(" ".join(shown))
+    return shown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol
@@ -10,8 +10,10 @@ from urllib.parse import quote
 
 from dapr_dashboard.masking import Shown
 from dapr_dashboard.samples import Samples
+from dapr_dashboard.shapes import mapping, objects
 
 Health = Literal["good", "warn", "bad", "unknown"]
+Platform = Literal["standalone", "kubernetes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,7 @@ class Live:
 
     def listed(self, name: str) -> list[Mapping[str, Any]]:
         """A list of the metadata, such as ``components``."""
-        found = self.metadata.get(name)
-        return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        return objects(self.metadata.get(name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,10 @@ class App:
     """Name of the Configuration, or its file."""
     resources: Sequence[str] = ()
     """Self-hosted: where its manifests are."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """In a cluster: of the pod."""
+    pod: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """In a cluster: as the API server gave it, secrets not hidden yet; see ``pods.manifest``."""
 
     @property
     def path(self) -> str:
@@ -107,6 +112,8 @@ class ComponentFact:
     conditions: Sequence[Condition] = ()
     problem: str = ""
     """Why the manifest cannot be read."""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """Without secrets; empty when it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +127,37 @@ class SpecFact:
     created: datetime | None = None
     conditions: Sequence[Condition] = ()
     problem: str = ""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """The whole document, without secrets."""
+
+    def section(self, *names: str) -> Mapping[str, Any]:
+        """An object of the spec; empty when it is not there, or is none."""
+        found: Any = self.spec
+        for name in names:
+            found = mapping(found).get(name)
+        return mapping(found)
+
+    @property
+    def sampling_rate(self) -> str:
+        """Of a Configuration's traces."""
+        rate = self.section("tracing").get("samplingRate")
+        return "" if rate is None else str(rate)
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether a Configuration lets requests be traced."""
+        return self.sampling_rate not in ("", "0")
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether a Configuration leaves metrics on."""
+        chosen = self.section("metrics") or self.section("metric")
+        return bool(chosen.get("enabled", True))
+
+    @property
+    def has_mtls(self) -> bool:
+        """Whether a Configuration turns mTLS on."""
+        return bool(self.section("mtls").get("enabled"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +200,14 @@ class ControlPlane:
     problems: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a log, as it was written. ``nanoseconds`` since 1970; 0 is not known."""
+
+    text: str
+    nanoseconds: int = 0
+
+
 class SourceError(Exception):
     """Facts could not be had; the text is for the page."""
 
@@ -171,6 +217,8 @@ class Source(Protocol):
 
     title: str
     """What is looked at, such as ``this machine``."""
+    platform: Platform
+    """What it is, in the words of the API."""
 
     async def apps(self) -> list[App]:
         """Every application, without asking its sidecar; see ``sidecars.with_live``."""
@@ -190,6 +238,12 @@ class Source(Protocol):
 
     async def log(self, app: App, name: str) -> str:
         """The end of one of its logs."""
+        ...
+
+    def lines(
+        self, app: App, name: str, *, last: int, follow: bool
+    ) -> AsyncGenerator[LogLine, None]:
+        """The last lines of one of its logs; with ``follow`` also those that come."""
         ...
 
     async def close(self) -> None:

@@ -24,7 +24,7 @@ def receiver(traces: Traces) -> web.Application:
             if not isinstance(body, list):
                 raise ValueError("expected a list of spans")
             traces.add(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return web.Response(status=400, text=f"the spans cannot be read: {error}\n")
         return web.Response(status=202)
 

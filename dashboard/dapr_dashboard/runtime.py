@@ -17,6 +17,7 @@ from dapr_common.observe.health import Readiness
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.metrics import Registry
 from dapr_common.program import observed
+from dapr_dashboard.facts import Facts
 from dapr_dashboard.history import History
 from dapr_dashboard.model import Source
 from dapr_dashboard.receiver import receiver
@@ -44,7 +45,9 @@ async def run(settings: Settings) -> None:
         stack.push_async_callback(source.close)
         stack.push_async_callback(sidecars.close)
         seconds = _CLUSTER_SAMPLE_SECONDS if settings.kubernetes else _SAMPLE_SECONDS
-        dashboard = Dashboard(source, sidecars, History(source, sidecars, seconds))
+        history = History(source, sidecars, seconds)
+        facts = Facts(source, sidecars)
+        dashboard = Dashboard(facts, history, base_path=settings.base_path)
         await stack.enter_async_context(_receiving(dashboard, settings))
         url = await stack.enter_async_context(_serving(dashboard, settings))
         readiness.ready(_PAGES)
@@ -92,7 +95,7 @@ async def _serving(dashboard: Dashboard, settings: Settings) -> AsyncIterator[st
                 "Everybody who reaches %s sees these pages: there is no login", settings.address
             )
         shown = "localhost" if host == _LOCAL else host
-        yield f"http://{join_host_port(shown, port)}"
+        yield f"http://{join_host_port(shown, port)}{settings.base_path}"
 
 
 @asynccontextmanager

@@ -9,21 +9,22 @@ from datetime import UTC, datetime
 from importlib.resources import files
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
-from dapr_common.observe.logs import get_logger
+from dapr_dashboard import api
+from dapr_dashboard.facts import Facts
+from dapr_dashboard.failures import failures
 from dapr_dashboard.guard import Guard
 from dapr_dashboard.history import History
 from dapr_dashboard.markup import Html
-from dapr_dashboard.model import App, Source, SourceError
-from dapr_dashboard.sidecars import Sidecars
+from dapr_dashboard.model import App
 from dapr_dashboard.traces import Traces
 from dapr_dashboard.views import apps as app_views
 from dapr_dashboard.views import components, observed, plane, policies
 from dapr_dashboard.views.page import REFRESH_SECONDS, Shell
 
-_LOG = get_logger("dapr.dashboard")
 _MOST_WORD = 200
+_ASKED = ("q", "lines")
 Page = Callable[[web.Request, Shell], Awaitable[Html]]
 
 
@@ -31,20 +32,28 @@ Page = Callable[[web.Request, Shell], Awaitable[Html]]
 class Dashboard:
     """Everything the pages are made of."""
 
-    source: Source
-    sidecars: Sidecars
+    facts: Facts
     history: History
     traces: Traces = field(default_factory=Traces)
+    base_path: str = ""
+    """Below which a proxy shows it, such as ``/dapr``; it answers at the root, too."""
     receiver_port: int = 0
     receiver_problem: str = "there is no receiver"
 
     def application(self, names: Sequence[str] = ()) -> web.Application:
         """The web application; ``names`` are host names beside ``localhost``."""
-        app = web.Application(middlewares=[Guard(names).middleware(), self._failures])
-        for path, page in self._pages().items():
-            app.router.add_get(path, self._handler(page))
-        app.router.add_get("/static/style.css", _style)
-        app.router.add_get("/healthz", _healthz)
+        guard = Guard(names)
+        app = web.Application(middlewares=[guard.middleware(), failures(self._failed)])
+        routes = {path: self._handler(page) for path, page in self._pages().items()}
+        routes |= {"/static/style.css": _style, "/healthz": _healthz}
+        streams = api.Streams(self.facts)
+        routes |= api.routes(self.facts, streams)
+        for path, handler in routes.items():
+            for base in {"", self.base_path}:
+                app.router.add_get(base + path, handler)
+        if self.base_path:
+            app.router.add_get(self.base_path, routes["/"])
+        app.on_shutdown.append(streams.close)
         return app
 
     def _pages(self) -> dict[str, Page]:
@@ -66,43 +75,45 @@ class Dashboard:
     # --- pages ------------------------------------------------------------------------------
 
     async def _overview(self, request: web.Request, shell: Shell) -> Html:
-        return app_views.overview(shell, await self._apps())
+        return app_views.overview(shell, await self.facts.apps())
 
     async def _app(self, request: web.Request, shell: Shell) -> Html:
         app = await self._one(request)
-        return app_views.detail(shell, app, self.source.logs(app))
+        return app_views.detail(shell, app, self.facts.source.logs(app))
 
     async def _app_log(self, request: web.Request, shell: Shell) -> Html:
         app = await self._one(request)
         name = request.match_info["log"]
-        if name not in self.source.logs(app):
+        if name not in self.facts.source.logs(app):
             raise web.HTTPNotFound(text=f"app {app.app_id} has no log {name}")
-        text = await self.source.log(app, name)
+        text = await self.facts.log(app, name)
         lines = request.query.get("lines", "")
         chosen = int(lines) if lines in map(str, observed.LINE_CHOICES) else 500
         wanted = request.query.get("q", "")[:_MOST_WORD]
         return observed.log(shell, app, name, text, wanted, chosen)
 
     async def _components(self, request: web.Request, shell: Shell) -> Html:
-        found, apps = await asyncio.gather(self.source.resources(), self._apps())
+        found, apps = await asyncio.gather(self.facts.source.resources(), self.facts.apps())
         return components.page(shell, found, apps)
 
     async def _configurations(self, request: web.Request, shell: Shell) -> Html:
-        found, apps = await asyncio.gather(self.source.resources(), self.source.apps())
+        found, apps = await asyncio.gather(self.facts.source.resources(), self.facts.source.apps())
         return policies.configurations(shell, found, apps)
 
     async def _resiliency(self, request: web.Request, shell: Shell) -> Html:
-        found, apps = await asyncio.gather(self.source.resources(), self._apps(metrics=True))
+        found, apps = await asyncio.gather(
+            self.facts.source.resources(), self.facts.apps(metrics=True)
+        )
         return policies.resiliency(shell, found, apps)
 
     async def _actors(self, request: web.Request, shell: Shell) -> Html:
-        return plane.actors(shell, await self._apps())
+        return plane.actors(shell, await self.facts.apps())
 
     async def _control_plane(self, request: web.Request, shell: Shell) -> Html:
-        return plane.control_plane(shell, await self.source.control_plane())
+        return plane.control_plane(shell, await self.facts.source.control_plane())
 
     async def _metrics(self, request: web.Request, shell: Shell) -> Html:
-        apps = await self._apps(metrics=True)
+        apps = await self.facts.apps(metrics=True)
         return observed.metrics(shell, apps, {app.path: self.history.rates(app) for app in apps})
 
     async def _traces_page(self, request: web.Request, shell: Shell) -> Html:
@@ -114,16 +125,11 @@ class Dashboard:
             raise web.HTTPNotFound(text="this trace is not, or no longer, in memory")
         return observed.trace(shell, found)
 
-    # --- facts ------------------------------------------------------------------------------
-
-    async def _apps(self, *, metrics: bool = False) -> list[App]:
-        return await self.sidecars.with_live(await self.source.apps(), metrics=metrics)
-
     async def _one(self, request: web.Request) -> App:
         wanted = request.match_info["namespace"], request.match_info["name"]
-        for app in await self.source.apps():
+        for app in await self.facts.source.apps():
             if (app.namespace, app.name) == wanted:
-                (found,) = await self.sidecars.with_live([app])
+                (found,) = await self.facts.live([app])
                 return found
         raise web.HTTPNotFound(text=f"there is no app instance {wanted[1]} in {wanted[0]} any more")
 
@@ -139,34 +145,23 @@ class Dashboard:
     def _shell(self, request: web.Request) -> Shell:
         asked = request.query.get("refresh", "")
         seconds = int(asked) if asked in map(str, REFRESH_SECONDS) else 0
+        path = request.rel_url.raw_path
+        if self.base_path and path.startswith(f"{self.base_path}/"):
+            path = path.removeprefix(self.base_path)
+        elif path == self.base_path:
+            path = "/"
         return Shell(
-            path=request.rel_url.raw_path,
-            where=self.source.title,
+            path=path,
+            where=self.facts.source.title,
             now=datetime.now(UTC),
             refresh=seconds,
+            query={name: request.query[name] for name in _ASKED if request.query.get(name)},
+            base=self.base_path,
         )
 
-    @property
-    def _failures(self) -> Middleware:
-        @web.middleware
-        async def shown(request: web.Request, handler: Handler) -> web.StreamResponse:
-            try:
-                return await handler(request)
-            except SourceError as error:
-                return self._failed(request, "Facts are missing", str(error), 502)
-            except web.HTTPException as error:
-                if error.status < 400:
-                    raise
-                text = error.text or error.reason
-                return self._failed(request, error.reason, text, error.status)
-            except Exception:  # noqa: BLE001 - the boundary: one page fails, not the dashboard
-                _LOG.exception("Page %s cannot be made", request.rel_url.raw_path)
-                said = "The page could not be made; the dashboard's log says why."
-                return self._failed(request, "Internal error", said, 500)
-
-        return shown
-
     def _failed(self, request: web.Request, title: str, text: str, status: int) -> web.Response:
+        if api.is_api(request.path.removeprefix(self.base_path)):
+            return api.failed(text, status)
         return _html(observed.failed(self._shell(request), title, text), status)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from dapr_common.flags import Flag, Parsed, Value
-from dapr_common.program import SERVICE_FLAGS, ServiceSettings, port
+from dapr_common.program import SERVICE_FLAGS, ServiceSettings, SettingsError, port
 
 # A dashboard on a laptop is one of many programs: it opens no more ports than it is told to.
 _OTHERWISE: dict[str, Value] = {
@@ -14,6 +15,7 @@ _OTHERWISE: dict[str, Value] = {
     "enable-metrics": False,
     "healthz-port": 0,
 }
+_BASE = "SERVER_BASE_HREF"
 _HEALTHZ = "port of the health server (/healthz); 0: none"
 
 FLAGS: tuple[Flag, ...] = (
@@ -55,6 +57,8 @@ class Settings:
     runtime_path: str
     is_in_cluster: bool
     """Whether pods can be asked at their own addresses."""
+    base_path: str
+    """Below which a proxy shows the pages, such as ``/dapr``; empty: at the root."""
     service: ServiceSettings
 
 
@@ -70,5 +74,14 @@ def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
         zipkin_port=port(parsed, "zipkin-port"),
         runtime_path=parsed.text("runtime-path"),
         is_in_cluster=bool(environment.get("KUBERNETES_SERVICE_HOST")),
+        base_path=_base_path(environment.get(_BASE, "")),
         service=ServiceSettings.read(parsed),
     )
+
+
+def _base_path(text: str) -> str:
+    if not (path := text.strip("/")):
+        return ""
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*", path):
+        raise SettingsError(f"{_BASE} must be a path such as /dapr, but is {text!r}")
+    return f"/{path}"

@@ -8,20 +8,22 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from ssl import SSLContext
-from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from dapr_common.kube.api_errors import LoginError
 from dapr_common.kube.login import Login
+from dapr_dashboard import masking, metadata
 from dapr_dashboard.model import NOT_ASKED, App, Health, Live, Place
 from dapr_dashboard.samples import Samples, parse
 
 _SECONDS = 4.0
-_AT_ONCE = 16
+_PAGE_SECONDS = 6.0
+_AT_ONCE = 64
 _MOST_BYTES = 8 << 20
 _NOWHERE = Place()
+_SILENT = "does not answer"
 
 
 class _AnswerError(Exception):
@@ -41,6 +43,8 @@ class Sidecars:
         self._through = through
         self._open: aiohttp.ClientSession | None = None
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        # Of their own: samples in the background shall not keep pages waiting.
+        self._sample_turns = asyncio.Semaphore(_AT_ONCE)
 
     async def close(self) -> None:
         """Safe to call twice."""
@@ -49,38 +53,47 @@ class Sidecars:
             await session.close()
 
     async def with_live(self, apps: Sequence[App], *, metrics: bool = False) -> list[App]:
-        """The same with what each sidecar says now; with ``metrics`` also its samples."""
-        found = await asyncio.gather(*(self._live(app, metrics) for app in apps))
+        """The same with what each sidecar says now; with ``metrics`` also its samples.
+
+        However many hang, this is over after some seconds: those left are shown as not asked.
+        """
+        end = asyncio.get_running_loop().time() + _PAGE_SECONDS
+        found = await asyncio.gather(*(self._live_until(end, app, metrics) for app in apps))
         return [replace(app, live=live) for app, live in zip(apps, found, strict=True)]
 
     async def samples(self, url: str) -> Samples:
         """What a metrics port says; nothing when it does not answer."""
-        async with self._turns:
+        async with self._sample_turns:
             try:
                 answer = await self._get(Place(), url)
                 return parse(answer.body.decode("utf-8", "replace"))
             except (_AnswerError, ValueError):
                 return Samples()
 
-    async def _live(self, app: App, metrics: bool) -> Live:
-        place = app.place
-        if place == _NOWHERE:
+    async def _live_until(self, end: float, app: App, metrics: bool) -> Live:
+        if app.place == _NOWHERE:
             return app.live
-        async with self._turns:
-            live = await self._said(app)
-        if metrics and place.metrics:
-            live = replace(live, samples=await self.samples(place.metrics))
+        live = None
+        try:
+            async with asyncio.timeout_at(end):
+                async with self._turns:
+                    live = await self._said(app)
+                if metrics and app.place.metrics and live.state != _SILENT:
+                    return replace(live, samples=await self.samples(app.place.metrics))
+        except TimeoutError:
+            said = "not asked: others took too long to answer"
+            return live or replace(app.live, problem=said)
         return live
 
     async def _said(self, app: App) -> Live:
         try:
             health = await self._get(app.place, f"{app.place.api}/v1.0/healthz")
-            metadata = await self._get(app.place, f"{app.place.api}/v1.0/metadata?health=true")
+            answer = await self._get(app.place, f"{app.place.api}/v1.0/metadata?health=true")
         except _AnswerError as error:
             return _silent(app, str(error))
-        if refusal := _refusal(health) or _refusal(metadata):
+        if refusal := _refusal(health) or _refusal(answer):
             return _silent(app, refusal)
-        return _judged(app, health, metadata)
+        return _judged(app, health, answer)
 
     async def _get(self, place: Place, url: str) -> _Answer:
         # A parent that is not sampled: looking shall not fill the traces that are looked at.
@@ -143,9 +156,10 @@ async def _read(
 
 def _silent(app: App, problem: str) -> Live:
     """What else is known of it stands beside the reason, such as what Kubernetes says."""
+    shown = masking.text(problem)
     if app.live.state == NOT_ASKED:
-        return Live("bad", "does not answer", problem=problem)
-    return replace(app.live, problem=problem)
+        return Live("bad", _SILENT, problem=shown)
+    return replace(app.live, problem=shown)
 
 
 def _refusal(answer: _Answer) -> str:
@@ -159,37 +173,33 @@ def _refusal(answer: _Answer) -> str:
     return ""
 
 
-def _judged(app: App, health: _Answer, metadata: _Answer) -> Live:
+def _judged(app: App, health: _Answer, answer: _Answer) -> Live:
     ready = 200 <= health.status < 300
     state = "ready" if ready else _message(health) or f"not ready ({health.status})"
     kind: Health = "good" if ready else "bad"
-    if metadata.status in (401, 403) and not app.place.token:
+    if answer.status in (401, 403) and not app.place.token:
         said = "its API wants a token: start the dashboard with DAPR_API_TOKEN"
         return Live(kind, state, problem=said)
-    if metadata.status != 200:
-        said = f"metadata: {_message(metadata) or metadata.status}"
+    if answer.status != 200:
+        said = f"metadata: {_message(answer) or answer.status}"
         return Live(kind, state, problem=said)
     try:
-        body = json.loads(metadata.body)
+        body = json.loads(answer.body)
     except ValueError:
         body = None
     if not isinstance(body, dict):
         return Live("unknown", "its metadata is no JSON object")
     if body.get("id", app.app_id) != app.app_id:
         other = str(body["id"])
-        return Live("bad", "does not answer", problem=f"app {other} has taken its port")
-    if ready and any(one.get("state") != "ready" for one in _states(body)):
-        return Live("warn", "ready, components are not", body)
-    return Live(kind, state, body)
-
-
-def _states(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = body.get("componentHealth")
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        return Live("bad", _SILENT, problem=f"app {other} has taken its port")
+    live = Live(kind, state, metadata.shown(body))
+    if ready and any(one.get("state") != "ready" for one in live.listed("componentHealth")):
+        return replace(live, health="warn", state="ready, components are not")
+    return live
 
 
 def _message(answer: _Answer) -> str:
     try:
-        return str(json.loads(answer.body)["message"])
+        return masking.text(str(json.loads(answer.body)["message"]))
     except (ValueError, KeyError, TypeError):
         return ""

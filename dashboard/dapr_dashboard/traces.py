@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dapr_dashboard import masking
+
 _MOST_TRACES = 200
 _MOST_SPANS = 200
 _MOST_TEXT = 200
+_MOST_US = 1 << 57  # some thousand years: later ones are no dates
 _STATUS = ("http.status_code", "rpc.grpc.status_code", "grpc.status_code", "otel.status_code")
 
 
@@ -131,17 +134,17 @@ def _read(body: Any) -> tuple[str, Span]:
         _text(body, "kind"),
         _number(body, "timestamp"),
         _number(body, "duration"),
-        status[:_MOST_TEXT],
+        masking.text(status[:_MOST_TEXT]),
         "error" in tags or (status.isdigit() and len(status) == 3 and status >= "500"),
     )
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:
-    return str(body.get(name) or "")[:_MOST_TEXT]
+    return masking.text(str(body.get(name) or "")[:_MOST_TEXT])
 
 
 def _number(body: Mapping[str, Any], name: str) -> int:
     value = body.get(name) or 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1 << 62:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_US:
         raise ValueError(f"{name} of a span is a number of microseconds")
     return int(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,11 +18,14 @@ from dapr_dashboard.model import (
     App,
     CertificateFact,
     ControlPlane,
+    LogLine,
+    Platform,
     Resources,
     SourceError,
 )
 from dapr_dashboard.sidecars import Sidecars
 from dapr_dashboard.sources.manifests import from_bodies
+from dapr_dashboard.sources.pod_lines import pod_lines
 from dapr_dashboard.sources.pods import CONTROL_PLANE, app_of, metrics_url, service_of
 
 _SHOWN = ("Component", "Configuration", "Resiliency")
@@ -41,6 +44,7 @@ class ClusterSource:
     def __init__(
         self, login: Login, sidecars: Sidecars, *, namespace: str, system: str, inside: bool
     ) -> None:
+        self.platform: Platform = "kubernetes"
         self.title = f"the cluster at {login.server}"
         if namespace:
             self.title = f"namespace {namespace} of {self.title}"
@@ -100,6 +104,11 @@ class ClusterSource:
         except KubeError as error:
             raise SourceError(str(error)) from error
         return found.decode("utf-8", "replace")
+
+    def lines(
+        self, app: App, name: str, *, last: int, follow: bool
+    ) -> AsyncGenerator[LogLine, None]:
+        return pod_lines(self._login, app.namespace, app.name, name, last=last, follow=follow)
 
     async def close(self) -> None:
         await self._client.close()

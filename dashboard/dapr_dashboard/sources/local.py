@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 
 from dapr_cli import instances
 from dapr_cli.install import Install
 from dapr_cli.processes import daprd_processes
 from dapr_dashboard.certificates import ends_of
+from dapr_dashboard.log_lines import nanoseconds
 from dapr_dashboard.model import (
     App,
     CertificateFact,
     ControlPlane,
+    LogLine,
+    Platform,
     Resources,
     ServiceFact,
     SourceError,
 )
 from dapr_dashboard.sources.manifests import from_files
 from dapr_dashboard.sources.processes import app_of, environment
-from dapr_dashboard.sources.tail import tail
+from dapr_dashboard.sources.tail import file_lines, tail
 
 _CONNECT_SECONDS = 2.0
 _SERVICES = ("Placement", "Scheduler", "Sentry")
@@ -32,6 +36,7 @@ class LocalSource:
     """``install`` is the runtime whose components and configuration are shown beside the apps'."""
 
     title = "this machine"
+    platform: Platform = "standalone"
 
     def __init__(self, install: Install) -> None:
         self._install = install
@@ -69,14 +74,14 @@ class LocalSource:
         return tuple(name for name, key in _LOGS.items() if extended.get(key))
 
     async def log(self, app: App, name: str) -> str:
-        extended = app.live.metadata.get("extended")
-        path = str(extended.get(_LOGS.get(name, ""), "")) if isinstance(extended, dict) else ""
-        if not path:
-            raise SourceError(
-                "this app has no log file: 'dapr run' writes to its terminal, "
-                "'dapr run -f' writes files"
-            )
-        return await asyncio.to_thread(tail, path)
+        return await asyncio.to_thread(tail, _log_path(app, name))
+
+    async def lines(
+        self, app: App, name: str, *, last: int, follow: bool
+    ) -> AsyncGenerator[LogLine, None]:
+        async with aclosing(file_lines(_log_path(app, name), last, follow=follow)) as lines:
+            async for line in lines:
+                yield LogLine(line, nanoseconds(line))
 
     async def close(self) -> None:
         """Nothing is kept open."""
@@ -91,6 +96,17 @@ class LocalSource:
             anchors = environment(int(app.name)).get("DAPR_TRUST_ANCHORS", "")
             found += ends_of("Trust anchor", f"given to {app.app_id}", anchors.encode())
         return found
+
+
+def _log_path(app: App, name: str) -> str:
+    extended = app.live.metadata.get("extended")
+    path = str(extended.get(_LOGS.get(name, ""), "")) if isinstance(extended, dict) else ""
+    if not path:
+        raise SourceError(
+            "this app has no log file: 'dapr run' writes to its terminal, "
+            "'dapr run -f' writes files"
+        )
+    return path
 
 
 def _apps() -> list[App]:

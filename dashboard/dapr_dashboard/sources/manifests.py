@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dapr_common.kube.manifests import Document, ManifestError, parse_documents, typed
-from dapr_common.kube.resources import Component
+from dapr_common.kube.resources import Component, NameValue
 from dapr_dashboard import masking
+from dapr_dashboard.masking import Shown
 from dapr_dashboard.model import ComponentFact, Condition, Resources, SpecFact
 from dapr_dashboard.sources.processes import HERE
 
@@ -103,29 +104,52 @@ class _Found:
 
 
 def _component(component: Component, body: Mapping[str, Any], source: str) -> ComponentFact:
+    settings = masking.settings_of(component)
     return ComponentFact(
         namespace=component.namespace or HERE,
         name=component.name,
         type=component.type,
         version=component.version,
         scopes=component.scopes,
-        settings=masking.settings_of(component),
+        settings=settings,
         source=source,
         created=_created(body),
         conditions=_conditions(body),
+        manifest=_manifest(component, settings, body),
     )
 
 
+def _manifest(
+    component: Component, settings: Sequence[Shown], body: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    entries = [
+        _entry(entry, shown) for entry, shown in zip(component.metadata, settings, strict=True)
+    ]
+    found = masking.document(body)
+    return {**found, "spec": {**found["spec"], "metadata": entries}}
+
+
+def _entry(entry: NameValue, shown: Shown) -> Mapping[str, Any]:
+    if (reference := entry.secret_key_ref) is not None:
+        key = {"key": reference.key} if reference.key else {}
+        return {"name": entry.name, "secretKeyRef": {"name": reference.name, **key}}
+    if entry.env_ref:
+        return {"name": entry.name, "envRef": entry.env_ref}
+    return {"name": entry.name, "value": shown.text}
+
+
 def _spec(body: Mapping[str, Any], source: str) -> SpecFact:
-    spec = body.get("spec")
+    manifest = masking.document(body)
+    spec = manifest.get("spec")
     metadata = _metadata(body)
     return SpecFact(
         namespace=str(metadata.get("namespace") or HERE),
         name=str(metadata.get("name") or ""),
-        spec=masking.tree(spec) if isinstance(spec, Mapping) else {},
+        spec=spec if isinstance(spec, Mapping) else {},
         source=source,
         created=_created(body),
         conditions=_conditions(body),
+        manifest=manifest,
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from dapr_cli.instances import read_flags
 from dapr_cli.kube.pods import SERVICES, SIDECAR, created, image_tag
 from dapr_common.kube.kinds import KubeObject
+from dapr_dashboard import masking
 from dapr_dashboard.masking import command
 from dapr_dashboard.model import App, Health, Live, Place, ServiceFact
 
@@ -41,6 +44,8 @@ def app_of(pod: KubeObject, address: Address) -> App | None:
         facts={
             "App port": "" if port == "0" else port,
             "App protocol": flags.get("app-protocol", ""),
+            "HTTP port": flags.get("dapr-http-port", "3500"),
+            "gRPC port": flags.get("dapr-grpc-port", "50001"),
             "Pod": str(status.get("phase") or ""),
             "Pod's address": str(status.get("podIP") or ""),
             "Node": str((pod.get("spec") or {}).get("nodeName") or ""),
@@ -52,6 +57,16 @@ def app_of(pod: KubeObject, address: Address) -> App | None:
         version=image_tag(str(sidecar.get("image") or "")),
         containers=tuple(str(each.get("name")) for each in _containers(pod)),
         configuration=flags.get("config", ""),
+        labels={str(name): str(value) for name, value in (metadata.get("labels") or {}).items()},
+        pod=pod,
+    )
+
+
+def manifest(app: App) -> str:
+    """The app's pod as YAML, without secrets."""
+    about = {"apiVersion": "v1", "kind": "Pod"}
+    return yaml.safe_dump(
+        masking.document({**about, **app.pod}), sort_keys=False, allow_unicode=True
     )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from dapr_dashboard import masking
-from dapr_dashboard.markup import Content, Html, code, facts, html, link, table, tag
+from dapr_dashboard.markup import Content, Html, anchor, code, facts, html, link, table, tag
 from dapr_dashboard.model import App
+from dapr_dashboard.shapes import objects, texts
 from dapr_dashboard.views.page import Shell, app_link, count, problem, since, state
 
 
@@ -70,7 +70,6 @@ def _summary(app: App, now: datetime) -> dict[str, Content]:
     metadata = app.live.metadata
     connection = metadata.get("appConnectionProperties") or {}
     extended = metadata.get("extended") or {}
-    command = masking.command(str(extended.get("appCommand") or "").split())
     return {
         "App id": code(app.app_id),
         "Namespace": code(app.namespace),
@@ -78,7 +77,7 @@ def _summary(app: App, now: datetime) -> dict[str, Content]:
         "Runtime version": app.live.version or app.version,
         "Age": since(app.created, now),
         "App's address": _address(connection),
-        "App's command": code(command),
+        "App's command": code(extended.get("appCommand", "")),
         "Configuration": code(app.configuration),
         "Resources": [[code(path), " "] for path in app.resources],
         "Resiliency": ", ".join(str(one.get("name")) for one in app.live.listed("resiliencies")),
@@ -100,12 +99,12 @@ def _components(app: App, now: datetime) -> Html:
     loaded = {str(one.get("name")): one for one in app.live.listed("components")}
     rows = [
         (
-            link(f"/components#{name}", name),
+            link(f"/components#{anchor('component', name)}", name),
             code(str(loaded.get(name, {}).get("type", ""))),
-            loaded.get(name, {}).get("version", ""),
+            str(loaded.get(name, {}).get("version", "")),
             component_state(told.get(name, {}), is_loaded=name in loaded),
-            masking.text(str(told.get(name, {}).get("lastError", ""))),
-            ", ".join(map(str, loaded.get(name, {}).get("capabilities", ()))),
+            str(told.get(name, {}).get("lastError", "")),
+            ", ".join(texts(loaded.get(name, {}).get("capabilities"))),
         )
         for name in sorted({*told, *loaded})
     ]
@@ -134,7 +133,7 @@ def _subscriptions(app: App) -> Html:
                     f" if {rule['match']}" if rule.get("match") else "",
                     " ",
                 ]
-                for rule in one.get("rules") or ()
+                for rule in objects(one.get("rules"))
             ],
             str(one.get("deadLetterTopic", "")),
             str(one.get("type", "")).lower(),
@@ -171,13 +170,5 @@ def _logs(app: App, names: Sequence[str]) -> Html:
 
 def _extended(metadata: Mapping[str, Any]) -> Html:
     extended = metadata.get("extended") or {}
-    rows = [
-        (
-            code(str(key)),
-            masking.HIDDEN
-            if masking.is_secret_name(str(key))
-            else masking.command(str(value).split(" ")),
-        )
-        for key, value in sorted(extended.items())
-    ]
+    rows = [(code(key), value) for key, value in sorted(extended.items())]
     return table("Values of the metadata API", ("Name", "Value"), rows)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dapr_dashboard import masking
-from dapr_dashboard.markup import Content, Html, badge, code, facts, html, table, tag
+from dapr_dashboard.markup import Content, Html, anchor, badge, code, facts, html, table, tag
 from dapr_dashboard.model import App, ComponentFact, Condition, Resources
 from dapr_dashboard.views.apps import component_state
 from dapr_dashboard.views.page import Shell, app_link, problem, since
@@ -18,7 +17,7 @@ def page(shell: Shell, resources: Resources, apps: Sequence[App]) -> Html:
     found = {name: [one for one in resources.components if one.name == name] for name in names}
     rows = [
         (
-            html(tag("a", name, href=f"#{name}")),
+            html(tag("a", name, href=f"#{anchor('component', name)}")),
             [[code(one.type), " "] for one in found[name]] or code(_type_of(name, apps)),
             ", ".join(one.version for one in found[name]),
             [_condition_badge(one) for one in found[name]],
@@ -84,17 +83,17 @@ def _component(
         (
             app_link(app),
             _state_in(app, name),
-            masking.text(str(_told(app, name).get("lastError", ""))),
+            str(_told(app, name).get("lastError", "")),
         )
         for app in apps
         if _has(app, name)
     ]
     return tag(
         "section",
-        tag("h2", name, id=name),
+        tag("h2", name, id=anchor("component", name)),
         *(_manifest(shell, one) for one in manifests),
         table(f"Sidecars that have {name}", ("App", "State", "Last error"), errors),
-        aria_labelledby=name,
+        aria_labelledby=anchor("component", name),
     )
 
 

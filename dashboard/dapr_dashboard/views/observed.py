@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+from dapr_dashboard import log_lines
 from dapr_dashboard.history import Rate
-from dapr_dashboard.markup import Html, badge, code, facts, html, link, table, tag
+from dapr_dashboard.markup import Html, anchor, badge, code, facts, html, link, table, tag
 from dapr_dashboard.model import App
 from dapr_dashboard.samples import (
     Samples,
@@ -94,7 +95,7 @@ def _traffic_section(app: App) -> Html:
     samples = app.live.samples
     if not samples.values:
         return Html("")
-    name = f"traffic-{app.namespace}-{app.name}"
+    name = anchor("traffic", app.namespace, app.name)
     return tag(
         "section",
         tag("h2", f"{app.app_id} ({app.name})", id=name),
@@ -217,6 +218,7 @@ def log(shell: Shell, app: App, name: str, text: str, wanted: str, lines: int) -
             tag("select", *(_choice(number, lines) for number in LINE_CHOICES), name="lines"),
         ),
         " ",
+        tag("input", type="hidden", name="refresh", value=shell.refresh) if shell.refresh else None,
         tag("button", "Show", type="submit"),
         method="get",
         action=shell.path,
@@ -239,20 +241,13 @@ def _choice(number: int, chosen: int) -> Html:
     return tag("option", number, value=number, selected=number == chosen)
 
 
+_KINDS = {"fatal": "bad", "error": "bad", "warning": "warn"}
+
+
 def _colored(line: str) -> Html:
-    low = line.lower()
-    if (
-        "level=error" in low
-        or "level=fatal" in low
-        or '"level":"error"' in low
-        or "error" in low[:40]
-    ):
-        kind = "bad"
-    elif "level=warn" in low or '"level":"warn' in low:
-        kind = "warn"
-    else:
-        return html([line, "\n"])
-    return html([tag("span", line, class_=kind), "\n"])
+    if kind := _KINDS.get(log_lines.level(line)):
+        return html([tag("span", line, class_=kind), "\n"])
+    return html([line, "\n"])
 
 
 def failed(shell: Shell, title: str, text: str) -> Html:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 from dapr_cli.render import age
 from dapr_common import RUNTIME_VERSION
-from dapr_dashboard.markup import Content, Html, badge, html, link, tag
+from dapr_dashboard.markup import Content, Html, badge, html, link, rooted, tag
 from dapr_dashboard.model import App, Health
 
 PAGES = {
@@ -28,12 +30,16 @@ class Shell:
     """What surrounds a page's own content."""
 
     path: str
-    """Of the request, percent-encoded."""
+    """Of the request, percent-encoded, without the base path."""
     where: str
     """What is looked at: this machine, or a cluster."""
     now: datetime
     refresh: int = 0
     """Seconds after which the page is asked for again; 0 is never."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """What else the page was asked with: it stays when the refresh is chosen."""
+    base: str = ""
+    """The path below which a proxy shows the dashboard, such as ``/dapr``."""
 
     def page(self, title: str, *content: Content) -> Html:
         """The whole document."""
@@ -49,7 +55,8 @@ class Shell:
         )
         main = tag("main", tag("h1", title), *content, id="content", tabindex=-1)
         body = tag("body", self._top(), main, self._foot())
-        return Html(f"<!doctype html>\n{tag('html', head, body, lang='en')}\n")
+        document = Html(f"<!doctype html>\n{tag('html', head, body, lang='en')}\n")
+        return rooted(document, self.base)
 
     def _top(self) -> Html:
         entries = [
@@ -77,7 +84,8 @@ class Shell:
         for seconds in REFRESH_SECONDS:
             name = f"every {seconds} s" if seconds else "by hand"
             current = "true" if seconds == self.refresh else None
-            target = f"{self.path}?refresh={seconds}" if seconds else self.path
+            query = {**self.query, **({"refresh": str(seconds)} if seconds else {})}
+            target = f"{self.path}?{urlencode(query)}" if query else self.path
             choices += [" ", tag("a", name, href=target, aria_current=current)]
         return tag(
             "footer",

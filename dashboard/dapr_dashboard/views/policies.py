@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
 import yaml
 
-from dapr_dashboard.markup import Content, Html, badge, code, facts, pre, table, tag
+from dapr_dashboard.markup import Content, Html, anchor, badge, code, facts, pre, table, tag
 from dapr_dashboard.model import App, Resources, SpecFact
 from dapr_dashboard.samples import breakers
+from dapr_dashboard.shapes import mapping, objects, texts
 from dapr_dashboard.views.components import conditions
-from dapr_dashboard.views.page import Shell, app_link, problem, since
+from dapr_dashboard.views.page import Shell, app_link, count, problem, since
 
 _POLICIES = (("timeout", "timeouts"), ("retry", "retries"), ("circuitBreaker", "circuitBreakers"))
 
@@ -23,10 +24,10 @@ def configurations(shell: Shell, resources: Resources, apps: Sequence[App]) -> H
         (
             tag("a", one.name, href=f"#{_anchor(one)}"),
             code(one.namespace),
-            _tracing(one.spec),
-            _truth(_metrics(one.spec)),
-            _truth(bool((one.spec.get("mtls") or {}).get("enabled"))),
-            _policy(one.spec),
+            _tracing(one),
+            _truth(one.is_measured),
+            _truth(one.has_mtls),
+            _policy(one),
             [[app_link(app), " "] for app in apps if _uses(app, one)],
             since(one.created, shell.now),
         )
@@ -36,7 +37,7 @@ def configurations(shell: Shell, resources: Resources, apps: Sequence[App]) -> H
     return shell.page(
         "Configurations",
         table("All configurations", heads, rows),
-        *(_spec_section(one, _policies(one)) for one in resources.configurations),
+        *(_spec_section(one, _carried(one)) for one in resources.configurations),
     )
 
 
@@ -46,29 +47,50 @@ def _uses(app: App, one: SpecFact) -> bool:
     return app.configuration == one.name and app.namespace == one.namespace
 
 
-def _tracing(spec: Any) -> str:
-    rate = (spec.get("tracing") or {}).get("samplingRate")
-    return "off" if rate in (None, "", "0", 0) else f"rate {rate}"
-
-
-def _metrics(spec: Any) -> bool:
-    chosen = spec.get("metrics") or spec.get("metric") or {}
-    return bool(chosen.get("enabled", True))
+def _tracing(one: SpecFact) -> str:
+    return f"rate {one.sampling_rate}" if one.is_traced else "off"
 
 
 def _truth(value: bool) -> str:
     return "on" if value else "off"
 
 
-def _policy(spec: Any) -> str:
-    policy = spec.get("accessControl")
+def _policy(one: SpecFact) -> str:
+    policy = one.section("accessControl")
     if not policy:
         return "none"
     default = policy.get("defaultAction") or "allow"
-    return f"{default} by default, {len(policy.get('policies') or ())} apps"
+    return f"{default} by default, {count(len(objects(policy.get('policies'))), 'app')}"
 
 
-def _policies(one: SpecFact) -> Content:
+def _carried(one: SpecFact) -> Content:
+    """What a Configuration allows, and what stands in the way of requests."""
+    return [
+        facts(
+            {
+                "Middleware": _pipeline(one, "httpPipeline"),
+                "Middleware to the app": _pipeline(one, "appHttpPipeline"),
+                "APIs allowed": _apis(one, "allowed"),
+                "APIs denied": _apis(one, "denied"),
+            }
+        ),
+        _access(one),
+        _scopes(one),
+    ]
+
+
+def _pipeline(one: SpecFact, name: str) -> str:
+    handlers = objects(one.section(name).get("handlers"))
+    return ", ".join(f"{each.get('name', '')} ({each.get('type', '')})" for each in handlers)
+
+
+def _apis(one: SpecFact, name: str) -> str:
+    rules = objects(one.section("api").get(name))
+    words = ("protocol", "name", "version")
+    return ", ".join(" ".join(str(each[word]) for word in words if word in each) for each in rules)
+
+
+def _access(one: SpecFact) -> Content:
     rows = [
         (
             str(policy.get("appId", "")),
@@ -77,13 +99,13 @@ def _policies(one: SpecFact) -> Content:
             str(policy.get("defaultAction", "")),
             [
                 [
-                    code(f"{' '.join(map(str, op.get('httpVerb') or ()))} {op.get('name', '')}"),
+                    code(f"{' '.join(texts(op.get('httpVerb')))} {op.get('name', '')}"),
                     f" {op.get('action', '')} ",
                 ]
-                for op in policy.get("operations") or ()
+                for op in objects(policy.get("operations"))
             ],
         )
-        for policy in (one.spec.get("accessControl") or {}).get("policies") or ()
+        for policy in objects(one.section("accessControl").get("policies"))
     ]
     if not rows:
         return None
@@ -91,9 +113,25 @@ def _policies(one: SpecFact) -> Content:
     return table(f"Access control of {one.name}", heads, rows)
 
 
+def _scopes(one: SpecFact) -> Content:
+    rows = [
+        (
+            str(each.get("storeName", "")),
+            str(each.get("defaultAccess", "")),
+            ", ".join(texts(each.get("allowedSecrets"))),
+            ", ".join(texts(each.get("deniedSecrets"))),
+        )
+        for each in objects(one.section("secrets").get("scopes"))
+    ]
+    if not rows:
+        return None
+    heads = ("Secret store", "Default", "Secrets allowed", "Secrets denied")
+    return table(f"Secret scopes of {one.name}", heads, rows)
+
+
 def _anchor(one: SpecFact) -> str:
     """The same at every look; two files may have one name."""
-    return f"{one.namespace}-{one.name}-{crc32(one.source.encode()):x}"
+    return anchor(one.namespace, one.name, f"{crc32(one.source.encode()):x}")
 
 
 def _spec_section(one: SpecFact, *content: Content) -> Html:
@@ -143,29 +181,31 @@ def resiliency(shell: Shell, resources: Resources, apps: Sequence[App]) -> Html:
 
 
 def _targets(one: SpecFact) -> Content:
-    known = one.spec.get("policies") or {}
+    known = one.section("policies")
     rows = [
         (f"{kind} {name}", direction, *(_described(known, chosen, *each) for each in _POLICIES))
-        for kind, targets in (one.spec.get("targets") or {}).items()
-        for name, both in (targets or {}).items()
-        for direction, chosen in _directions(both or {})
+        for kind, targets in one.section("targets").items()
+        for name, both in mapping(targets).items()
+        for direction, chosen in _directions(mapping(both))
     ]
     heads = ("Target", "Direction", "Timeout", "Retry", "Circuit breaker")
     return table(f"Targets of {one.name}", heads, rows)
 
 
-def _directions(chosen: Any) -> list[tuple[str, Any]]:
-    both = [(name, chosen[name]) for name in ("inbound", "outbound") if chosen.get(name)]
+def _directions(chosen: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    both = [(name, mapping(chosen[name])) for name in ("inbound", "outbound") if chosen.get(name)]
     return both or [("", chosen)]
 
 
-def _described(known: Any, chosen: Any, word: str, plural: str) -> Content:
+def _described(
+    known: Mapping[str, Any], chosen: Mapping[str, Any], word: str, plural: str
+) -> Content:
     """A policy's name, and what it says."""
-    if not (name := chosen.get(word)):
+    if not (name := str(chosen.get(word) or "")):
         return None
-    policy = (known.get(plural) or {}).get(name)
-    if isinstance(policy, dict):
+    policy = mapping(known.get(plural)).get(name)
+    if isinstance(policy, Mapping):
         said = ", ".join(f"{key} {value}" for key, value in policy.items())
     else:
         said = str(policy or "not defined here")
-    return [str(name), tag("small", f" ({said})")]
+    return [name, tag("small", f" ({said})")]

@@ -228,7 +228,7 @@ async def test_a_keyboard_is_enough(shop: Shop, browser: Browser) -> None:
     for _ in range(60):
         await browser.press(*TAB)
         seen.add(await browser.run(f"{focused}.getAttribute('href') || {focused}.ariaLabel"))
-    assert {"/metrics", "#archive", "All components", "Settings of archive"} <= seen
+    assert {"/metrics", "#component-archive", "All components", "Settings of archive"} <= seen
 
 
 async def test_what_a_screen_reader_is_given(shop: Shop, browser: Browser) -> None:
@@ -254,7 +254,7 @@ async def test_a_way_through_the_pages(shop: Shop, browser: Browser) -> None:
     )
     assert await browser.run("document.querySelector('h1').textContent") == shop.orders
     await browser.follow("[...document.links].find(each => each.textContent === 'archive')")
-    assert await browser.run("location.pathname + location.hash") == "/components#archive"
+    assert await browser.run("location.pathname + location.hash") == "/components#component-archive"
     await browser.follow("[...document.links].find(each => each.textContent === 'every 5 s')")
     assert await browser.run("document.querySelector('meta[http-equiv]').content") == "5"
 

@@ -93,20 +93,23 @@ async def sidecar_pod(
     app_id: str,
     address: str,
     ports: tuple[int, int],
+    *,
+    pod: str = "",
     **state: Any,
 ) -> str:
     """A pod as the injector makes it and a kubelet reports it."""
-    await cluster.account(namespace, f"{app_id}-account")
+    name = pod or f"{app_id}-0"
+    await cluster.account(namespace, f"{name}-account")
     public, metrics = ports
     arguments = ["/daprd", "--app-id", app_id, "--app-port", "3000", "--config", "tracing"]
     arguments += ["--dapr-public-port", str(public), "--metrics-port", str(metrics)]
-    name = f"{app_id}-0"
+    secret = {"name": "DB_PASSWORD", "value": "topsecret"}
     body = {
         "metadata": {"name": name, "labels": {"app": app_id}},
         "spec": {
-            "serviceAccountName": f"{app_id}-account",
+            "serviceAccountName": f"{name}-account",
             "containers": [
-                {"name": "app", "image": "none"},
+                {"name": "app", "image": "none", "env": [secret]},
                 {"name": "daprd", "image": "localhost/dapr/daprd:0.1.0", "args": arguments},
             ],
         },
@@ -245,6 +248,90 @@ async def test_the_control_plane_and_its_certificates(cluster: Cluster) -> None:
         row = page.row("Certificates", "Root certificate")
         assert row["Where"] == f"ConfigMap {namespace}/dapr-trust-bundle"
         assert "PRIVATE KEY" not in page.source
+
+
+async def test_the_api_of_a_cluster(cluster: Cluster, app_id: str) -> None:
+    """The records of Dapr's dashboard; two pods of one app are its replicas."""
+    namespace, other = await cluster.namespace("apps"), await cluster.namespace("others")
+    public = free_port()
+    flags = [f"--dapr-public-port={public}"]
+    async with Sidecar(app_id, flags=flags) as sidecar:
+        ports = (public, sidecar.metrics_port)
+        for pod in (f"{app_id}-0", f"{app_id}-1"):
+            await sidecar_pod(cluster, namespace, app_id, "127.0.0.1", ports, pod=pod)
+        await sidecar_pod(cluster, other, f"{app_id}-x", "127.0.0.1", ports)
+        body = {
+            "apiVersion": "dapr.io/v1alpha1",
+            "kind": "Component",
+            "metadata": {"name": f"c-{app_id}"},
+            "spec": {
+                "type": "state.redis",
+                "version": "v1",
+                "metadata": [{"name": "redisPassword", "value": "topsecret"}],
+            },
+        }
+        await cluster.client.create(COMPONENTS, body, namespace)
+        system = await cluster.control_plane()
+        await sentry_pod(cluster, system, free_port())
+        flag = f"--control-plane-namespace={system}"
+        async with dashboard_of(cluster.server, flag, inside=True) as dashboard:
+
+            async def found(path: str) -> Any:
+                answer = await asyncio.to_thread(dashboard.get, f"/api/{path}")
+                assert answer.status == 200, answer.body
+                return answer.json
+
+            assert await found("features") == ["components", "configurations", "status"]
+            scopes = await found("scopes")
+            assert scopes[0] == "All"
+            assert {namespace, other} <= set(scopes)
+            (listed,) = await found(f"instances/{namespace}")
+            assert (listed["appID"], listed["replicas"]) == (app_id, 2)
+            assert (listed["pid"], listed["status"]) == (0, "ready")
+            assert listed["address"] == f"{app_id}-dapr:80"
+            assert (listed["labels"], listed["selector"]) == (f"app={app_id}", f"app={app_id}")
+            assert (listed["httpPort"], listed["grpcPort"], listed["appPort"]) == (
+                3500,
+                50001,
+                3000,
+            )
+            assert listed["supportsLogs"] is True
+            assert {app_id, f"{app_id}-x"} <= {
+                each["appID"] for each in await found("instances/All")
+            }
+            one = await found(f"instances/All/{app_id}")
+            pod = await asyncio.to_thread(
+                dashboard.get, f"/api/deploymentconfiguration/{namespace}/{app_id}"
+            )
+            assert pod.body.decode() == one["manifest"]
+            manifest = yaml.safe_load(pod.body)
+            assert (manifest["kind"], manifest["metadata"]["name"]) == ("Pod", f"{app_id}-0")
+            assert "managedFields" not in manifest["metadata"]
+            (variable,) = manifest["spec"]["containers"][0]["env"]
+            assert variable == {"name": "DB_PASSWORD", "value": "••••••"}
+            assert await found(f"instances/All/{app_id}/containers") == ["app", "daprd"]
+            assert (await found(f"metadata/All/{app_id}"))["id"] == app_id
+            (stored,) = await found(f"components/{namespace}")
+            assert stored["name"] == f"c-{app_id}"
+            assert stored["created"]
+            assert stored["manifest"]["spec"]["metadata"] == [
+                {"name": "redisPassword", "value": "••••••"}
+            ]
+            assert await found(f"components/{other}") == []
+            (service,) = await found("controlplanestatus")
+            assert service["age"]
+            assert service["created"]
+            assert {**service, "age": "", "created": ""} == {
+                "service": "dapr-sentry",
+                "name": "dapr-sentry-0",
+                "namespace": system,
+                "healthy": "True",
+                "status": "ready, 2 restarts",
+                "version": "0.1.0",
+                "age": "",
+                "created": "",
+            }
+            assert (await found("version"))["runtimeVersion"] == "0.1.0"
 
 
 async def test_rights_that_are_missing_are_told(cluster: Cluster, app_id: str) -> None:

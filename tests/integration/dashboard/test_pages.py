@@ -154,7 +154,7 @@ def test_configurations_with_the_policies_they_carry(dashboard: Dashboard, app_i
         page = dashboard.page("/configurations")
         (row,) = (row for row in page.table("All configurations") if row["Used by"] == app_id)
         assert (row["Name"], row["Tracing"]) == ("config", "rate 0.5")
-        assert row["Access control"] == "deny by default, 1 apps"
+        assert row["Access control"] == "deny by default, 1 app"
         assert f"caller-of-{app_id} default public deny POST /pay allow" in page.text
 
 

@@ -10,7 +10,16 @@ import pytest
 from dapr_common.kube.manifests import from_body
 from dapr_common.kube.resources import Component
 from dapr_common.kube.validation.catalogue import catalogue
-from dapr_dashboard.masking import HIDDEN, Shown, command, is_secret_name, settings_of, text, tree
+from dapr_dashboard.masking import (
+    HIDDEN,
+    Shown,
+    command,
+    document,
+    is_secret_name,
+    settings_of,
+    text,
+    tree,
+)
 from dapr_dashboard.sources.tail import MOST_BYTES
 
 
@@ -123,6 +132,8 @@ def test_documents_keep_their_shape() -> None:
         ["run", "--password=topsecret"],
         ["env", "DB_PASSWORD=topsecret", "run"],
         ["run", "postgres://me:topsecret@host/db"],
+        ["curl", "-H", "Authorization:Bearer", "topsecret1"],
+        ["run", "--password", "-topsecret"],
     ],
 )
 def test_command_lines(words: list[str]) -> None:
@@ -187,3 +198,38 @@ def test_no_text_takes_long_to_read(piece: str) -> None:
     begin = time.process_time()
     text(piece * (MOST_BYTES // len(piece)))
     assert time.process_time() - begin < 1.5
+
+
+def test_manifests_of_a_cluster() -> None:
+    """What kubectl keeps of a manifest holds all of its secrets."""
+    pod = {
+        "metadata": {
+            "name": "p",
+            "managedFields": [{"manager": "m"}],
+            "annotations": {
+                "kubectl.kubernetes.io/last-applied-configuration": '{"a":"topsecret"}',
+                "dapr.io/env": "A=b,DB_PASSWORD=topsecret",
+                "dapr.io/app-id": "shop",
+            },
+        },
+        "spec": {
+            "containers": [
+                {
+                    "command": ["run", "--api-key", "topsecret"],
+                    "args": ["--url=redis://:topsecret@host", "--port=80"],
+                    "env": [
+                        {"name": "API_TOKEN", "value": "topsecret"},
+                        {"name": "DATABASE", "value": "postgres://me:topsecret@db/x"},
+                        {"name": "COLOUR", "value": "red"},
+                    ],
+                }
+            ]
+        },
+    }
+    shown = document(pod)
+    assert "topsecret" not in str(shown)
+    assert "managedFields" not in shown["metadata"]
+    assert shown["metadata"]["annotations"]["dapr.io/app-id"] == "shop"
+    container = shown["spec"]["containers"][0]
+    assert container["args"][1] == "--port=80"
+    assert container["env"][2] == {"name": "COLOUR", "value": "red"}

@@ -1,0 +1,133 @@
+"""Streams of logs: bounded in number, over when nobody reads, and what they say when one fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from dapr_dashboard.api import streams
+from dapr_dashboard.facts import Facts
+from dapr_dashboard.history import History
+from dapr_dashboard.model import App, LogLine, Place, SourceError
+from dapr_dashboard.server import Dashboard
+from dapr_dashboard.sidecars import Sidecars
+
+PATH = "/api/instances/All/orders/logstreams/daprd"
+BIG = "x" * 50_000
+
+
+class Endless:
+    """One app with as many ``replicas`` as said, whose log never ends or fails after some lines."""
+
+    title, platform = "nothing", "kubernetes"
+
+    def __init__(self, lines: int, replicas: int = 1) -> None:
+        self.count = lines
+        self.replicas = replicas
+        self.open = 0
+        self.followed: list[bool] = []
+
+    async def apps(self) -> list[App]:
+        created = datetime(2026, 1, 1, tzinfo=UTC)
+        return [
+            App(
+                namespace="ns",
+                name=f"pod-{number}",
+                app_id="orders",
+                created=created,
+                place=Place(),
+                pod={"metadata": {"name": f"pod-{number}"}},
+            )
+            for number in range(self.replicas)
+        ]
+
+    def logs(self, app: App) -> tuple[str, ...]:
+        return ("daprd",)
+
+    async def lines(
+        self, app: App, name: str, *, last: int, follow: bool
+    ) -> AsyncGenerator[LogLine, None]:
+        self.open += 1
+        self.followed.append(follow)
+        try:
+            for number in range(self.count):
+                yield LogLine(f"{app.name} {number} {BIG if self.count > 1000 else ''}".strip(), 1)
+            if self.count == 1:
+                raise SourceError("the pod is gone")
+        finally:
+            self.open -= 1
+
+
+@asynccontextmanager
+async def served(source: Endless) -> AsyncIterator[TestClient[Any, Any]]:
+    facts = Facts(cast(Any, source), Sidecars())
+    app = Dashboard(facts, History(facts.source, facts.sidecars, 5.0)).application()
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def over(source: Endless) -> None:
+    async with asyncio.timeout(10):
+        while source.open:
+            await asyncio.sleep(0.01)
+
+
+async def test_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_SEND_SECONDS", 0.2)
+    source = Endless(1_000_000)
+    async with served(source) as client:
+        # A window that stays small: the client reads no further than its queue.
+        socket = await client.ws_connect(PATH)
+        assert socket._response.connection is not None
+        assert socket._response.connection.transport is not None
+        socket._response.connection.transport.pause_reading()  # type: ignore[attr-defined]
+        await over(source)
+        await socket.close()
+
+
+async def test_who_goes_away_ends_the_stream() -> None:
+    source = Endless(1_000_000)
+    async with served(source) as client:
+        socket = await client.ws_connect(PATH)
+        assert (await socket.receive_json())["container"] == "daprd"
+        await socket.close()
+        await over(source)
+
+
+async def test_how_many_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_MOST_STREAMS", 2)
+    source = Endless(1_000_000)
+    async with served(source) as client:
+        sockets = [await client.ws_connect(PATH) for _ in range(2)]
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await client.ws_connect(PATH)
+        assert refused.value.status == 503
+        for socket in sockets:
+            await socket.close()
+        await over(source)
+        await (await client.ws_connect(PATH)).close()
+
+
+async def test_a_log_that_fails_says_why() -> None:
+    async with served(Endless(1)) as client:
+        socket = await client.ws_connect(PATH)
+        assert (await socket.receive_json())["content"] == "pod-0 0"
+        end = await socket.receive()
+        assert (end.data, end.extra) == (aiohttp.WSCloseCode.INTERNAL_ERROR, "the pod is gone")
+
+
+async def test_of_several_replicas_what_is_there() -> None:
+    source = Endless(2, replicas=2)
+    async with served(source) as client:
+        socket = await client.ws_connect(PATH)
+        said = [(await socket.receive_json())["content"] for _ in range(4)]
+        assert said == ["pod-0 0", "pod-0 1", "pod-1 0", "pod-1 1"]
+        assert (await socket.receive()).data == aiohttp.WSCloseCode.OK
+        assert source.followed == [False, False]
