@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from harness.cli import Dapr
-from harness.programs import Program
+from harness.programs import Program, free_port
 from harness.sidecar import Sidecar
 
 from dapr_cli.__main__ import main
@@ -132,4 +132,27 @@ def test_a_run_file_says_what_it_starts(dapr: Dapr, app_id: str) -> None:
         "✅  You're up and running! The apps' lines appear here, Ctrl-C stops everything.",
         f"{INFO}Stopping the apps and their sidecars; another signal does not wait",
         "✅  Everything is stopped",
+    ]
+
+
+def test_a_sidecar_that_never_serves(
+    dapr: Dapr,
+    app_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("dapr_cli.pair._READY_SECONDS", 1.0)
+    monkeypatch.setenv("DAPR_PLACEMENT_HOST_ADDRESS", "127.0.0.1:9")
+    daprd = dapr.home / ".dapr" / "bin" / "daprd"
+    daprd.write_text("#!/bin/sh\nexec sleep 600\n")
+    port = free_port()
+    flags = ["--runtime-path", str(dapr.home), "-a", app_id, "-H", str(port)]
+    assert main(["run", *flags, "--", "echo", "the app runs"]) == 0
+    said = capfd.readouterr()
+    assert "the app runs\n" in said.out
+    target = f"127.0.0.1:{port}"
+    less = f"'dapr list' will know less: {target}: Connection refused"
+    assert said.err.splitlines() == [
+        f"⚠  The sidecar of {app_id} does not serve after 1 s at {target}, going on without it",
+        f"⚠  The sidecar of {app_id} does not take its metadata, {less}",
     ]
