@@ -20,10 +20,17 @@ _SINCE = "2026-01-01T00:00:00Z"
 
 @asynccontextmanager
 async def pods_of_runs(
-    client: KubeClient, late: Mapping[str, Mapping[str, Any]] | None = None
+    client: KubeClient,
+    late: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    injected: bool = True,
 ) -> AsyncIterator[None]:
-    """Pods come and go with their Deployments; ``late``: by app id, the state that keeps one."""
-    running = asyncio.ensure_future(_run(client, late or {}))
+    """Pods come and go with their Deployments; ``late``: by app id, the state that keeps one.
+
+    Unless they are ``injected`` they have no sidecars.
+    """
+    sidecars = [{"name": "daprd", "image": "x"}] if injected else []
+    running = asyncio.ensure_future(_run(client, late or {}, sidecars))
     try:
         yield
     finally:
@@ -47,27 +54,32 @@ async def status(client: KubeClient, app_id: str, *, ready: bool = True, **state
     await client.patch(PODS, app_id, {"status": found}, _NAMESPACE, part="status")
 
 
-async def _run(client: KubeClient, late: Mapping[str, Mapping[str, Any]]) -> None:
+async def _run(
+    client: KubeClient, late: Mapping[str, Mapping[str, Any]], sidecars: list[KubeObject]
+) -> None:
     async with aclosing(
         list_and_watch(client, Selection(DEPLOYMENTS, _NAMESPACE, labels=_LABELS))
     ) as events:
         async for event in events:
             if not isinstance(event, WatchEvent):
                 for body in event:
-                    await _make(client, body, late)
+                    await _make(client, body, late, sidecars)
             elif event.kind == "ADDED":
-                await _make(client, event.object, late)
+                await _make(client, event.object, late, sidecars)
             elif event.kind == "DELETED":
                 with suppress(NotFoundError):
                     await client.delete(PODS, event.object["metadata"]["name"], _NAMESPACE)
 
 
 async def _make(
-    client: KubeClient, body: KubeObject, late: Mapping[str, Mapping[str, Any]]
+    client: KubeClient,
+    body: KubeObject,
+    late: Mapping[str, Mapping[str, Any]],
+    sidecars: list[KubeObject],
 ) -> None:
     app_id = body["metadata"]["name"]
     template = body["spec"]["template"]
-    containers = [*template["spec"]["containers"], {"name": "daprd", "image": "x"}]
+    containers = [*template["spec"]["containers"], *sidecars]
     pod = {
         "metadata": {**template["metadata"], "name": app_id},
         "spec": {"containers": containers, "serviceAccountName": "default"},

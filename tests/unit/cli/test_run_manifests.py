@@ -94,6 +94,11 @@ def test_a_service_needs_a_port(folder: Path) -> None:
         manifests.check(app(folder, createService="true"))
 
 
+def test_an_app_is_not_called_as_the_sidecar(folder: Path) -> None:
+    with pytest.raises(CliError, match="line 2: app daprd: that is the name of the sidecar's"):
+        manifests.check(app(folder, appID="daprd"))
+
+
 def test_marks_are_on_pods_and_not_in_the_selector(folder: Path) -> None:
     body = manifests.deployment(app_of(folder, "least"), configured=False)
     before = yaml.safe_dump(body)

@@ -63,14 +63,14 @@ def test_a_pod_that_is_ready(sidecar: str) -> None:
         (pod(state("a", waiting("ErrImagePull", "no such image"))), "ErrImagePull: no such image"),
         (
             pod(state("a", waiting("CrashLoopBackOff", "back-off 10s"), lastState=CRASHED)),
-            "CrashLoopBackOff: back-off 10s, a ended with exit code 3 (Error)",
+            "CrashLoopBackOff: a ended with exit code 3 (Error)",
         ),
         (
             pod(
                 state("daprd", waiting("CrashLoopBackOff"), lastState=CRASHED),
                 sidecar="initContainers",
             ),
-            "CrashLoopBackOff, daprd ended with exit code 3 (Error)",
+            "CrashLoopBackOff: daprd ended with exit code 3 (Error)",
         ),
         (
             pod(
@@ -84,6 +84,8 @@ def test_a_pod_that_is_ready(sidecar: str) -> None:
             pod(state("a", RUNNING, ready=True), state("daprd", RUNNING, ready=False)),
             "daprd did not pass the checks of the cluster yet",
         ),
+        (pod(state("a", CRASHED), state("daprd", RUNNING)), "a ended with exit code 3 (Error)"),
+        (pod(), "its pod is being started"),
         (pod(sidecar="", conditions=READY), NO_SIDECAR),
         (
             pod(phase="Failed", reason="Evicted", message="low on memory", conditions=READY),

@@ -141,19 +141,21 @@ class ClusterFleet:
                 self._console.info(f"{what}{of} writes to {each.file}")
 
     async def _all_ready(self) -> None:
-        said: dict[str, str] = {}
+        said: set[tuple[str, str]] = set()
         while True:
             self._watch.changed.clear()
             if lost := self._watch.lost():
                 raise CliError(f"the Deployment {lost[0]} was deleted before it was ready")
             late = self._watch.late(self._ids)
             for app_id in self._ids:
-                if (reason := late.get(app_id, "")) != said.get(app_id):
-                    said[app_id] = reason
-                    if reason:
-                        self._console.pending(f"{app_id}: {reason}")
-                    else:
-                        self._console.success(f"{app_id} is ready")
+                reason = late.get(app_id, "")
+                if (app_id, reason) in said:
+                    continue  # one that crashes comes by the same states again and again
+                said.add((app_id, reason))
+                if reason:
+                    self._console.pending(f"{app_id}: {reason}")
+                else:
+                    self._console.success(f"{app_id} is ready")
             if not late:
                 return
             await self._watch.changed.wait()

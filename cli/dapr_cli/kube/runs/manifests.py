@@ -7,6 +7,7 @@ from typing import Any
 
 from dapr_cli.errors import CliError
 from dapr_cli.kube.annotation_flags import PREFIX, annotation_text
+from dapr_cli.kube.pods import SIDECAR
 from dapr_cli.settings import RunSettings
 from dapr_common.kube.kinds import KubeObject
 
@@ -49,6 +50,11 @@ def check(app: RunSettings) -> None:
         raise CliError(
             f"{app.container.place}: app {app.app_id}: 'containerImage' is required with -k",
             "Name the image that the cluster is to run: containerImage: registry/name:tag",
+        )
+    if app.app_id == SIDECAR:
+        raise CliError(
+            f"{app.container.place}: app {app.app_id}: that is the name of the sidecar's container",
+            "Give the app another appID.",
         )
     if app.container.create_service and app.app_port <= 0:
         raise CliError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,25 +92,26 @@ def _is_ready(status: Mapping[str, Any]) -> bool:
     )
 
 
-def _why_not(body: KubeObject, states: Iterable[Mapping[str, Any]]) -> str:
+def _why_not(body: KubeObject, states: Sequence[Mapping[str, Any]]) -> str:
     status = body.get("status") or {}
     if status.get("phase") in _OVER:
         ended = ": ".join(filter(None, (status.get("reason"), status.get("message"))))
         return f"its pod has ended{f' ({ended})' if ended else ''}"
     if body["metadata"].get("deletionTimestamp"):
         return "its pod is being deleted"
+    for one in states:
+        now = one.get("state") or {}
+        if end := _end(now):
+            return f"{one['name']} {end}"
+        if (waiting := now.get("waiting")) and (end := _end(one.get("lastState") or {})):
+            return f"{waiting.get('reason')}: {one['name']} {end}"
     # The sidecar may be an init container; what stands in its way counts as well.
-    looked = {"status": {**status, "containerStatuses": list(states)}}
-    found = pod_reason(looked)
-    ends = [
-        f"{one['name']} {end}"
-        for one in states
-        if (one.get("state") or {}).get("waiting") and (end := _end(one.get("lastState") or {}))
-    ]
-    if found or ends:
-        return ", ".join(filter(None, (found, *ends)))
+    if found := pod_reason({"status": {**status, "containerStatuses": list(states)}}):
+        return found
     late = [one["name"] for one in states if not one.get("ready")]
-    return f"{' and '.join(late) or 'its pod'} did not pass the checks of the cluster yet"
+    if not late:
+        return "its pod is being started"
+    return f"{' and '.join(late)} did not pass the checks of the cluster yet"
 
 
 def _end(state: Mapping[str, Any]) -> str:

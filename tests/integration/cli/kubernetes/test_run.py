@@ -248,6 +248,19 @@ async def test_one_that_does_not_get_ready_takes_all_with_it(
     assert UP not in out
 
 
+async def test_a_pod_that_was_not_injected(
+    kube: ApiServer, default: Cluster, ids: tuple[str, str], tmp_path: Path
+) -> None:
+    apps = read(str(write(tmp_path, ids[0]))).apps
+    async with (
+        pods_of_runs(default.client, injected=False),
+        UserClient(kubeconfig_login(kube.admin)) as client,
+    ):
+        with pytest.raises(CliError, match="has no sidecar: the injector was not called"):
+            await run_on_cluster(client, apps, Console(), ready_seconds=2.0)
+    assert await names(default) == []
+
+
 async def test_what_the_cluster_refuses_takes_all_with_it(
     kube: ApiServer, default: Cluster, ids: tuple[str, str], tmp_path: Path
 ) -> None:
