@@ -20,6 +20,7 @@ from dapr_cli.session import Verb, kubernetes_option, session, warn_of_unused
 from dapr_common import RUNTIME_VERSION
 
 _ZIPKIN_SECONDS = 0.3
+_TRACED = "every request will be traced to it"
 
 
 @click.command("init", cls=Verb)
@@ -121,8 +122,6 @@ def _init_here(slim: bool, redis_host: str, *, mtls: bool, from_dir: Path | None
         _report(console, f"bin/{file.name}", "written" if written else "is up to date")
     zipkin = not slim and _listens(*manifests.ZIPKIN)
     _configuration(install, console, zipkin=zipkin, mtls=mtls)
-    if zipkin:
-        console.info("Zipkin answers on port 9411: every request will be traced to it")
     if not slim:
         _components(install, redis_host, console)
     if mtls:
@@ -148,10 +147,21 @@ def _directories(install: Install) -> None:
 
 
 def _configuration(install: Install, console: Console, *, zipkin: bool, mtls: bool) -> None:
-    # What an earlier init wrote and nobody changed makes way, but mutual TLS stays on.
-    replaced = [manifests.configuration(zipkin=one) for one in (False, True)] if mtls else []
-    text = manifests.configuration(zipkin=zipkin, mtls=mtls)
-    _write(install.config, text, replaced, install, console)
+    # What an earlier init wrote and nobody changed makes way; what is on in it stays on.
+    own = {
+        manifests.configuration(zipkin=traced, mtls=secure): (traced, secure)
+        for traced in (False, True)
+        for secure in (False, True)
+    }
+    traced, secure = own.get(_text(install.config), (False, False))
+    text = manifests.configuration(zipkin=zipkin or traced, mtls=mtls or secure)
+    _write(install.config, text, own, install, console)
+    if zipkin:
+        kept = _text(install.config) != text
+        console.info(
+            "Zipkin answers on port 9411: "
+            + ("config.yaml, which you changed, says what is traced" if kept else _TRACED)
+        )
 
 
 def _components(install: Install, redis_host: str, console: Console) -> None:
@@ -175,7 +185,7 @@ def _write(
         file.chmod(0o644)
         _report(console, name, "written" + _type(text))
         return
-    existing = file.read_text(encoding="utf-8", errors="replace")
+    existing = _text(file)
     if existing == text:
         _report(console, name, "is up to date" + _type(text))
     elif existing in replaced:
@@ -184,6 +194,11 @@ def _write(
         _report(console, name, f"written{_type(text)}" + (f", in place of{before}" * bool(before)))
     else:
         _report(console, name, f"kept as it is{_type(existing)}")
+
+
+def _text(file: Path) -> str:
+    """What stands in a file; "" when there is none."""
+    return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
 
 
 def _type(text: str) -> str:

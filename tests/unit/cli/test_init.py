@@ -122,7 +122,28 @@ def test_zipkin_is_used_when_it_is_there(dapr, home: Path, monkeypatch) -> None:
     url = f"http://localhost:{address[1]}/api/v2/spans"
     tracing = read(home / ".dapr" / "config.yaml")["spec"]["tracing"]
     assert tracing == {"samplingRate": "1", "zipkin": {"endpointAddress": url}}
-    assert "Zipkin answers on port" in outcome.out
+    assert "Zipkin answers on port 9411: every request will be traced" in outcome.out
+
+
+def test_zipkin_that_came_later_is_used_unless_the_user_decided(
+    dapr, home: Path, monkeypatch
+) -> None:
+    file = home / ".dapr" / "config.yaml"
+    dapr("init")
+    assert read(file)["spec"] == {}
+    with monkeypatch.context() as later, socket.create_server(("127.0.0.1", 0)) as server:
+        later.setattr("dapr_cli.manifests.ZIPKIN", server.getsockname())
+        outcome = dapr("init")
+        assert "config.yaml written\n" in outcome.out
+        assert set(read(file)["spec"]) == {"tracing"}
+        dapr("init", "--mtls")
+        both = file.read_text()
+        assert set(read(file)["spec"]) == {"tracing", "mtls"}
+        assert "config.yaml is up to date" in dapr("init").out
+        file.write_text(both.replace('"1"', '"0.1"'))
+        outcome = dapr("init")
+        assert "config.yaml kept as it is\n" in outcome.out
+        assert "port 9411: config.yaml, which you changed, says what is traced" in outcome.out
 
 
 @pytest.mark.skipif(not is_available(), reason="redis-server is not installed")
