@@ -123,7 +123,9 @@ class Sidecars:
     def _session(self) -> aiohttp.ClientSession:
         if self._open is None:
             self._open = aiohttp.ClientSession(
-                timeout=_timeout(), cookie_jar=aiohttp.DummyCookieJar()
+                connector=aiohttp.TCPConnector(limit=2 * _AT_ONCE),
+                timeout=_timeout(),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._open
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -87,3 +88,15 @@ def test_failures(tags: object, failed: bool) -> None:
 def test_what_is_no_span(body: object) -> None:
     with pytest.raises(ValueError, match="span"):
         Traces().add([body])
+
+
+def test_spans_hold_no_secrets_and_no_dates_that_are_none() -> None:
+    """One span that cannot be shown would spoil the page of all."""
+    traces = Traces()
+    traces.add([span("t", "a", name="GET http://me:topsecret@host/?api_key=topsecret")])
+    (shown,) = [name for _, name in names(traces, "t")]
+    assert "topsecret" not in shown
+    for timestamp in (1 << 58, float("nan"), float("inf"), -1):
+        with pytest.raises(ValueError, match="microseconds"):
+            traces.add([span("t", "b", timestamp=timestamp)])
+    assert datetime.fromtimestamp(((1 << 57) - 1) / 1e6, UTC).year > 6000
