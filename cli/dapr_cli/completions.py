@@ -11,6 +11,13 @@ def files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> li
     return [CompletionItem(incomplete, type="file")]
 
 
+def directories(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What the shell finds of directories."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
 def running_app_ids(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The ids of apps that run on this machine."""
     from dapr_cli import instances

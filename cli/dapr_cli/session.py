@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from dapr_cli.completions import directories
 from dapr_cli.console import Console
 from dapr_cli.install import Install, locate
 
@@ -50,7 +51,7 @@ def global_options() -> list[click.Parameter]:
         click.Option(
             ["--runtime-path"],
             metavar="DIR",
-            type=click.Path(file_okay=False),
+            shell_complete=directories,
             expose_value=False,
             callback=_remember("runtime_path"),
             help="Where the .dapr directory lies.  [default: $DAPR_RUNTIME_PATH, else your home]",
