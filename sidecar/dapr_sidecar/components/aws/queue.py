@@ -13,6 +13,7 @@ from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.aws.client import AwsError, AwsJsonClient
 from dapr_sidecar.components.aws.credentials import CredentialsError
 from dapr_sidecar.components.aws.settings import AwsSettings
+from dapr_sidecar.components.consuming.calls import first_ended
 from dapr_sidecar.components.consuming.receiver import Delivery
 from dapr_sidecar.components.web import WebError
 
@@ -96,8 +97,8 @@ class SqsSession:
         self._tasks = [loop.create_task(self._poll()), loop.create_task(self._renew())]
 
     async def ended(self) -> None:
-        # Polling goes on whatever happens: there is no connection that could end.
-        await asyncio.wait(self._tasks)
+        # Polling goes on whatever the service answers: what ends it is an answer that is none.
+        await first_ended(self._tasks)
 
     async def stop(self) -> None:
         task = self._tasks[0]

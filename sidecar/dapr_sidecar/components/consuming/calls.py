@@ -1,9 +1,9 @@
-"""Calls of client libraries: a deadline with words, and cancellations that are none of ours."""
+"""Calls of client libraries: a deadline with words, cancellations that are none of ours, ends."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 
@@ -35,3 +35,11 @@ async def within(seconds: float, silent: str) -> AsyncIterator[None]:
         if limit.expired():
             raise ConnectionError(f"{silent} within {seconds:g} s") from error
         raise
+
+
+async def first_ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Return when one of the tasks is over, whatever the others do; raise what it failed with."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task.done():
+            task.result()

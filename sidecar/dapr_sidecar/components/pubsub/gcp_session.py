@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from dapr_common.observe.logs import get_logger
+from dapr_sidecar.components.consuming.calls import first_ended
 from dapr_sidecar.components.consuming.receiver import Delivery
 from dapr_sidecar.components.pubsub.acks import AckBuffer
 from dapr_sidecar.components.pubsub.base import Message
@@ -53,10 +54,7 @@ class GcpSession:
 
     async def ended(self) -> None:
         # Asking goes on whatever the service answers: what ends it is an answer that is none.
-        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in self._tasks:
-            if task.done():
-                task.result()
+        await first_ended(self._tasks)
 
     async def stop(self) -> None:
         self._tasks[0].cancel()

@@ -11,6 +11,7 @@ from azure.servicebus.aio import ServiceBusReceiver
 from azure.servicebus.exceptions import MessageLockLostError, ServiceBusError
 
 from dapr_common.observe.logs import get_logger
+from dapr_sidecar.components.consuming.calls import first_ended
 from dapr_sidecar.components.consuming.receiver import Delivery
 from dapr_sidecar.components.pubsub.base import Message
 from dapr_sidecar.components.pubsub.servicebus_messages import body_of, metadata_of
@@ -53,10 +54,7 @@ class ServiceBusSession:
         self._tasks = [loop.create_task(self._read()), loop.create_task(self._renew())]
 
     async def ended(self) -> None:
-        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in self._tasks:
-            if task.done():
-                task.result()
+        await first_ended(self._tasks)
 
     async def stop(self) -> None:
         self._tasks[0].cancel()
