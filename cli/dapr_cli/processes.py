@@ -128,7 +128,8 @@ def _arguments(entry: Path) -> tuple[str, ...]:
         raw = (entry / "cmdline").read_bytes()
     except OSError:
         return ()
-    return tuple(raw.decode(errors="replace").rstrip("\0").split("\0")) if raw else ()
+    # Every word ends with a NUL; the last one may be empty.
+    return tuple(raw.decode(errors="replace").removesuffix("\0").split("\0")) if raw else ()
 
 
 def _stat(entry: Path) -> list[str] | None:

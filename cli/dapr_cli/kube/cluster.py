@@ -69,6 +69,8 @@ def on_cluster(work: Callable[[UserClient], Awaitable[T]], *, warns: bool = True
 def _hint(error: KubeError) -> str:
     if isinstance(error, NotFoundError) and "/dapr.io/" in str(error):
         return "Dapr's kinds are not known to this cluster: 'dapr init -k' installs them."
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "The server does not prove who it is to your kubeconfig: is that of another cluster?"
     return next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
 
 

@@ -155,6 +155,14 @@ def test_the_runtimes_version_from_the_environment(
     assert outcome.err == "⚠  --runtime-version 1.17.0: this CLI brings 1.18.3 instead\n"
 
 
+def test_no_repository_of_charts_is_asked(dapr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAPR_HELM_REPO_URL", "https://charts.example.com")
+    outcome = dapr("init", "-k")
+    assert outcome.code == 1, "there is no kubeconfig"
+    warning = "⚠  DAPR_HELM_REPO_URL has no effect: the chart comes with this CLI"
+    assert outcome.err.splitlines()[0] == warning
+
+
 def test_placement_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAPR_PLACEMENT_HOST_ADDRESS", "far:50005")
     assert run_command.make_context("run", []).params["placement_host_address"] == "far:50005"

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +148,21 @@ def test_flags_of_a_command_line() -> None:
         "profile-port": "-1",
         "log-level": "true",
     }
+
+
+@pytest.mark.parametrize(
+    ("command_line", "words"),
+    [
+        (b"daprd\0--app-id\0a\0", ("daprd", "--app-id", "a")),
+        (b"daprd\0--placement-host-address\0\0", ("daprd", "--placement-host-address", "")),
+        (b"a title of its own", ("a title of its own",)),
+        (b"", ()),
+    ],
+)
+def test_words_of_a_process(command_line: bytes, words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "cmdline").write_bytes(command_line)
+    assert processes._arguments(tmp_path) == words
+    assert processes._arguments(tmp_path / "ended") == ()
 
 
 SETTINGS = RunSettings(app_id="a")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 from harness.kube_cluster import Cluster
 from harness.stand_in_kubelet import kubelet
@@ -245,4 +247,27 @@ async def test_a_cluster_without_dapr(dapr, bare: Cluster) -> None:
     assert failure.startswith("❌  Kubernetes: GET /apis/dapr.io/v1alpha1/mcpservers: ")
     assert hint.endswith(
         "Dapr's kinds are not known to this cluster: 'dapr init -k' installs them."
+    )
+
+
+async def test_credentials_the_cluster_does_not_know(dapr, cluster: Cluster) -> None:
+    kubeconfig = cluster.server.kubeconfig("stranger", token="a-token-of-nobody")
+    done = await dapr("components", "-k", KUBECONFIG=str(kubeconfig))
+    assert (done.returncode, done.stdout) == (1, "")
+    failure, hint = done.stderr.splitlines()
+    assert failure == "❌  Kubernetes: GET /apis/dapr.io/v1alpha1/components: Unauthorized"
+    assert hint.endswith("The cluster does not know your credentials: log in to it again.")
+
+
+async def test_another_clusters_certificate(dapr, cluster: Cluster, tmp_path: Path) -> None:
+    config = json.loads(cluster.server.admin.read_text())
+    ca = trustme.CA().cert_pem.bytes()
+    config["clusters"][0]["cluster"]["certificate-authority-data"] = b64encode(ca).decode()
+    (tmp_path / "other").write_text(json.dumps(config))
+    done = await dapr("status", "-k", KUBECONFIG=str(tmp_path / "other"))
+    assert (done.returncode, done.stdout) == (1, "")
+    failure, hint = done.stderr.splitlines()
+    assert "certificate verify failed" in failure
+    assert hint.endswith(
+        "The server does not prove who it is to your kubeconfig: is that of another cluster?"
     )
