@@ -25,7 +25,7 @@ from dapr_common.kube.login import kubeconfig_login
 
 # A server, and an app that calls it by the sidecars; each says on its output what it does.
 CALLED = """
-import os
+import os, signal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
@@ -37,11 +37,13 @@ class Handler(BaseHTTPRequestHandler):
         print("was asked for", self.path)
     def log_message(self, *_):
         pass
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 print("serves", os.environ["APP_ID"])
 HTTPServer(("", int(os.environ["APP_PORT"])), Handler).serve_forever()
 """
 CALLER = """
-import os, time, urllib.request
+import os, signal, time, urllib.request
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 port, other = os.environ["DAPR_HTTP_PORT"], os.environ["OTHER"]
 while True:
     try:
