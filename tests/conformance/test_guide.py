@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ from dapr_sidecar.components.metadata import SettingsError, decode_settings, des
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "adding-a-component.md").read_text(encoding="utf-8")
 EXAMPLE, LINE = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+ENTRY, _ = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
 PATH = re.compile(r"`((?:sidecar|tests|tools|common|docs|components|bindings|pubsub)/[\w./-]+)`")
 
 
@@ -48,6 +50,19 @@ async def test_the_example_says_what_is_wrong(kind: Any, tmp_path: Path) -> None
     settings = decode_settings(kind.settings, {"path": str(tmp_path / "nowhere")})
     with pytest.raises(SettingsError, match=r"invalid metadata field 'path': .* is no folder"):
         await kind(settings, ComponentContext("c", "app")).open()
+
+
+async def test_its_entry_of_the_table_is_true(kind: Any, tmp_path: Path) -> None:
+    (entry,) = tomllib.loads(ENTRY)["secretstores"]
+    assert LINE.startswith(f'"{entry["type"]}/v1"')
+    for name, text in entry["files"].items():
+        (tmp_path / name).write_text(text)
+    metadata = {k: v.replace("${dir}", str(tmp_path)) for k, v in entry["metadata"].items()}
+    store = kind(decode_settings(kind.settings, metadata), ComponentContext("c", "app"))
+    await store.open()
+    assert entry["known"]
+    for name, value in entry["known"].items():
+        assert await store.get(name, {}) == {name: value}
 
 
 @pytest.mark.parametrize("named", sorted(set(PATH.findall(GUIDE))))
