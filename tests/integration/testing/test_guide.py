@@ -8,13 +8,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from harness.http_call import call
+
+from dapr_testing import Sidecars
 
 ROOT = Path(__file__).parents[3]
 
 
 def examples(document: str) -> list[str]:
+    return blocks(document, "python")
+
+
+def blocks(document: str, language: str) -> list[str]:
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def run(folder: Path, *words: str) -> str:
@@ -43,6 +51,18 @@ def test_the_tests_of_the_guide_pass(tmp_path: Path) -> None:
 def test_the_program_of_the_guide_runs(tmp_path: Path) -> None:
     (program,) = (one for one in examples("testing.md") if "with Sidecars()" in one)
     assert run(tmp_path, "-c", program) == "b'you asked for /tea'\n"
+
+
+def test_the_python_file_of_the_guide_is_a_store(tmp_path: Path) -> None:
+    guide = "pluggable-components.md"
+    (tmp_path / "my_store.py").write_text(examples(guide)[0], encoding="utf-8")
+    shown = yaml.safe_load(blocks(guide, "yaml")[0])
+    flags = ["--enable-python-components", f"--python-components-path={tmp_path}"]
+    with Sidecars() as sidecars:
+        one = sidecars.start("demo", components=[shown], flags=flags)
+        state = [{"key": "k", "value": 1}]
+        assert call(one.http_port, "POST", "/v1.0/state/mine", state).status == 204
+        assert call(one.http_port, "GET", "/v1.0/state/mine/k").json == 1
 
 
 def test_the_first_service_is_the_one_of_the_examples() -> None:
