@@ -46,6 +46,7 @@ def main() -> int:
     step("4/4", "what happened")
     complete = report(placed, shipped)
     print(f"\nEverything is stopped (dapr run ended with exit code {status}).")
+    print("Next: an application of your own, docs/quickstart.md")
     return 0 if complete and status == 0 else 1
 
 
