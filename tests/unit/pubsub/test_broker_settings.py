@@ -7,6 +7,8 @@ import pytest
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.kafka.producer import headers, partition_of
 from dapr_sidecar.components.metadata import SettingsError, decode_settings
+from dapr_sidecar.components.pubsub.servicebus_endpoint import Endpoint
+from dapr_sidecar.components.pubsub.servicebus_settings import ServiceBusSettings
 from dapr_sidecar.components.registry import component_class
 
 KAFKA = {"brokers": "b:9092", "authType": "none"}
@@ -95,3 +97,25 @@ def test_headers() -> None:
         ("partitionKey", b"k"),
         ("a", "ü".encode()),
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "endpoint"),
+    [
+        ({"namespace": "n.example.net"}, Endpoint("n.example.net", "n.example.net", 5671, True)),
+        (
+            {"connection_string": "Endpoint=sb://h/;SharedAccessKeyName=a;SharedAccessKey=b="},
+            Endpoint("h", "h", 5671, True),
+        ),
+        (
+            {"connection_string": "Endpoint=sb://h:77;UseDevelopmentEmulator=true;"},
+            Endpoint("h:77", "h", 77, False),
+        ),
+        (
+            {"connection_string": "Endpoint=sb://h;UseDevelopmentEmulator=true;"},
+            Endpoint("h", "h", 5672, False),
+        ),
+    ],
+)
+def test_where_a_service_bus_is(given: dict[str, str], endpoint: Endpoint) -> None:
+    assert Endpoint.of(ServiceBusSettings(**given)) == endpoint

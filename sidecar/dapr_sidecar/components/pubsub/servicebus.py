@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from azure.core.credentials import AccessToken
 from azure.core.exceptions import ResourceExistsError
 from azure.servicebus import ServiceBusMessageBatch
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
@@ -33,32 +29,14 @@ from dapr_sidecar.components.pubsub.base import (
     Subscription,
 )
 from dapr_sidecar.components.pubsub.batching import Batcher
+from dapr_sidecar.components.pubsub.servicebus_endpoint import Endpoint
+from dapr_sidecar.components.pubsub.servicebus_identity import Identity
 from dapr_sidecar.components.pubsub.servicebus_messages import outgoing
+from dapr_sidecar.components.pubsub.servicebus_senders import Senders, close_quietly
 from dapr_sidecar.components.pubsub.servicebus_session import ServiceBusSession
 from dapr_sidecar.components.pubsub.servicebus_settings import ServiceBusSettings
 
 _RESOURCE = "https://servicebus.azure.net"
-_TOKEN_SECONDS = 300
-_CLOSE_SECONDS = 3.0
-
-
-class _Identity:
-    """Tokens of ours in the form that the client library wants."""
-
-    def __init__(self, tokens: TokenSource) -> None:
-        self._tokens = tokens
-
-    async def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
-        return AccessToken(await self._tokens.get(), int(time.time()) + _TOKEN_SECONDS)
-
-    async def close(self) -> None:
-        """There is nothing to close."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """There is nothing to close."""
 
 
 class _ServiceBus(PubSub):
@@ -73,13 +51,13 @@ class _ServiceBus(PubSub):
         self._group = settings.consumer_id.strip() or context.app_id
         self._identity: Any = None
         if not settings.connection_string:
-            self._identity = _Identity(TokenSource(settings, _RESOURCE))
+            self._identity = Identity(TokenSource(settings, _RESOURCE))
         self._client: ServiceBusClient | None = None
-        self._senders: dict[str, tuple[ServiceBusSender, asyncio.Lock]] = {}
         self._made: set[str] = set()
-        self._closing: set[asyncio.Task[None]] = set()
         self._seconds = settings.timeout.total_seconds()
-        self._silent = f"Service Bus at {_host(settings)} did not answer"
+        self._endpoint = Endpoint.of(settings)
+        self._silent = f"Service Bus at {self._endpoint.shown} did not answer"
+        self._senders = Senders(self._ready_sender, self._seconds, self._silent)
 
     async def open(self) -> None:
         """Connections are made when they are used; what names them is checked here."""
@@ -98,10 +76,12 @@ class _ServiceBus(PubSub):
         client, self._client = self._client, None
         if client is None:
             return
-        senders = [sender for sender, _ in self._senders.values()]
-        self._senders.clear()
-        await asyncio.gather(*map(_close_quietly, senders), *self._closing)
-        await _close_quietly(client)
+        await self._senders.close()
+        await close_quietly(client)
+
+    async def ping(self) -> None:
+        async with within(self._seconds, self._silent):
+            await self._endpoint.greet()
 
     @property
     def _bus(self) -> ServiceBusClient:
@@ -135,45 +115,16 @@ class _ServiceBus(PubSub):
         return failed
 
     async def _new_batch(self, topic: str) -> ServiceBusMessageBatch:
-        async with self._turn(topic) as sender:
+        async with self._senders.turn(topic) as sender:
             return await sender.create_message_batch()  # asks the service how large it may be
 
     async def _send(self, topic: str, message: Any) -> None:
-        async with self._turn(topic) as sender:
+        async with self._senders.turn(topic) as sender:
             await sender.send_messages(message)
 
-    @asynccontextmanager
-    async def _turn(self, topic: str) -> AsyncIterator[ServiceBusSender]:
-        """The topic's sender, for one call. Waiting for it counts, too: behind a silent service
-        each would wait for all before it.
-        """
-        async with within(self._seconds, self._silent):
-            while True:
-                found = await self._sender(topic)
-                sender, one_at_a_time = found
-                async with one_at_a_time:
-                    if self._senders.get(topic) is not found:
-                        continue  # it failed whoever was before us
-                    try:
-                        yield sender
-                    except BaseException:
-                        # Left in the middle of a call, or by its connection: not used again.
-                        self._senders.pop(topic, None)
-                        self._discard(sender)
-                        raise
-                    return
-
-    def _discard(self, sender: ServiceBusSender) -> None:
-        task = asyncio.get_running_loop().create_task(_close_quietly(sender))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    async def _sender(self, topic: str) -> tuple[ServiceBusSender, asyncio.Lock]:
-        if topic not in self._senders:
-            await self._ensure(topic, "")
-        if (found := self._senders.get(topic)) is None:
-            found = self._senders[topic] = (self._new_sender(topic), asyncio.Lock())
-        return found
+    async def _ready_sender(self, topic: str) -> ServiceBusSender:
+        await self._ensure(topic, "")
+        return self._new_sender(topic)
 
     # --- subscribing ------------------------------------------------------------------------
 
@@ -303,21 +254,6 @@ class ServiceBusQueues(_ServiceBus):
 
     def _new_receiver(self, topic: str) -> ServiceBusReceiver:
         return self._bus.get_queue_receiver(topic)
-
-
-def _host(settings: ServiceBusSettings) -> str:
-    """Where the namespace is, for errors; a connection string also has its key."""
-    for part in settings.connection_string.split(";"):
-        name, _, value = part.partition("=")
-        if name.strip() == "Endpoint":
-            return value.strip().rpartition("://")[2].rstrip("/")
-    return settings.namespace
-
-
-async def _close_quietly(closable: ServiceBusSender | ServiceBusClient) -> None:
-    with contextlib.suppress(Exception):  # the service may be gone
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await closable.close()
 
 
 async def _unless_there(making: Any) -> None:
