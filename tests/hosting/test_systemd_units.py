@@ -53,6 +53,18 @@ def test_nothing_is_written_but_the_state_directory(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNITS)
+def test_a_program_is_started_again_however_often_it_fails(name: str) -> None:
+    unit = read_unit(PACKAGING / name)
+    assert unit.one("Restart") == "always"
+    assert unit.all("Unit", "StartLimitIntervalSec") == ["0"]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_what_comes_after_a_program_waits_until_it_serves(name: str) -> None:
+    assert read_unit(PACKAGING / name).one("Type") == "notify"
+
+
+@pytest.mark.parametrize("name", UNITS)
 def test_the_program_knows_every_flag_of_its_unit(name: str) -> None:
     unit = read_unit(PACKAGING / name)
     files = [PACKAGING / "etc/dapr/vm.env", PACKAGING / "etc/dapr/apps/orders.env"]
