@@ -11,7 +11,7 @@ from dapr_cli.console import Console
 from dapr_cli.errors import CliError
 from dapr_cli.kube.kinds import DEPLOYMENTS, SERVICES
 from dapr_cli.kube.runs.manifests import APP_LABEL, NAMESPACE
-from dapr_common.kube.api_errors import AlreadyExistsError, ConflictError, KubeError, NotFoundError
+from dapr_common.kube.api_errors import AlreadyExistsError, ConflictError, NotFoundError
 from dapr_common.kube.client import KubeClient
 from dapr_common.kube.kinds import PODS, Kind, KubeObject, Selection
 
@@ -86,7 +86,7 @@ class RunObjects:
         results = await asyncio.gather(
             *(self._remove(kind) for kind in _KINDS.values()), return_exceptions=True
         )
-        return [str(result) for result in results if isinstance(result, KubeError)]
+        return [str(result) for result in results if isinstance(result, BaseException)]
 
     async def pods_gone(self) -> bool:
         """Wait until no pod of the run is left, or for a long while; whether none is."""
