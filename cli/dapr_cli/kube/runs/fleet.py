@@ -19,7 +19,7 @@ from dapr_cli.kube.pods import SIDECAR
 from dapr_cli.kube.runs import manifests
 from dapr_cli.kube.runs.manifests import CONFIGURATION, NAMESPACE
 from dapr_cli.kube.runs.objects import RunObjects
-from dapr_cli.kube.runs.watch import RunWatch
+from dapr_cli.kube.runs.watch import RunWatch, title
 from dapr_cli.output import Output
 from dapr_cli.settings import RunSettings
 from dapr_cli.stop_signals import StopSignals
@@ -136,9 +136,7 @@ class ClusterFleet:
             except OSError as error:
                 raise CliError(f"the log file {each.file} cannot be written: {error}") from error
             if each.file is not None:
-                what = "The sidecar" if container == SIDECAR else "The app"
-                of = f" of {app_id}" if container == SIDECAR else f" {app_id}"
-                self._console.info(f"{what}{of} writes to {each.file}")
+                self._console.info(f"{title(app_id, container)} writes to {each.file}")
 
     async def _all_ready(self) -> None:
         said: set[tuple[str, str]] = set()

@@ -139,7 +139,7 @@ class RunWatch:
         for container, count in after.restarts.items():
             if count > before.restarts.get(container, 0):
                 self._console.failure(
-                    f"{_title(after.app_id, container)} "
+                    f"{title(after.app_id, container)} "
                     f"{after.last_ends.get(container) or 'ended'} and was started again"
                 )
         if after.is_over and after.uid not in self._ended:
@@ -147,5 +147,6 @@ class RunWatch:
             self._console.failure(f"{after.app_id}: {after.reason}")
 
 
-def _title(app_id: str, container: str) -> str:
+def title(app_id: str, container: str) -> str:
+    """A container at the beginning of a sentence."""
     return f"The sidecar of {app_id}" if container == SIDECAR else f"The app {app_id}"
