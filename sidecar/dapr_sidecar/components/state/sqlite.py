@@ -198,33 +198,37 @@ class SqliteStateStore(StateStore):
     def _set(self, db: sqlite3.Connection, request: SetRequest) -> None:
         value, binary = _stored(request)
         expiry = _expiry(request.metadata)
-        row = (value, binary, str(uuid.uuid4()), expiry)
-        expression = "CASE WHEN ?4 IS NULL THEN NULL ELSE DATETIME(CURRENT_TIMESTAMP, ?4) END"
+        row = {
+            "key": request.key,
+            "value": value,
+            "binary": binary,
+            "etag": str(uuid.uuid4()),
+            "ttl": expiry,
+        }
+        expires = "CASE WHEN :ttl IS NULL THEN NULL ELSE DATETIME(CURRENT_TIMESTAMP, :ttl) END"
+        whole_row = (
+            f"INTO {self._table} (key, value, is_binary, etag, expiration_time, update_time) "
+            f"VALUES (:key, :value, :binary, :etag, {expires}, CURRENT_TIMESTAMP)"
+        )
         if request.etag:
             done = db.execute(
-                f"UPDATE {self._table} SET value = ?1, is_binary = ?2, etag = ?3, "  # noqa: S608
-                f"update_time = CURRENT_TIMESTAMP, expiration_time = {expression} "
-                f"WHERE key = ?5 AND etag = ?6 AND {_LIVE}",
-                (*row, request.key, request.etag),
+                f"UPDATE {self._table} SET value = :value, is_binary = :binary, etag = :etag, "  # noqa: S608
+                f"update_time = CURRENT_TIMESTAMP, expiration_time = {expires} "
+                f"WHERE key = :key AND etag = :expected AND {_LIVE}",
+                {**row, "expected": request.etag},
             ).rowcount
         elif request.concurrency == "first-write":
             # An expired row counts as absent.
             done = db.execute(
-                f"INSERT INTO {self._table} (value, is_binary, etag, expiration_time, key, "  # noqa: S608
-                f"update_time) VALUES (?1, ?2, ?3, {expression}, ?5, CURRENT_TIMESTAMP) "
-                "ON CONFLICT (key) DO UPDATE SET value = excluded.value, "
+                f"INSERT {whole_row} ON CONFLICT (key) DO UPDATE SET value = excluded.value, "
                 "is_binary = excluded.is_binary, etag = excluded.etag, "
                 "update_time = CURRENT_TIMESTAMP, expiration_time = excluded.expiration_time "
                 f"WHERE NOT ({self._table}.expiration_time IS NULL "
                 f"OR {self._table}.expiration_time > CURRENT_TIMESTAMP)",
-                (*row, request.key),
+                row,
             ).rowcount
         else:
-            done = db.execute(
-                f"REPLACE INTO {self._table} (value, is_binary, etag, expiration_time, key, "  # noqa: S608
-                f"update_time) VALUES (?1, ?2, ?3, {expression}, ?5, CURRENT_TIMESTAMP)",
-                (*row, request.key),
-            ).rowcount
+            done = db.execute(f"REPLACE {whole_row}", row).rowcount
         if done == 0:
             raise EtagError("no item was updated")
 
