@@ -13,7 +13,12 @@ from dapr_cli.session import Verb
 def completion_command(shell: str) -> None:
     """Print a completion script for a shell.
 
-    For example: source <(dapr completion bash)
+    It completes commands, flags, files and the ids of running apps.
+
+    \b
+    bash   source <(dapr completion bash)
+    zsh    source <(dapr completion zsh)      after compinit
+    fish   dapr completion fish | source
     """
     script = get_completion_class(shell)
     assert script is not None, "click knows the three shells"

@@ -215,7 +215,8 @@ def _config(given: str | None, current: Session) -> str:
         )
         return ""
     if given and not Path(given).is_file():
-        raise CliError(f"the configuration file {given} does not exist")
+        problem = "is not a file" if Path(given).exists() else "does not exist"
+        raise CliError(f"the configuration file {given} {problem}")
     return given
 
 

@@ -82,6 +82,8 @@ $ run -f .
 ❌  the run file {cwd}/dapr.yaml does not exist
 $ run -c none.yaml -- true
 ❌  the configuration file none.yaml does not exist
+$ run -c . -- true
+❌  the configuration file . is not a file
 $ invoke -a nobody-here -m x
 ❌  error invoking app nobody-here: couldn't find app id nobody-here
 {i}'dapr list' shows the apps that are running.
