@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from dapr_cli.errors import CliError
+from dapr_cli.errors import CliError, reason
 
 _SECONDS = 3.0
 
@@ -25,7 +25,7 @@ def check_redis(address: str) -> None:
             answer = connection.recv(256)
     except OSError as error:
         raise CliError(
-            f"no Redis server answers at {address}: {error}",
+            f"no Redis server answers at {address}: {reason(error)}",
             "Start one, or run 'dapr init' without --redis: the embedded components need none.",
         ) from error
     if answer.startswith(b"-NOAUTH"):

@@ -34,7 +34,8 @@ def _file(file: Path, names: dict[tuple[str, str, str], Path]) -> Iterator[Findi
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        yield Finding("error", _AREA, str(file), f"cannot be read: {error}", _UNUSED)
+        why = getattr(error, "strerror", None) or error
+        yield Finding("error", _AREA, str(file), f"cannot be read: {why}", _UNUSED)
         return
     for document in parse_documents(text, str(file)):
         if isinstance(document, ManifestError):

@@ -185,7 +185,7 @@ def test_redis_that_wants_a_password_is_refused(dapr, home: Path) -> None:
 def test_redis_that_is_not_there_is_an_error_and_writes_nothing(dapr, home: Path) -> None:
     outcome = dapr("init", "--redis", "--redis-host", "127.0.0.1:1")
     assert outcome.code == 1
-    assert "❌  no Redis server answers at 127.0.0.1:1: " in outcome.err
+    assert "❌  no Redis server answers at 127.0.0.1:1: Connection refused\n" in outcome.err
     assert "without --redis" in outcome.err
     assert not (home / ".dapr").exists()
 
