@@ -19,6 +19,7 @@ from typing import Literal
 from dapr_common.kube.api_errors import ForbiddenError, KubeError, NotFoundError
 from dapr_common.kube.client import KubeClient
 from dapr_common.kube.kinds import EVENTS, KubeObject
+from dapr_common.moments import rfc3339
 from dapr_common.observe.logs import get_logger
 
 _LOG = get_logger("dapr.kube.events")
@@ -193,4 +194,4 @@ class EventRecorder:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return rfc3339(datetime.now(UTC))

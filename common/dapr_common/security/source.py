@@ -14,6 +14,7 @@ from typing import Protocol
 from cryptography import x509
 
 from dapr_common.grpc.backoff import Backoff
+from dapr_common.moments import rfc3339
 from dapr_common.observe.logs import get_logger
 from dapr_common.security.errors import IdentityError, UnreachableError
 from dapr_common.security.renewal import renew_at
@@ -162,12 +163,12 @@ class IdentitySource:
             self.renew()
         if self._changed is not None:
             self._changed(svid)
-        _LOG.info("Identity %s is valid until %s", svid.id, _utc(svid.not_after))
+        _LOG.info("Identity %s is valid until %s", svid.id, rfc3339(svid.not_after))
 
     def _report(self, error: IdentityError) -> None:
         _LOG.error(
             "the identity could not be renewed, the present one is in use until %s: %s",
-            _utc(self.svid.not_after),
+            rfc3339(self.svid.not_after),
             error,
         )
 
@@ -196,7 +197,3 @@ def _is_covered(svid: Svid) -> bool:
     except CertificateError:
         return False
     return True
-
-
-def _utc(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from dapr_common.moments import rfc3339
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.base import Component
 from dapr_sidecar.context import SidecarContext
@@ -36,7 +37,7 @@ class ComponentState:
     @property
     def since_text(self) -> str:
         """``since`` as the APIs show it."""
-        return f"{self.since:%Y-%m-%dT%H:%M:%SZ}"
+        return rfc3339(self.since)
 
 
 class _Watched:

@@ -9,13 +9,14 @@ import base64
 import random
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from functools import lru_cache
 
 import orjson
 
 from dapr_common.json_text import html_escape
+from dapr_common.moments import rfc3339
 from dapr_sidecar.blocks.pubsub.protobuf_event import is_protobuf_event
 from dapr_sidecar.blocks.pubsub.rawjson import is_json, object_members, quoted
 
@@ -82,10 +83,9 @@ def expiration_of(ttl: int | None) -> str:
     if ttl is None:
         return ""
     try:
-        moment = datetime.fromtimestamp(time.time() + ttl, UTC)
+        return rfc3339(time.time() + ttl)
     except (OverflowError, ValueError, OSError):
         return ""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 _quoted = lru_cache(maxsize=1024)(quoted)

@@ -8,6 +8,8 @@ import urllib.parse
 from collections.abc import Mapping
 from datetime import datetime
 
+from dapr_common.moments import rfc3339
+
 VERSION = "2023-11-03"
 """Of the service's interface: requests name it in ``x-ms-version``."""
 _SIGNED_HEADERS = (
@@ -37,7 +39,7 @@ def shared_key(
 
 def shared_url_words(account: str, container: str, blob: str, key: bytes, expires: datetime) -> str:
     """The query that lets whoever has it read a blob until a moment in UTC."""
-    until = expires.strftime("%Y-%m-%dT%H:%M:%SZ")
+    until = rfc3339(expires)
     place = f"/blob/{account}/{container}/{blob}"
     # Permissions, start, end, place, policy, addresses, protocols, version, kind; then a snapshot,
     # an encryption scope and five headers of the answer, none of which is asked for.

@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote
 
+from dapr_common.moments import rfc3339
 from dapr_sidecar.components import xml_answer
 from dapr_sidecar.components.bindings.objects import Arguments
 from dapr_sidecar.components.xml_answer import Element
@@ -84,7 +85,7 @@ def _flag(text: str) -> bool | None:
 def _moment(text: str) -> str | None:
     """``Thu, 08 Jul 2021 07:38:16 GMT`` as ``2021-07-08T07:38:16Z``."""
     try:
-        return parsedate_to_datetime(text).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
+        return rfc3339(parsedate_to_datetime(text)) if text else None
     except ValueError:
         return text
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import orjson
 
+from dapr_common.moments import rfc3339
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.bindings.base import (
     EventHandler,
@@ -121,7 +122,7 @@ class TwitterBinding(InputBinding, OutputBinding):
         found = {
             "max_tweet_id": str(max((int(post["id"]) for post in posts), default=0)),
             "tweet_count": str(len(posts)),
-            "search_ts": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "search_ts": rfc3339(datetime.now(UTC)),
         }
         return InvokeResponse(orjson.dumps(posts), found)
 

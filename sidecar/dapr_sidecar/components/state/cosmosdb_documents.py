@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from dapr_common.moments import rfc3339
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import (
     GetResponse,
@@ -78,8 +78,7 @@ def response(found: Document) -> GetResponse:
     ttl, written = found.get("ttl"), found.get("_ts")
     metadata = {}
     if isinstance(ttl, int) and ttl > 0 and isinstance(written, int):
-        moment = datetime.fromtimestamp(written + ttl, UTC)
-        metadata["ttlExpireTime"] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        metadata["ttlExpireTime"] = rfc3339(written + ttl)
     value = found.get("value")
     data = base64.b64decode(value or "") if found.get("isBinary") else encoding.plain(Json(value))
     return GetResponse(data, found.get("_etag"), metadata)

@@ -7,9 +7,9 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
+from dapr_common.moments import rfc3339
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import (
     DeleteRequest,
@@ -69,7 +69,7 @@ class Table:
         if not item or self._is_expired(item):
             return GetResponse()
         expires = item.get(self.ttl, {}).get("N") if self.ttl else None
-        metadata = {} if expires is None else {"ttlExpireTime": _rfc3339(int(expires))}
+        metadata = {} if expires is None else {"ttlExpireTime": rfc3339(int(expires))}
         etag = item.get("etag", {}).get("S")
         return GetResponse(_bytes(item.get("value", {})), etag, metadata)
 
@@ -133,7 +133,3 @@ def _bytes(attribute: Mapping[str, str]) -> bytes:
 
 def _now() -> dict[str, str]:
     return {"N": str(int(time.time()))}
-
-
-def _rfc3339(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

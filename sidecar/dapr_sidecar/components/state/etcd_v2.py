@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from google.protobuf.message import DecodeError
 
+from dapr_common.moments import rfc3339
 from dapr_common.wire.etcd.state_value_pb2 import Value
 from dapr_sidecar.components.etcd.client import EtcdError
 from dapr_sidecar.components.state import encoding
@@ -36,5 +36,5 @@ class EtcdV2StateStore(EtcdStateStore):
             ) from error
         if not found.HasField("ttl"):
             return found.data, {}
-        expires = datetime.fromtimestamp(found.ts.seconds + found.ttl.seconds, UTC)
-        return found.data, {"ttlExpireTime": expires.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        expires = found.ts.seconds + found.ttl.seconds
+        return found.data, {"ttlExpireTime": rfc3339(expires)}

@@ -7,9 +7,9 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from dapr_common.moments import rfc3339
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import (
@@ -146,9 +146,4 @@ class InMemoryStateStore(StateStore):
 def _expiry_metadata(record: _Record) -> Mapping[str, str]:
     if record.expires is None:
         return {}
-    return {"ttlExpireTime": expiry_text(record.expires)}
-
-
-def expiry_text(moment: float) -> str:
-    """RFC 3339, UTC, whole seconds."""
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return {"ttlExpireTime": rfc3339(record.expires)}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from bson import json_util
 
+from dapr_common.moments import rfc3339
 from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import GetResponse, Json, SetRequest, StateValue
 from dapr_sidecar.components.state.query import Combine, Filter, OneOf, Query, QueryError
@@ -42,7 +43,7 @@ def response(document: Mapping[str, Any] | None, now: datetime) -> GetResponse:
     if isinstance(expires, datetime):
         if expires <= now:
             return GetResponse()
-        metadata["ttlExpireTime"] = expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        metadata["ttlExpireTime"] = rfc3339(expires)
     etag = document.get("_etag")
     return GetResponse(_data(document.get("value")), etag and str(etag), metadata)
 

@@ -6,9 +6,10 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from dapr_common.moments import rfc3339
 from dapr_common.observe.logs import get_logger
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.metadata import setting
@@ -207,7 +208,7 @@ class PostgresStateStore(StateStore):
 
     def _response(self, row: Any) -> GetResponse:
         expires: datetime | None = row["expires"]
-        metadata = {} if expires is None else {"ttlExpireTime": _rfc3339(expires)}
+        metadata = {} if expires is None else {"ttlExpireTime": rfc3339(expires)}
         return GetResponse(self._data(row["value"], row["bin"]), row["etag"], metadata)
 
     async def _clean_up(self) -> None:
@@ -233,10 +234,6 @@ class PostgresStateStore(StateStore):
 def _count(status: str) -> int:
     """Rows of a command tag such as ``INSERT 0 1``."""
     return int(status.rpartition(" ")[2])
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _expiry(metadata: Mapping[str, str]) -> float | None:
