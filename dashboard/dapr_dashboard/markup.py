@@ -75,18 +75,23 @@ def rooted(document: Html, base: str) -> Html:
 def table(
     caption: str, heads: Sequence[str], rows: Iterable[Sequence[Content]], *, empty: str = "None."
 ) -> Html:
-    """Rows under heads; the first cell of a row is its head. Wide ones scroll on their own."""
+    """Rows under heads; the first cell of a row is its head. Wide ones scroll on their own.
+
+    A column in which nothing stands is left out, but for the first.
+    """
+    cells = [[html(cell) for cell in row] for row in rows]
+    if not cells:
+        return tag("p", f"{caption}: {empty[0].lower()}{empty[1:]}", class_="none")
+    shown = [number for number in range(1, len(heads)) if any(row[number] for row in cells)]
     body = [
         tag(
             "tr",
             tag("th", row[0], scope="row"),
-            *(tag("td", cell) for cell in row[1:]),
+            *(tag("td", row[number]) for number in shown),
         )
-        for row in rows
+        for row in cells
     ]
-    if not body:
-        return tag("p", f"{caption}: {empty[0].lower()}{empty[1:]}", class_="none")
-    head = tag("tr", *(tag("th", text, scope="col") for text in heads))
+    head = tag("tr", *(tag("th", heads[number], scope="col") for number in (0, *shown)))
     inner = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
     # Focusable, so that keys scroll it, too.
     return tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=caption)

@@ -24,7 +24,7 @@ def shown(body: Mapping[str, Any]) -> dict[str, Any]:
         "actors": _actors,
         "actorRuntime": _actor_runtime,
         "components": _components,
-        "componentHealth": _objects,
+        "componentHealth": _named,
         "subscriptions": _subscriptions,
         "resiliencies": _objects,
         "extended": _extended,
@@ -67,8 +67,12 @@ def _actor_runtime(value: Any) -> dict[str, Any]:
     }
 
 
+def _named(value: Any) -> list[dict[str, Any]]:
+    return [{**each, "name": str(each["name"])} for each in _objects(value) if each.get("name")]
+
+
 def _components(value: Any) -> list[dict[str, Any]]:
-    return [{**each, "capabilities": _texts(each.get("capabilities"))} for each in _objects(value)]
+    return [{**each, "capabilities": _texts(each.get("capabilities"))} for each in _named(value)]
 
 
 def _subscriptions(value: Any) -> list[dict[str, Any]]:

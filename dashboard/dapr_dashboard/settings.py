@@ -82,6 +82,6 @@ def read(parsed: Parsed, environment: Mapping[str, str]) -> Settings:
 def _base_path(text: str) -> str:
     if not (path := text.strip("/")):
         return ""
-    if not re.fullmatch(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*", path):
+    if not re.fullmatch(r"(?!.*\.\.)[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*", path):
         raise SettingsError(f"{_BASE} must be a path such as /dapr, but is {text!r}")
     return f"/{path}"

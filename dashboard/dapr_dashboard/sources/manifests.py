@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,8 @@ class _Found:
         source = str(path)
         self.seen.add(source)
         try:
-            if path.stat().st_size > _MOST_BYTES:
+            status = path.stat()
+            if status.st_size > _MOST_BYTES:
                 raise ManifestError(f"{source} is larger than {_MOST_BYTES >> 10} KiB")
             documents = list(parse_documents(path.read_text(encoding="utf-8"), source))
         except FileNotFoundError:
@@ -80,9 +81,10 @@ class _Found:
                 # What a parser says may quote the line, and the line may be a secret.
                 self._problem(source, f"not valid YAML: {_place(document)}")
             else:
-                self.add(document, source)
+                self.add(document, source, datetime.fromtimestamp(status.st_mtime, UTC))
 
-    def add(self, document: Document, source: str) -> None:
+    def add(self, document: Document, source: str, written: datetime | None = None) -> None:
+        """``written`` is when the file was, which is the age of what is in it."""
         kind = document.key[1]
         try:
             resource = typed(document) if kind == "Component" else None
@@ -90,9 +92,9 @@ class _Found:
             self._problem(source or _name(document.body), masking.text(str(error)))
             return
         if isinstance(resource, Component):
-            self._components.append(_component(resource, document.body, source))
+            self._components.append(_component(resource, document.body, source, written))
         elif kind in self._specs:
-            self._specs[kind].append(_spec(document.body, source))
+            self._specs[kind].append(_spec(document.body, source, written))
 
     def _problem(self, source: str, problem: str) -> None:
         name = source.rpartition("/")[2]
@@ -103,7 +105,9 @@ class _Found:
         )
 
 
-def _component(component: Component, body: Mapping[str, Any], source: str) -> ComponentFact:
+def _component(
+    component: Component, body: Mapping[str, Any], source: str, written: datetime | None
+) -> ComponentFact:
     settings = masking.settings_of(component)
     return ComponentFact(
         namespace=component.namespace or HERE,
@@ -113,7 +117,7 @@ def _component(component: Component, body: Mapping[str, Any], source: str) -> Co
         scopes=component.scopes,
         settings=settings,
         source=source,
-        created=_created(body),
+        created=_created(body) or written,
         conditions=_conditions(body),
         manifest=_manifest(component, settings, body),
     )
@@ -138,7 +142,7 @@ def _entry(entry: NameValue, shown: Shown) -> Mapping[str, Any]:
     return {"name": entry.name, "value": shown.text}
 
 
-def _spec(body: Mapping[str, Any], source: str) -> SpecFact:
+def _spec(body: Mapping[str, Any], source: str, written: datetime | None) -> SpecFact:
     manifest = masking.document(body)
     spec = manifest.get("spec")
     metadata = _metadata(body)
@@ -147,7 +151,7 @@ def _spec(body: Mapping[str, Any], source: str) -> SpecFact:
         name=str(metadata.get("name") or ""),
         spec=spec if isinstance(spec, Mapping) else {},
         source=source,
-        created=_created(body),
+        created=_created(body) or written,
         conditions=_conditions(body),
         manifest=manifest,
     )

@@ -18,7 +18,7 @@ def overview(shell: Shell, apps: Sequence[App]) -> Html:
         (
             app_link(app),
             state(app.live.health, app.live.state),
-            app.live.problem,
+            app.live.problem or _failing(app),
             code(app.namespace),
             code(app.name),
             app.facts.get("App port", ""),
@@ -34,9 +34,17 @@ def overview(shell: Shell, apps: Sequence[App]) -> Html:
             tag("p", f"No application with a sidecar runs on {shell.where}.", class_="none"),
             tag("p", "Start one with ", code("dapr run --app-id NAME -- COMMAND"), "."),
         )
-    summary = f"{count(len(rows), 'sidecar')}, {_not_good(apps)} not ready."
+    summary = f"{count(len(rows), 'sidecar')}, {_not_good(apps)} with a problem."
     return shell.page(
         "Applications", tag("p", summary), table("Applications and their sidecars", heads, rows)
+    )
+
+
+def _failing(app: App) -> str:
+    """The components that are not ready, with what they are instead."""
+    told = app.live.listed("componentHealth")
+    return ", ".join(
+        f"{one.get('name')} is {one.get('state')}" for one in told if one.get("state") != "ready"
     )
 
 

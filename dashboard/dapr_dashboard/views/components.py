@@ -22,10 +22,11 @@ def page(shell: Shell, resources: Resources, apps: Sequence[App]) -> Html:
             ", ".join(one.version for one in found[name]),
             [_condition_badge(one) for one in found[name]],
             [_users(name, apps)],
+            [[since(one.created, shell.now), " "] for one in found[name] if one.created],
         )
         for name in names
     ]
-    heads = ("Name", "Type", "Version", "Manifest", "Sidecars")
+    heads = ("Name", "Type", "Version", "Manifest", "Sidecars", "Age")
     return shell.page(
         "Components",
         table("All components", heads, rows),

@@ -16,13 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from harness.actor_hosts import host, sqlite
 from harness.app import RecordingApp
 from harness.browser import DARK, LIGHT, Browser, Chromium, chromium
 from harness.dashboard import Dashboard
 from harness.http_call import call
+from harness.identified import identified
 from harness.placement_process import Placement
 from harness.programs import free_port
+from harness.sentry import Sentry
 from harness.sidecar import Sidecar, component, resource
 
 from dapr_dashboard.views.page import PAGES
@@ -33,8 +36,9 @@ pytestmark = [
 ]
 SCREENSHOTS = Path(__file__).parents[3] / "docs" / "screenshots"
 KEPT = (
-    *("applications", "application", "components", "resiliency", "actors", "metrics", "trace"),
-    *("components-dark", "metrics-dark", "trace-dark"),
+    *("applications", "application", "log", "components", "configurations", "resiliency"),
+    *("actors", "controlplane", "metrics", "traces", "trace"),
+    *("applications-dark", "components-dark", "log-dark", "metrics-dark", "trace-dark"),
 )
 GROUND = {LIGHT: "rgb(255, 255, 255)", DARK: "rgb(21, 23, 30)"}
 TAB, ENTER = ("Tab", 9), ("Enter", 13)
@@ -90,6 +94,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) 
     payments = f"payments{suffix}"
     with ExitStack() as stack:
         dashboard = stack.enter_context(Dashboard(home=folder, zipkin_port=port))
+        sentry = stack.enter_context(Sentry())
         placement = stack.enter_context(Placement())
         flag = f"--placement-host-address={placement.address}"
         config = {
@@ -98,17 +103,40 @@ def shop(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) 
                 "zipkin": {"endpointAddress": f"http://127.0.0.1:{port}/api/v2/spans"},
             },
         }
+        guarded = {**config, "accessControl": _access(f"orders{suffix}")}
         app = stack.enter_context(RecordingApp({"POST /pay": {"body": "paid", "delay": 0.02}}))
-        stack.enter_context(Sidecar(payments, app_port=app.port, config=config))
+        stack.enter_context(identified(sentry, payments, app_port=app.port, config=guarded))
         orders = stack.enter_context(
-            Sidecar(f"orders{suffix}", resources=_resources(payments), config=config)
+            identified(sentry, f"orders{suffix}", resources=_resources(payments), config=config)
         )
         carts = stack.enter_context(host(sqlite(folder), flag, config='{"entities":["Cart"]}'))
         dashboard.get("/metrics")  # somebody looks: samples are taken from now on
         for number in range(40):
             _order(orders, payments, number)
             carts.call("POST", f"/v1.0/actors/Cart/{number % 8}/method/add")
+        _keep_log(orders, folder)
         yield Shop(dashboard, port, orders.app_id, payments, lambda n: _order(orders, payments, n))
+
+
+def _keep_log(sidecar: Sidecar, folder: Path) -> None:
+    """As ``dapr run -f`` does it."""
+    file = folder / ".dapr" / "logs" / "orders.log"
+    file.parent.mkdir(parents=True)
+    file.write_text(sidecar.log)
+    path = "/v1.0/metadata/daprdLogPath"
+    assert call(sidecar.http_port, "PUT", path, str(file).encode()).status == 204
+
+
+def _access(caller: str) -> dict[str, object]:
+    pay = {"name": "/pay", "httpVerb": ["POST"], "action": "allow"}
+    policy = {
+        "appId": caller,
+        "defaultAction": "deny",
+        "trustDomain": "public",
+        "namespace": "default",
+        "operations": [pay],
+    }
+    return {"defaultAction": "deny", "trustDomain": "public", "policies": [policy]}
 
 
 def _resources(payments: str) -> list[dict[str, object]]:
@@ -164,6 +192,7 @@ async def pages_of(shop: Shop) -> dict[str, str]:
     """Names of screenshots → paths: every page there is, of apps and traces one each."""
     found = {path.strip("/") or "applications": path for path in PAGES}
     found["application"] = await asyncio.to_thread(shop.dashboard.app, shop.orders)
+    found["log"] = f"{found['application']}/logs/daprd?lines=100"
     async with asyncio.timeout(60):
         while "trace" not in found:
             page = await asyncio.to_thread(shop.dashboard.page, "/traces")
@@ -212,6 +241,47 @@ async def test_every_page_can_be_read(
                 await browser.screenshot(folder / f"{name}{suffix}.png")
         assert not await browser.run("document.documentElement.outerHTML.includes('topsecret')")
     assert browser.complaints == []
+
+
+async def test_names_that_are_markup_are_only_read(
+    shop: Shop, browser: Browser, app_id: str
+) -> None:
+    """Nothing of them runs, links lead where they say, and the page fits a small screen."""
+    names = ["<img src=x onerror=alert(1)>", "a b c", "ünïcödé" * 12, "content", "x" * 120]
+    resources = [
+        component(f"placeholder-{number}", "state.in-memory") for number in range(len(names))
+    ]
+    for manifest, name in zip(resources, names, strict=True):
+        manifest["metadata"]["name"] = name
+    with Sidecar(app_id) as sidecar:
+        for number, manifest in enumerate(resources):
+            (sidecar.resources_path / f"{number}.yaml").write_text(yaml.safe_dump(manifest))
+        path = await asyncio.to_thread(shop.dashboard.app, app_id)
+        for page in (path, "/components"):
+            await browser.look(width=360)
+            await browser.go(shop.url + page)
+            assert await browser.run("document.querySelectorAll('main img, script').length") == 0
+            assert await browser.run("document.documentElement.scrollWidth") <= 360
+        for name in names:
+            text = json.dumps(name)
+            await browser.run(f"[...document.links].find(a => a.textContent === {text}).click()")
+            assert (
+                await browser.run("document.getElementById(location.hash.slice(1)).textContent")
+                == name
+            )
+    assert browser.complaints == []
+
+
+async def test_a_filter_stays_when_the_page_is_refreshed(shop: Shop, browser: Browser) -> None:
+    log = (await pages_of(shop))["log"]
+    await browser.go(f"{shop.url}{log}&q=loaded")
+    before = await browser.run("document.querySelector('pre').textContent")
+    await browser.follow("[...document.links].find(each => each.textContent === 'every 5 s')")
+    assert await browser.run("document.querySelector('pre').textContent") == before
+    assert await browser.run("document.querySelector('[name=q]').value") == "loaded"
+    await browser.run("document.querySelector('[name=q]').value = 'initialized'")
+    await browser.follow("document.querySelector('button')")
+    assert await browser.run("location.search.includes('refresh=5')")
 
 
 async def test_a_keyboard_is_enough(shop: Shop, browser: Browser) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dapr_dashboard.markup import Html, badge, facts, html, link, table, tag
+from harness.html_page import Page
+
+from dapr_dashboard.markup import Html, badge, facts, html, link, rooted, table, tag
 
 EVIL = "<script>alert('x')</script>\"&"
 SAFE = "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;&quot;&amp;"
@@ -38,6 +40,20 @@ def test_a_table_says_what_it_is_and_which_cells_are_heads() -> None:
     assert '<th scope="col">Id</th>' in made
     assert '<th scope="row">a</th><td>1s</td>' in made
     assert table("Apps", ["Id"], []) == '<p class="none">Apps: none.</p>'
+
+
+def test_columns_in_which_nothing_stands_are_left_out() -> None:
+    page = Page(f"<main>{table('A', ['Id', 'No', 'Age'], [['', '', '1s'], ['', None, '']])}</main>")
+    assert page.table("A") == [{"Id": "", "Age": "1s"}, {"Id": "", "Age": ""}]
+
+
+def test_below_the_path_of_a_proxy_only_links_change() -> None:
+    """Not what is only shown, whatever it looks like."""
+    made = tag("p", 'a href="/x"', tag("a", 'y href="/y"', href="/z", title=' href="/t"'))
+    (shown,) = Page(rooted(made, "/base")).root.all("a")
+    assert shown.attributes == {"href": "/base/z", "title": ' href="/t"'}
+    assert shown.text == 'y href="/y"'
+    assert rooted(made, "") == made
 
 
 def test_facts_without_a_value_are_left_out() -> None:

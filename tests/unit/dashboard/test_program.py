@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from dapr_common.flags import parse
+from dapr_common.program import SettingsError
 from dapr_dashboard import settings
 
 
@@ -30,6 +31,20 @@ def test_on_a_laptop_it_opens_two_ports_of_the_loopback() -> None:
     assert not found.service.metrics_enabled
     assert found.service.healthz_port == 0
     assert not found.is_in_cluster
+
+
+@pytest.mark.parametrize(
+    ("text", "path"), [("", ""), ("/", ""), ("/dapr/", "/dapr"), ("dapr/a_b", "/dapr/a_b")]
+)
+def test_the_path_of_a_proxy(text: str, path: str) -> None:
+    found = settings.read(parse(settings.FLAGS, []), {"SERVER_BASE_HREF": text})
+    assert found.base_path == path
+
+
+@pytest.mark.parametrize("text", ["http://host/a", "/a b/", '/"/', "/a//b", "/a/../b"])
+def test_what_is_no_path(text: str) -> None:
+    with pytest.raises(SettingsError, match="SERVER_BASE_HREF must be a path such as /dapr"):
+        settings.read(parse(settings.FLAGS, []), {"SERVER_BASE_HREF": text})
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])

@@ -23,8 +23,8 @@ PATH = "/api/instances/All/orders/logstreams/daprd"
 BIG = "x" * 50_000
 
 
-class Endless:
-    """One app with as many ``replicas`` as said, whose log never ends or fails after some lines."""
+class Talking:
+    """One app with as many ``replicas`` as said, whose log is long, or fails, or is silent."""
 
     title, platform = "nothing", "kubernetes"
 
@@ -61,19 +61,21 @@ class Endless:
                 yield LogLine(f"{app.name} {number} {BIG if self.count > 1000 else ''}".strip(), 1)
             if self.count == 1:
                 raise SourceError("the pod is gone")
+            if self.count == 0:
+                await asyncio.Event().wait()
         finally:
             self.open -= 1
 
 
 @asynccontextmanager
-async def served(source: Endless) -> AsyncIterator[TestClient[Any, Any]]:
+async def served(source: Talking) -> AsyncIterator[TestClient[Any, Any]]:
     facts = Facts(cast(Any, source), Sidecars())
     app = Dashboard(facts, History(facts.source, facts.sidecars, 5.0)).application()
     async with TestClient(TestServer(app)) as client:
         yield client
 
 
-async def over(source: Endless) -> None:
+async def over(source: Talking) -> None:
     async with asyncio.timeout(10):
         while source.open:
             await asyncio.sleep(0.01)
@@ -81,7 +83,7 @@ async def over(source: Endless) -> None:
 
 async def test_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "_SEND_SECONDS", 0.2)
-    source = Endless(1_000_000)
+    source = Talking(1_000_000)
     async with served(source) as client:
         # A window that stays small: the client reads no further than its queue.
         socket = await client.ws_connect(PATH)
@@ -93,7 +95,7 @@ async def test_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_who_goes_away_ends_the_stream() -> None:
-    source = Endless(1_000_000)
+    source = Talking(1_000_000)
     async with served(source) as client:
         socket = await client.ws_connect(PATH)
         assert (await socket.receive_json())["container"] == "daprd"
@@ -103,7 +105,7 @@ async def test_who_goes_away_ends_the_stream() -> None:
 
 async def test_how_many_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "_MOST_STREAMS", 2)
-    source = Endless(1_000_000)
+    source = Talking(0)
     async with served(source) as client:
         sockets = [await client.ws_connect(PATH) for _ in range(2)]
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
@@ -116,7 +118,7 @@ async def test_how_many_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_log_that_fails_says_why() -> None:
-    async with served(Endless(1)) as client:
+    async with served(Talking(1)) as client:
         socket = await client.ws_connect(PATH)
         assert (await socket.receive_json())["content"] == "pod-0 0"
         end = await socket.receive()
@@ -124,7 +126,7 @@ async def test_a_log_that_fails_says_why() -> None:
 
 
 async def test_of_several_replicas_what_is_there() -> None:
-    source = Endless(2, replicas=2)
+    source = Talking(2, replicas=2)
     async with served(source) as client:
         socket = await client.ws_connect(PATH)
         said = [(await socket.receive_json())["content"] for _ in range(4)]
