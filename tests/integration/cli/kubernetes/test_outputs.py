@@ -250,6 +250,22 @@ async def test_a_cluster_without_dapr(dapr, bare: Cluster) -> None:
     )
 
 
+async def test_two_control_planes(dapr, bare: Cluster) -> None:
+    both = sorted([await bare.namespace("system"), await bare.namespace("system")])
+    for namespace in both:
+        await made(bare, SECRETS, namespace, "dapr-trust-bundle")
+    done = await dapr("mtls", "expiry", "-k")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"❌  there are several Secrets dapr-trust-bundle, in the namespaces {', '.join(both)}",
+        "ℹ️  Say which one is meant: --namespace NAME",  # noqa: RUF001 - the sign
+    ]
+    done = await dapr("mtls", "expiry", "-k", "--namespace", both[1])
+    assert f"Secret dapr-trust-bundle in namespace {both[1]} has no ca.crt" in done.stderr
+    for namespace in both:
+        await bare.client.delete(SECRETS, "dapr-trust-bundle", namespace)
+
+
 async def test_credentials_the_cluster_does_not_know(dapr, cluster: Cluster) -> None:
     kubeconfig = cluster.server.kubeconfig("stranger", token="a-token-of-nobody")
     done = await dapr("components", "-k", KUBECONFIG=str(kubeconfig))
