@@ -107,10 +107,15 @@ def down() -> None:
 
 def inside(*command: str) -> list[str]:
     """A command line that runs in the node. Raises ``ClusterError``."""
+    return ["nsenter", "-t", str(node_pid()), "-m", "-n", "-p", "-u", "-i", *command]
+
+
+def node_pid() -> int:
+    """The node's first process, as the machine counts. Raises ``ClusterError``."""
     noted = _noted()
     if not _is_alive(noted.get("node")):
         raise ClusterError("no local cluster is up: `make cluster`")
-    return ["nsenter", "-t", str(noted["node"][0]), "-m", "-n", "-p", "-u", "-i", *command]
+    return int(noted["node"][0])
 
 
 def kill(program: str) -> None:

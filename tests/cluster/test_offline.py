@@ -22,6 +22,7 @@ from cluster.release import DEPLOYMENTS, NAMESPACE, Release, only_pod, values
 from cluster.waiting import Until
 from harness.bundles import PROGRAMS, bundle
 from harness.image_registry import ImageRegistry, registry_program
+from harness.no_network import words_beside
 from harness.programs import console_script
 from tools.images import LAYOUT, version
 from tools.oci import Layout
@@ -37,14 +38,13 @@ def tags() -> Iterator[list[str]]:
         pytest.skip("needs the local cluster: `make cluster`")
     found = [secrets.token_hex(4) for _ in range(2)]
     yield found
-    listed = subprocess.run(_ctr("images", "ls", "-q"), check=True, capture_output=True, text=True)
-    if ours := [name for name in listed.stdout.split() if name.endswith(tuple(found))]:
+    if ours := [name for name in on_node() if name.endswith(tuple(found))]:
         subprocess.run(_ctr("images", "rm", *ours), check=True, capture_output=True, timeout=60)
 
 
 @pytest.fixture
-def none(shared_release: Release) -> Iterator[None]:
-    """No control plane is installed, before and after."""
+def none(shared_release: Release, tags: list[str]) -> Iterator[None]:
+    """No control plane is installed, before and after; what removes it needs the images."""
     if shared_release.is_installed():
         shared_release.uninstall()
     yield
@@ -66,25 +66,22 @@ def test_loaded_into_the_node_then_from_a_registry_beside_it(
     said = dapr("init", "-k", "--wait", "--from-dir", str(first), *values())
     assert "✅  The nodes have the images of the bundle" in said
     for name in DEPLOYMENTS:
-        (status,) = only_pod(name)["status"]["containerStatuses"]
-        assert status["ready"], status
-        assert status["image"].startswith(f"{_HOST}/"), status
-        assert status["image"].endswith(f":{tags[0]}"), status
+        assert ready_image(name).startswith(f"{_HOST}/")
+        assert ready_image(name).endswith(f":{tags[0]}")
     authority = get("secret", "dapr-trust-bundle", "-n", NAMESPACE)["data"]
 
     place = tmp_path / "registry"
     place.mkdir()
     digests = Layout(LAYOUT).names()
-    with ImageRegistry(place, before=inside()) as registry:
+    with ImageRegistry(place, before=words_beside(machine.node_pid())) as registry:
         target = f"{registry.place}/dapr"
         said = dapr("upgrade", "-k", "--from-dir", str(second), "--image-registry", target)
         assert said.count("is pushed") == len(PROGRAMS)
         for name, program in (("dapr-sentry", "sentry"), ("dapr-operator", "operator")):
-            (status,) = only_pod(name)["status"]["containerStatuses"]
-            assert status["ready"], status
-            assert status["image"] == f"{target}/{program}:{tags[1]}"
-            # Pulled by that digest: the one it had when it was built.
-            assert status["imageID"].endswith(digests[f"localhost/dapr/{program}:{version()}"])
+            image = f"{target}/{program}:{tags[1]}"
+            assert ready_image(name) == image
+            # The node has pulled what was built.
+            assert on_node()[image] == digests[f"localhost/dapr/{program}:{version()}"]
     assert get("secret", "dapr-trust-bundle", "-n", NAMESPACE)["data"] == authority
 
 
@@ -113,6 +110,22 @@ def reported() -> set[str]:
     """The images that nodes say they have."""
     images = [image for node in get("nodes")["items"] for image in node["status"]["images"]]
     return {name for image in images for name in image.get("names") or ()}
+
+
+def on_node() -> dict[str, str]:
+    """The images that the node has, with their digests."""
+    done = subprocess.run(
+        _ctr("images", "ls"), check=True, capture_output=True, text=True, timeout=60
+    )
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    return {row[0]: row[2] for row in rows}
+
+
+def ready_image(app: str) -> str:
+    """What the only pod of a workload, which is ready, was made of."""
+    pod = only_pod(app)
+    assert [one["ready"] for one in pod["status"]["containerStatuses"]] == [True], pod
+    return str(pod["spec"]["containers"][0]["image"])
 
 
 def dapr(*words: str) -> str:
