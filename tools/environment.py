@@ -33,12 +33,14 @@ def main() -> int:
         return 1
     started = time.monotonic()
     python = venv / "bin" / "python"
-    if not python.exists():
+    if not (venv / "bin" / "pip").exists():  # pip comes last: without it, one was left half made
         print(f"Creating {venv} …", flush=True)
-        if importlib.util.find_spec("ensurepip") is None and not _get_venv_package():
+        if not _has_ensurepip() and not _get_venv_package():
             print(_NO_VENV, file=sys.stderr)
             return 1
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        if subprocess.run([sys.executable, "-m", "venv", str(venv)], check=False).returncode:
+            print(f"\n{venv} could not be made; the lines above say why.", file=sys.stderr)
+            return 1
     print(f"Installing dapr-runtime[{extras}] …", flush=True)
     done = subprocess.run(_install(venv, python, extras), cwd=ROOT, check=False)
     if done.returncode:
@@ -68,7 +70,13 @@ def _get_venv_package() -> bool:
     ):
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
     importlib.invalidate_caches()
-    return importlib.util.find_spec("ensurepip") is not None
+    return _has_ensurepip()
+
+
+def _has_ensurepip() -> bool:
+    """Whether the module is there; what a removed package leaves behind is an empty folder."""
+    found = importlib.util.find_spec("ensurepip")
+    return found is not None and found.origin is not None
 
 
 if __name__ == "__main__":
