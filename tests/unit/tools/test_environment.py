@@ -8,7 +8,6 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
-
 from tools import environment
 
 
