@@ -15,7 +15,8 @@ from pamqp.common import FieldTable
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.metadata import decode_settings
 from dapr_sidecar.components.pubsub.base import Message, PublishRequest
-from dapr_sidecar.components.pubsub.rabbitmq import RabbitMqPubSub, RabbitMqSettings
+from dapr_sidecar.components.pubsub.rabbitmq import RabbitMqPubSub
+from dapr_sidecar.components.pubsub.rabbitmq_settings import RabbitMqSettings
 
 WAIT = 15.0
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import urllib.parse
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import Enum
+from datetime import UTC, datetime
 from typing import Any, ClassVar, TypeVar
 
 import pymongo
@@ -20,7 +17,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from dapr_sidecar.components.base import ComponentContext
-from dapr_sidecar.components.metadata import SettingsError, setting
+from dapr_sidecar.components.metadata import SettingsError
 from dapr_sidecar.components.state.base import (
     BulkGetItem,
     DeleteRequest,
@@ -42,57 +39,20 @@ from dapr_sidecar.components.state.mongodb_documents import (
     order,
     response,
 )
+from dapr_sidecar.components.state.mongodb_settings import (
+    DEFAULT_SECONDS,
+    MongoDbSettings,
+    shown_hosts,
+    url_of,
+)
 from dapr_sidecar.components.state.query import parse_query
 
 T = TypeVar("T")
 Document = dict[str, Any]
-_DEFAULT_SECONDS = 5.0
 _CONNECTIONS = 100
 _WRITE_CONFLICT = 112
 _LONGEST_PAUSE = 0.05
 _LONGEST_REASON = 300
-
-
-class ReadLevel(Enum):
-    """MongoDB's read concerns."""
-
-    AVAILABLE = "available"
-    LOCAL = "local"
-    LINEARIZABLE = "linearizable"
-    MAJORITY = "majority"
-    SNAPSHOT = "snapshot"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MongoDbSettings:
-    """Names and defaults of Dapr's MongoDB store."""
-
-    connection_string: str = setting(
-        "connectionString",
-        default="",
-        secret=True,
-        help="mongodb:// URL; or say server, or host and what belongs to it",
-    )
-    server: str = setting("server", default="", help="name whose SRV record tells the members")
-    host: str = setting("host", default="", help="host:port of the members, with commas")
-    username: str = setting("username", default="", help="who logs in, with host")
-    password: str = setting("password", default="", secret=True, help="password")
-    params: str = setting(
-        "params", default="", help="what follows in the URL, with its question mark"
-    )
-    database: str = setting("databaseName", default="daprStore", help="name of the database")
-    collection: str = setting(
-        "collectionName", default="daprCollection", help="name of the collection"
-    )
-    write_concern: str = setting(
-        "writeconcern", default="", help="majority, a number of members or a tag"
-    )
-    read_concern: ReadLevel | None = setting("readconcern", default=None, help="what reads see")
-    timeout: timedelta = setting(
-        "operationTimeout",
-        default=timedelta(seconds=_DEFAULT_SECONDS),
-        help="how long one operation may take",
-    )
 
 
 class MongoDbError(Exception):
@@ -114,8 +74,8 @@ class MongoDbStateStore(StateStore):
 
     def __init__(self, settings: MongoDbSettings, context: ComponentContext) -> None:
         super().__init__(settings, context)
-        self._seconds = settings.timeout.total_seconds() or _DEFAULT_SECONDS
-        self._url = _url(settings)
+        self._seconds = settings.timeout.total_seconds() or DEFAULT_SECONDS
+        self._url = url_of(settings)
         self._client: AsyncMongoClient[Document] | None = None
         self._working: set[asyncio.Future[Any]] = set()
 
@@ -319,7 +279,7 @@ class MongoDbStateStore(StateStore):
             with pymongo.timeout(self._seconds):
                 return await work
         except PyMongoError as error:
-            shown = f"mongodb at {_shown(self._url)}"
+            shown = f"mongodb at {shown_hosts(self._url)}"
             if error.timeout:
                 text = f"{shown} did not answer within {self._seconds:g} s"
                 raise MongoDbError(text) from error
@@ -334,26 +294,3 @@ def _write_concern(text: str) -> WriteConcern | None:
     if not text:
         return None
     return WriteConcern(w=int(text) if text.isdecimal() else text)
-
-
-def _url(settings: MongoDbSettings) -> str:
-    if settings.connection_string:
-        return settings.connection_string
-    if settings.server and settings.host:
-        raise SettingsError("invalid metadata field 'server': 'host' is given, too: use one")
-    if settings.server:
-        return f"mongodb+srv://{settings.server}/{settings.params}"
-    if not settings.host:
-        raise SettingsError(
-            "missing required metadata field 'connectionString': or give 'host' or 'server'"
-        )
-    login = ""
-    if settings.username and settings.password:
-        pair = (settings.username, settings.password)
-        login = ":".join(urllib.parse.quote(part, safe="") for part in pair) + "@"
-    return f"mongodb://{login}{settings.host}/{settings.database}{settings.params}"
-
-
-def _shown(url: str) -> str:
-    """The hosts of a URL, without who logs in."""
-    return url.partition("://")[2].partition("?")[0].split("/")[0].rpartition("@")[2]
