@@ -26,7 +26,7 @@ _HARMLESS = re.compile(
 _COMMANDS = ("args", "command")
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # Texts are long and anybody's: every repetition has a bound, so that no line takes long to read.
-_VALUE = r"""(?:(\\?["'])(?:(?!\2).){1,4096}\2|[^\s;&,"'<>{}\\]{1,4096})"""
+_QUOTED = r"""(\\?["'])(?:(?!\2).){1,4096}\2"""
 _WORD = (
     r"(?:password|passwd|passphrase|pwd|secret|token|credentials?|(?:api|access|account|private|secret"
     r"|shared|encryption|master)[-_]?(?:access)?[-_]?(?:key|signature)|connection[-_]?string|sig)"
@@ -37,9 +37,11 @@ _IN_URL = re.compile(
     re.IGNORECASE,
 )
 _IN_DSN = re.compile(r"""[^\s:/@"'=]{1,64}:[^\s@"']{1,512}@((?:tcp|unix)\()""")
-_IN_TEXT = re.compile(
-    rf"""({_WORD}(?:\\?["']\s{{0,9}}:|\s{{0,9}}=)\s{{0,9}}){_VALUE}""", re.IGNORECASE
+_ASSIGNED = re.compile(
+    rf"""({_WORD}\s{{0,9}}=\s{{0,9}})(?:{_QUOTED}|[^\s;&,"'<>{{}}\\]{{1,4096}})""", re.IGNORECASE
 )
+# Only what is quoted on both sides: errors are written as ``invalid field 'password': it is …``.
+_IN_JSON = re.compile(rf"""({_WORD}\\?["']\s{{0,9}}:\s{{0,9}}){_QUOTED}""", re.IGNORECASE)
 _HEADER = re.compile(
     r"""((?:authorization|x-api-key|dapr-api-token|cookie)\\?["']?\s{0,9}[:=]\s{0,9}\\?["']?"""
     r"""(?:(?:bearer|basic|digest|token)\s{1,9})?)"""
@@ -103,7 +105,7 @@ def text(value: str) -> str:
     if "@" in value:  # the slower ones; most texts have none
         value = _IN_DSN.sub(rf"{HIDDEN}@\1", _IN_URL.sub(rf"\1{HIDDEN}@", value))
     value = _BEARER.sub(rf"\1{HIDDEN}", _HEADER.sub(rf"\1{HIDDEN}", value))
-    return _TOKEN.sub(HIDDEN, _IN_TEXT.sub(_named, value))
+    return _TOKEN.sub(HIDDEN, _IN_JSON.sub(_named, _ASSIGNED.sub(_named, value)))
 
 
 def _named(found: re.Match[str]) -> str:

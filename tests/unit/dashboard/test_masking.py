@@ -183,6 +183,7 @@ def test_secrets_in_any_text(value: str) -> None:
         "http://host:80/a@b?c=d",
         "https://registry/@scope/package",
         "the token: expired at 10:00",
+        "invalid metadata field 'connectionString': SRV URIs must not include a port number",
         "bearer authentication is not configured",
         "dial tcp 127.0.0.1:9: connect: connection refused",
         "secret store vault: no such key",
