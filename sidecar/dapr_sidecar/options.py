@@ -9,38 +9,25 @@ from datetime import timedelta
 from pathlib import Path
 
 from dapr_common import flags
-from dapr_common.durations import parse_quantity
-from dapr_common.flags import FlagError, Parsed
+from dapr_common.flags import Parsed
 from dapr_common.words import is_truthy
+from dapr_sidecar import option_values as values
 from dapr_sidecar.flag_table import FLAGS
+from dapr_sidecar.option_values import AppHealthOptions, OptionsError
 
-_PROTOCOLS = ("http", "https", "h2c", "grpc", "grpcs")
+__all__ = [
+    "AppHealthOptions",
+    "Command",
+    "Options",
+    "OptionsError",
+    "from_process",
+    "help_text",
+    "read",
+]
+
 _LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
 _ROOT_CHECK = "DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK"
-_INIT_ENDPOINTS = ("config", "subscribe")
 _SOCKETS_FOLDER = "/tmp/dapr-components-sockets"  # noqa: S108 - Dapr's default
-_SOCKETS_VARIABLES = ("DAPR_COMPONENTS_SOCKETS_FOLDER", "DAPR_COMPONENT_SOCKETS_FOLDER")
-"""What a user sets, and what the injector does."""
-DEFAULT_MAX_BODY = 4 << 20
-DEFAULT_READ_BUFFER = 4 << 10
-
-
-class OptionsError(FlagError):
-    """A flag's value cannot be used; the program exits with status 1."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, status=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppHealthOptions:
-    """How the app's health is probed."""
-
-    enabled: bool
-    path: str
-    interval: float
-    timeout: float
-    threshold: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +110,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Options | 
     for name in ("version", "build-info"):
         if parsed.flag(name):
             return Command(name)
-    http_port = _port(parsed, "dapr-http-port")
+    http_port = values.port(parsed, "dapr-http-port")
     if parsed.flag("wait"):
         return Command("wait", http_port)
     return _options(parsed, environment, http_port)
@@ -135,15 +122,15 @@ def help_text() -> str:
 
 
 def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> Options:
-    app_id = _app_id(parsed)
+    app_id = values.app_id(parsed)
     mode = parsed.text("mode")
     if mode not in ("standalone", "kubernetes"):
         raise OptionsError(f'invalid value for --mode: "{mode}": use standalone or kubernetes')
     _refuse_incomplete(parsed, mode)
     if parsed.text("log-level").lower() not in _LEVELS:
         raise OptionsError(f"invalid value for --log-level: {parsed.text('log-level')}")
-    grpc_port = _port(parsed, "dapr-grpc-port")
-    app_port = _port(parsed, "app-port", empty=0)
+    grpc_port = values.port(parsed, "dapr-grpc-port")
+    app_port = values.port(parsed, "app-port", empty=0)
     _refuse_equal_ports(
         {"app-port": app_port, "dapr-http-port": http_port, "dapr-grpc-port": grpc_port}
     )
@@ -154,35 +141,39 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
         namespace_set="NAMESPACE" in environment,
         http_port=http_port,
         grpc_port=grpc_port,
-        internal_port=_port(parsed, "dapr-internal-grpc-port", empty=0),
+        internal_port=values.port(parsed, "dapr-internal-grpc-port", empty=0),
         internal_listen_address=parsed.text("dapr-internal-grpc-listen-address"),
-        listen_addresses=_csv(parsed.text("dapr-listen-addresses")),
-        public_port=_port(parsed, "dapr-public-port", empty=-1) if _public(parsed) else None,
+        listen_addresses=values.csv(parsed.text("dapr-listen-addresses")),
+        public_port=values.port(parsed, "dapr-public-port", empty=-1)
+        if values.public(parsed)
+        else None,
         public_listen_address=parsed.text("dapr-public-listen-address"),
         metrics_enabled=parsed.flag("enable-metrics"),
-        metrics_port=_port(parsed, "metrics-port"),
+        metrics_port=values.port(parsed, "metrics-port"),
         metrics_listen_address=parsed.text("metrics-listen-address"),
         unix_domain_socket=parsed.text("unix-domain-socket"),
         app_port=app_port,
-        app_protocol=_app_protocol(parsed),
+        app_protocol=values.app_protocol(parsed),
         app_channel_address=parsed.text("app-channel-address") or "127.0.0.1",
         app_max_concurrency=max(parsed.number("app-max-concurrency"), 0),
-        app_health=_app_health(parsed, app_port),
-        app_binding_options_timeout=_positive_seconds(parsed, "app-binding-options-timeout", 3.0),
-        allowed_origins=_csv(parsed.text("allowed-origins")),
+        app_health=values.app_health(parsed, app_port),
+        app_binding_options_timeout=values.positive_seconds(
+            parsed, "app-binding-options-timeout", 3.0
+        ),
+        allowed_origins=values.csv(parsed.text("allowed-origins")),
         api_logging=parsed.flag("enable-api-logging")
         if "enable-api-logging" in parsed.given
         else None,
         config_paths=tuple(parsed.texts("config")),
-        resources_paths=_resources_paths(parsed),
-        **_init_endpoints(parsed),
-        max_body_bytes=_max_body(parsed),
-        read_buffer_bytes=_read_buffer(parsed),
-        graceful_shutdown=_graceful(parsed),
+        resources_paths=values.resources_paths(parsed),
+        **values.init_endpoints(parsed),
+        max_body_bytes=values.max_body(parsed),
+        read_buffer_bytes=values.read_buffer(parsed),
+        graceful_shutdown=values.graceful(parsed),
         block_shutdown=parsed.duration("dapr-block-shutdown-duration")
         if "dapr-block-shutdown-duration" in parsed.given
         else None,
-        reconcile_interval=_positive_seconds(parsed, "hot-reload-reconcile-interval", 60.0),
+        reconcile_interval=values.positive_seconds(parsed, "hot-reload-reconcile-interval", 60.0),
         log_level=parsed.text("log-level").lower(),
         log_as_json=parsed.flag("log-as-json"),
         log_file=parsed.text("log-file"),
@@ -190,26 +181,26 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
         sentry_address=parsed.text("sentry-address"),
         control_plane_address=parsed.text("control-plane-address"),
         builtin_secret_store=not parsed.flag("disable-builtin-k8s-secret-store"),
-        control_plane_namespace=_or_env(
+        control_plane_namespace=values.or_env(
             parsed, "control-plane-namespace", environment, "DAPR_CONTROLPLANE_NAMESPACE"
         ),
-        control_plane_trust_domain=_or_env(
+        control_plane_trust_domain=values.or_env(
             parsed, "control-plane-trust-domain", environment, "DAPR_CONTROLPLANE_TRUST_DOMAIN"
         ),
         trust_anchors=environment.get("DAPR_TRUST_ANCHORS", ""),
         sentry_local_identity=environment.get("SENTRY_LOCAL_IDENTITY", ""),
         jwt_audiences=tuple(parsed.texts("sentry-request-jwt-audiences")),
-        placement_addresses=_csv(parsed.text("placement-host-address")),
+        placement_addresses=values.csv(parsed.text("placement-host-address")),
         disseminate_timeout=parsed.duration("actors-disseminate-timeout").total_seconds(),
         scheduler_addresses=tuple(parsed.texts("scheduler-host-address"))
-        or _csv(environment.get("DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "")),
+        or values.csv(environment.get("DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "")),
         scheduler_streams=parsed.number("scheduler-job-streams"),
         api_token=environment.get("DAPR_API_TOKEN", ""),
         app_token=environment.get("APP_API_TOKEN", ""),
         h2c=not is_truthy(environment.get("DAPR_HTTP_DISABLE_H2C", "")),
-        component_sockets=Path(_sockets_folder(environment) or _SOCKETS_FOLDER),
-        wait_for_sockets=bool(_sockets_folder(environment)),
-        python_folders=_python_folders(parsed, mode),
+        component_sockets=Path(values.sockets_folder(environment) or _SOCKETS_FOLDER),
+        wait_for_sockets=bool(values.sockets_folder(environment)),
+        python_folders=values.python_folders(parsed, mode),
         notices=tuple(parsed.notices),
     )
 
@@ -254,151 +245,3 @@ def _refuse_equal_ports(ports: Mapping[str, int]) -> None:
                 "they must differ"
             )
         seen[port] = name
-
-
-def _app_id(parsed: Parsed) -> str:
-    app_id = parsed.text("app-id")
-    if not app_id:
-        raise OptionsError("parameter app-id cannot be empty: give one with --app-id")
-    if "." in app_id:
-        raise OptionsError(f"parameter app-id cannot contain dots: {app_id}")
-    return app_id
-
-
-def _port(parsed: Parsed, name: str, empty: int | None = None) -> int:
-    text = parsed.text(name)
-    if text == "" and empty is not None:
-        return empty
-    port = int(text) if text.isascii() and text.isdigit() else -1
-    if not 0 <= port <= 65535:
-        raise OptionsError(f'invalid value for --{name}: "{text}": expected a port, 0 to 65535')
-    return port
-
-
-def _public(parsed: Parsed) -> bool:
-    return parsed.text("dapr-public-port") != ""
-
-
-def _csv(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _app_protocol(parsed: Parsed) -> str:
-    protocol = parsed.text("app-protocol").lower()
-    if protocol not in _PROTOCOLS:
-        raise OptionsError(
-            f'invalid value for --app-protocol: "{protocol}": use {", ".join(_PROTOCOLS)}'
-        )
-    if parsed.flag("app-ssl"):
-        return {"http": "https", "grpc": "grpcs"}.get(protocol, protocol)
-    return protocol
-
-
-def _app_health(parsed: Parsed, app_port: int) -> AppHealthOptions:
-    interval = parsed.number("app-health-probe-interval")
-    timeout = parsed.number("app-health-probe-timeout")
-    threshold = parsed.number("app-health-threshold")
-    seconds = float(interval) if interval > 0 else 5.0
-    millis = timeout if timeout > 0 else 500
-    enabled = parsed.flag("enable-app-health-check") and app_port > 0
-    if enabled and millis / 1000 > seconds:
-        raise OptionsError(
-            "value for 'app-health-probe-timeout' must not exceed 'app-health-probe-interval'"
-        )
-    path = parsed.text("app-health-check-path") or "/healthz"
-    return AppHealthOptions(
-        enabled=enabled,
-        path=path if path.startswith("/") else f"/{path}",
-        interval=seconds,
-        timeout=millis / 1000,
-        threshold=threshold if threshold >= 1 else 3,
-    )
-
-
-def _init_endpoints(parsed: Parsed) -> dict[str, bool]:
-    named = parsed.texts("disable-init-endpoints")
-    for name in named:
-        if name not in _INIT_ENDPOINTS:
-            raise OptionsError(
-                f'invalid value for --disable-init-endpoints: "{name}": use config, subscribe'
-            )
-    return {
-        "disable_init_config": "config" in named,
-        "disable_init_subscribe": "subscribe" in named,
-    }
-
-
-def _resources_paths(parsed: Parsed) -> tuple[str, ...]:
-    paths = parsed.texts("resources-path")
-    if not paths and parsed.text("components-path"):
-        paths = [parsed.text("components-path")]
-    return tuple(paths)
-
-
-def _sockets_folder(environment: Mapping[str, str]) -> str:
-    """The folder that somebody named, or nothing."""
-    return next((environment[name] for name in _SOCKETS_VARIABLES if environment.get(name)), "")
-
-
-def _python_folders(parsed: Parsed, mode: str) -> tuple[Path, ...] | None:
-    named = tuple(map(Path, parsed.texts("python-components-path")))
-    if not parsed.flag("enable-python-components"):
-        if named:
-            raise OptionsError(
-                "--python-components-path means nothing without --enable-python-components"
-            )
-        return None
-    if mode == "kubernetes" and not named:
-        raise OptionsError(
-            "--enable-python-components needs --python-components-path in Kubernetes mode, "
-            "where manifests are no files"
-        )
-    return named or tuple(map(Path, _resources_paths(parsed)))
-
-
-def _quantity(parsed: Parsed, name: str) -> int:
-    try:
-        return parse_quantity(parsed.text(name))
-    except ValueError as error:
-        raise OptionsError(f"invalid value for --{name}: {error}") from error
-
-
-def _max_body(parsed: Parsed) -> int | None:
-    if "max-body-size" in parsed.given:
-        size = _quantity(parsed, "max-body-size")
-    elif "dapr-http-max-request-size" in parsed.given:
-        mebibytes = parsed.number("dapr-http-max-request-size")
-        size = mebibytes << 20 if mebibytes != -1 else -1
-    else:
-        size = DEFAULT_MAX_BODY
-    if size == -1:
-        return DEFAULT_MAX_BODY
-    return size if size > 0 else None
-
-
-def _read_buffer(parsed: Parsed) -> int:
-    if "read-buffer-size" in parsed.given:
-        size = _quantity(parsed, "read-buffer-size")
-    elif "dapr-http-read-buffer-size" in parsed.given:
-        size = parsed.number("dapr-http-read-buffer-size") << 10
-    else:
-        size = DEFAULT_READ_BUFFER
-    return size if size > 0 else DEFAULT_READ_BUFFER
-
-
-def _graceful(parsed: Parsed) -> float | None:
-    seconds = parsed.number("dapr-graceful-shutdown-seconds")
-    if seconds == 0:
-        return None
-    return float(seconds) if seconds > 0 else 5.0
-
-
-def _positive_seconds(parsed: Parsed, name: str, default: float) -> float:
-    seconds = parsed.duration(name).total_seconds()
-    return seconds if seconds > 0 else default
-
-
-def _or_env(parsed: Parsed, name: str, environment: Mapping[str, str], variable: str) -> str:
-    if name not in parsed.given and environment.get(variable):
-        return environment[variable]
-    return parsed.text(name)
