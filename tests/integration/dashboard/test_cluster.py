@@ -394,6 +394,15 @@ async def test_the_rights_that_the_chart_gives_are_enough(
             for path in PAGES:
                 page = await asyncio.to_thread(dashboard.page, path)
                 assert "may not" not in page.text
+            for name in (
+                "scopes",
+                "version",
+                "instances/All",
+                "components/All",
+                "controlplanestatus",
+            ):
+                answer = await asyncio.to_thread(dashboard.get, f"/api/{name}")
+                assert answer.status == 200, answer.body
             page = await asyncio.to_thread(dashboard.page, "/controlplane")
             assert page.row("Certificates", "Root certificate")["Left"].startswith("● ")
             issuer = page.row("Certificates", "Issuer certificate")
