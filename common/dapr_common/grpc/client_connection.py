@@ -33,6 +33,11 @@ _NAMES = (
     "INADEQUATE_SECURITY",
     "HTTP_1_1_REQUIRED",
 )
+# What the HTTP/2 library refuses it hides: the status is in the trailers that cannot be read.
+_MALFORMED = (
+    "the answer breaks the rules of HTTP/2: a header or trailer of it, such as the text of its "
+    "status, must not begin or end with a space"
+)
 _RESET_CODES = {
     h2.REFUSED_STREAM: GrpcCode.UNAVAILABLE,
     h2.CANCEL: GrpcCode.CANCELLED,
@@ -132,6 +137,8 @@ class ClientConnection(Http2Connection):
                     # Without the peer's word the session gave up: what was sent may have run.
                     if kind is h2.StreamReset and event.error_code == h2.REFUSED_STREAM:
                         call.refused()
+                    elif kind is h2.StreamClosed and event.error_code == h2.PROTOCOL_ERROR:
+                        call.finish(RpcError(GrpcCode.INTERNAL, _MALFORMED))
                     else:
                         call.finish(_reset_error(event.error_code))
                 self._forget(call)

@@ -45,6 +45,8 @@ class Service:
                 (("grpc-status-details-bin", status.SerializeToString()), ("extra", "1"))
             )
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not nöw")
+        if request == b"space":
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such thing: ")
         if request == b"zip":
             context.set_compression(grpc.Compression.Gzip)
             return b"0" * 100_000
@@ -165,6 +167,12 @@ async def test_errors_with_details(channel: GrpcChannel) -> None:
     with pytest.raises(RpcError) as caught:
         await channel.unary("/far.Echo/Nope", b"")
     assert caught.value.code is GrpcCode.UNIMPLEMENTED
+
+
+async def test_a_status_that_cannot_be_read_says_why(channel: GrpcChannel) -> None:
+    with pytest.raises(RpcError, match="space"):
+        await channel.unary("/far.Echo/Unary", b"space", timeout=5)
+    assert (await channel.unary("/far.Echo/Unary", b"hi", timeout=5)).message == b"hi"
 
 
 async def test_compressed_answer(channel: GrpcChannel) -> None:
