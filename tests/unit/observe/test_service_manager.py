@@ -78,7 +78,7 @@ async def test_a_program_is_ready_when_its_health_page_is(told: socket.socket) -
 
 async def test_a_signal_is_told_as_well(told: socket.socket) -> None:
     task = asyncio.create_task(asyncio.Event().wait())
-    running._Stop(task, LOG, 10.0).signalled(15)  # type: ignore[arg-type]
+    running._Stop(task, LOG, 3600.0).signalled(15)  # type: ignore[arg-type]
     assert told.recv(100) == b"STOPPING=1"
     with pytest.raises(asyncio.CancelledError):
         await task
