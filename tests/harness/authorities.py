@@ -14,7 +14,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
-from dapr_common.security.authority import CaBundle, Life, Signer, ca_certificate
+from dapr_common.security.authority import (
+    CaBundle,
+    Life,
+    Signer,
+    authority_key,
+    ca_certificate,
+)
 from dapr_common.security.spiffe import SpiffeId
 from dapr_common.security.svid import Svid
 from dapr_common.security.tls import TlsContexts
@@ -155,6 +161,8 @@ class Authority:
         if uris:
             names = [x509.UniformResourceIdentifier(uri) for uri in uris]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), True)
+        if identifier := authority_key(self.certificate):  # Python 3.13 asks for it
+            builder = builder.add_extension(identifier, False)
         return builder.sign(self.key, signing_hash(self.key))
 
     def chain(self) -> tuple[x509.Certificate, ...]:
