@@ -88,7 +88,7 @@ class HttpServerTelemetry:
     def end_span(
         self, span: Span, request: Request, response: Response, baggage: bytes | None
     ) -> None:
-        """Finish the span; the caller learns its identity from the response."""
+        """Finish the span, of a stream at its end; the caller learns its identity from the head."""
         headers = response.headers
         context = span.context
         if not _has(headers, b"traceparent"):
@@ -104,7 +104,11 @@ class HttpServerTelemetry:
             describe_http(span, request, response.status)
             if response.status >= 400:
                 span.fail(f"Code({response.status}): {_phrase(response.status)}")
-            span.end()
+            body = response.body
+            if isinstance(body, bytes):
+                span.end()
+            else:
+                response.body = CountedBody(body, lambda _size: span.end())
 
     def count(self, request: Request, response: Response, started: float) -> None:
         """Record one call that began at ``started`` (``perf_counter``), streams at their end."""

@@ -91,6 +91,25 @@ def test_baggage_is_echoed() -> None:
     assert traced(request("/x", (b"baggage", b"k=v")), Tracer(1))[b"Baggage"] == b"k=v"
 
 
+async def test_the_span_of_a_stream_ends_with_it() -> None:
+    spans = SpanList()
+    served = telemetry(Tracer(1, spans))
+    asked = request("/x")
+    span = served.start_span(asked)
+    assert span is not None
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"piece"
+
+    response = Response(200, [], body())
+    served.end_span(span, asked, response, None)
+    assert not isinstance(response.body, bytes)
+    assert [piece async for piece in response.body] == [b"piece"]
+    assert spans == []
+    await response.body.aclose()  # type: ignore[attr-defined]
+    assert spans == [span]
+
+
 @pytest.mark.parametrize("path", ["/v1.0/healthz", "/v1.0/healthz/outbound"])
 def test_health_has_no_span(path: str) -> None:
     assert telemetry(Tracer(1, SpanList())).start_span(request(path)) is None
