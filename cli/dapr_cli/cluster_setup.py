@@ -29,6 +29,11 @@ _NO_DEVELOPMENT = (
     "CLI does not install"
 )
 
+_WITHOUT_EFFECT = {
+    "DAPR_HELM_REPO_URL": "the chart comes with this CLI",
+    "DAPR_DEFAULT_IMAGE_REGISTRY": "images are those of the chart, or of --image-registry",
+}
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -220,8 +225,9 @@ def wanted_images(
 
 def image_values(runtime_version: str, registry: str) -> dict[str, Any]:
     """Which images: the chart's own unless something else is asked for."""
-    if os.environ.get("DAPR_HELM_REPO_URL"):
-        session().console.warning("DAPR_HELM_REPO_URL has no effect: the chart comes with this CLI")
+    for name, why in _WITHOUT_EFFECT.items():
+        if os.environ.get(name):
+            session().console.warning(f"{name} has no effect: {why}")
     version = (runtime_version or os.environ.get("DAPR_RUNTIME_VERSION", "")).removeprefix("v")
     registry = registry or os.environ.get("DAPR_IMAGE_REGISTRY", "")
     images: dict[str, Any] = {}

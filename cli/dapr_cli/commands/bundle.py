@@ -33,8 +33,10 @@ def _seconds_option(text: str) -> Callable[[Callable[..., None]], Callable[..., 
     "bundle",
     params=global_options(),
     context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
 )
-def bundle_command() -> None:
+@click.pass_context
+def bundle_command(ctx: click.Context) -> None:
     """Pack Dapr for machines that have no network.
 
     \b
@@ -42,6 +44,8 @@ def bundle_command() -> None:
     dapr init --from-dir DIR               there, with the unpacked archive
     dapr init -k --from-dir DIR            there, into a cluster
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @bundle_command.command("create", cls=Verb)

@@ -42,7 +42,7 @@ def dashboard_command(
     if find_spec(_PACKAGE) is None:
         raise CliError(
             f"the dashboard is not installed: the package {_PACKAGE} is missing",
-            "pip install 'dapr-runtime[dashboard]' installs it.",
+            "Install this CLI again from where it came, with the extra 'dashboard', too.",
         )
     words = [sys.executable, "-m", _PACKAGE]
     if version:

@@ -81,7 +81,8 @@ def _stop_app(app_id: str, running: Sequence[Instance], console: Console) -> Non
         return
     if left := _wait_gone(instance.daprd_pid for instance in found):
         console.failure(
-            f"failed to stop app id {app_id}: daprd is still running, process {left[0]}"
+            f"failed to stop app id {app_id}: daprd is still running, process {left[0]}; "
+            f"'kill -9 {left[0]}' ends it"
         )
     else:
         console.success(f"app stopped successfully: {app_id}")

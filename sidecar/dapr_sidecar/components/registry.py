@@ -152,7 +152,11 @@ def component_class(type_name: str, version: str) -> type[Component]:
     except ModuleNotFoundError as error:
         raise MissingLibraryError(
             f"{type_name}/{wanted} needs the Python package '{error.name}', which is not installed"
-            + (f": pip install 'dapr-runtime[{extra}]'" if (extra := _extra(error)) else "")
+            + (
+                f": install the sidecar with its extra '{extra}'"
+                if (extra := _extra(error))
+                else ""
+            )
         ) from error
     return found
 

@@ -157,10 +157,21 @@ def test_the_runtimes_version_from_the_environment(
 
 def test_no_repository_of_charts_is_asked(dapr, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAPR_HELM_REPO_URL", "https://charts.example.com")
+    monkeypatch.setenv("DAPR_DEFAULT_IMAGE_REGISTRY", "elsewhere")
     outcome = dapr("init", "-k")
     assert outcome.code == 1, "there is no kubeconfig"
-    warning = "⚠  DAPR_HELM_REPO_URL has no effect: the chart comes with this CLI"
-    assert outcome.err.splitlines()[0] == warning
+    assert outcome.err.splitlines()[:2] == [
+        "⚠  DAPR_HELM_REPO_URL has no effect: the chart comes with this CLI",
+        "⚠  DAPR_DEFAULT_IMAGE_REGISTRY has no effect: images are those of the chart, or of "
+        "--image-registry",
+    ]
+
+
+@pytest.mark.parametrize("group", ["bundle", "mtls"])
+def test_a_group_without_a_verb_shows_its_help(dapr, group: str) -> None:
+    outcome = dapr(group)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == dapr(group, "--help").out
 
 
 def test_placement_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

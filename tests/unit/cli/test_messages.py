@@ -74,7 +74,7 @@ def test_no_dashboard(dapr, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err.splitlines() == [
         "❌  the dashboard is not installed: the package dapr_dashboard is missing",
-        f"{SIGN}pip install 'dapr-runtime[dashboard]' installs it.",
+        f"{SIGN}Install this CLI again from where it came, with the extra 'dashboard', too.",
     ]
 
 
