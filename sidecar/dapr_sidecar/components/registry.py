@@ -152,14 +152,11 @@ def component_class(type_name: str, version: str) -> type[Component]:
     except ModuleNotFoundError as error:
         raise MissingLibraryError(
             f"{type_name}/{wanted} needs the Python package '{error.name}', which is not installed"
-            + (
-                f": install the sidecar with its extra '{extra}'"
-                if (extra := _extra(error))
-                else ""
-            )
+            + _where(error)
         ) from error
     return found
 
 
-def _extra(error: ModuleNotFoundError) -> str:
-    return EXTRAS.get((error.name or "").partition(".")[0], "")
+def _where(error: ModuleNotFoundError) -> str:
+    extra = EXTRAS.get((error.name or "").partition(".")[0], "")
+    return extra and f": install the sidecar with its extra '{extra}'"

@@ -87,8 +87,10 @@ def test_stop_of_a_sidecar_that_does_not_end(
     said = capsys.readouterr()
     assert (said.out, said.err) == (
         "",
-        f"❌  failed to stop app id {app_id}: daprd is still running, process {pid}; "
-        f"'kill -9 {pid}' ends it\n",
+        (
+            f"❌  failed to stop app id {app_id}: daprd is still running, process {pid}; "
+            f"'kill -9 {pid}' ends it\n"
+        ),
     )
 
 

@@ -162,8 +162,10 @@ def test_no_repository_of_charts_is_asked(dapr, monkeypatch: pytest.MonkeyPatch)
     assert outcome.code == 1, "there is no kubeconfig"
     assert outcome.err.splitlines()[:2] == [
         "⚠  DAPR_HELM_REPO_URL has no effect: the chart comes with this CLI",
-        "⚠  DAPR_DEFAULT_IMAGE_REGISTRY has no effect: images are those of the chart, or of "
-        "--image-registry",
+        (
+            "⚠  DAPR_DEFAULT_IMAGE_REGISTRY has no effect: images are those of the chart, or of "
+            "--image-registry"
+        ),
     ]
 
 
