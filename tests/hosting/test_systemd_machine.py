@@ -44,8 +44,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(REASON), reason=REASON)]
 
 def test_the_units_under_a_real_systemd(tmp_path: Path) -> None:
     faulthandler.cancel_dump_traceback_later()  # the machine has a limit of its own
-    facts = machine_run.facts(tmp_path)
-    shutil.rmtree(tmp_path)  # its disks
+    try:
+        facts = machine_run.facts(tmp_path)
+    finally:
+        shutil.rmtree(tmp_path)  # its disks
     print(json.dumps(facts, indent=1))  # noqa: T201 - what was measured
     failures = []
     for check in CHECKS:
