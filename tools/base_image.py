@@ -41,7 +41,7 @@ def root_file_system(cache: Path) -> Path:
     command = ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", SUITE]
     try:
         subprocess.run(
-            [*command, str(new), _mirror()],
+            [*command, str(new), mirror()],
             check=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -68,7 +68,7 @@ def _clean(root: Path) -> None:
             device.unlink()
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Where this machine's apt gets the suite from; ``DEBIAN_MIRROR`` names another place."""
     if given := os.environ.get("DEBIAN_MIRROR"):
         return given

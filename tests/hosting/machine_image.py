@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.alone import alone
-from tools.base_image import SUITE, _mirror
+from tools.base_image import SUITE, mirror
 from tools.image_parts import requirements
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +116,7 @@ def _build(folder: Path) -> None:
         f"--include={','.join(_PACKAGES)}",
         SUITE,
         str(root),
-        _mirror(),
+        mirror(),
     )
     for name in _NEEDLESS:
         shutil.rmtree(root / name, ignore_errors=True)

@@ -158,12 +158,14 @@ def _parse(text: str) -> dict[str, str]:
 
 
 def _parse_url(text: str) -> dict[str, str]:
+    # Not by urlsplit: libpq's URLs may name several hosts, and not every Python takes IPv6 there.
+    place, _, query = text.partition("://")[2].partition("?")
+    authority, _, database = place.partition("/")
     try:
-        url = urllib.parse.urlsplit(text)
-        words = dict(urllib.parse.parse_qsl(url.query, strict_parsing=bool(url.query)))
+        words = dict(urllib.parse.parse_qsl(query, strict_parsing=bool(query)))
     except ValueError as error:
         raise _wrong(f"it is no URL: {error}") from None
-    login, _, hosts = url.netloc.rpartition("@")
+    login, _, hosts = authority.rpartition("@")
     user, _, password = login.partition(":")
     places = [_split_host(place) for place in hosts.split(",") if place]
     parts = {
@@ -171,14 +173,16 @@ def _parse_url(text: str) -> dict[str, str]:
         "password": urllib.parse.unquote(password),
         "host": ",".join(host for host, _ in places),
         "port": ",".join(port or "5432" for _, port in places),
-        "dbname": urllib.parse.unquote(url.path.lstrip("/")),
+        "dbname": urllib.parse.unquote(database.lstrip("/")),
     }
     return {**{name: value for name, value in parts.items() if value}, **words}
 
 
 def _split_host(place: str) -> tuple[str, str]:
     if place.startswith("["):
-        host, _, rest = place[1:].partition("]")
+        host, closed, rest = place[1:].partition("]")
+        if not closed:
+            raise _wrong(f"it is no URL: '{place}' has no closing bracket")
         return host, rest.removeprefix(":")
     host, _, port = place.partition(":")
     return urllib.parse.unquote(host), port
