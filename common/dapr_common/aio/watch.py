@@ -7,6 +7,8 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
+from dapr_common.aio.inotify import Inotify
+
 Follow = Callable[[Iterable[str]], None]
 
 
@@ -16,30 +18,27 @@ def watching(changed: asyncio.Event, logger: logging.Logger) -> Iterator[Follow]
 
     Where inotify cannot be had this is said, and nothing is noticed: look now and then as well.
     """
-    from inotify_simple import INotify, flags
-
     try:
-        watcher = INotify(nonblocking=True)
+        watcher = Inotify()
     except OSError as error:
         logger.warning("changes of files are noticed late, inotify is not available: %s", error)
         yield lambda _: None
         return
-    mask = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE | flags.CREATE
 
     def follow(directories: Iterable[str]) -> None:
         for directory in directories:
             # One that went is followed again when it is back.
             with contextlib.suppress(OSError):
-                watcher.add_watch(directory, mask)
+                watcher.add(directory)
 
     def readable() -> None:
-        watcher.read(timeout=0)
+        watcher.drain()
         changed.set()
 
     loop = asyncio.get_running_loop()
-    loop.add_reader(watcher.fd, readable)
+    loop.add_reader(watcher.descriptor, readable)
     try:
         yield follow
     finally:
-        loop.remove_reader(watcher.fd)
+        loop.remove_reader(watcher.descriptor)
         watcher.close()

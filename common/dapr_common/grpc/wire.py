@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import gzip
 import re
 import struct
 import zlib
@@ -68,7 +67,7 @@ def frame(message: bytes) -> bytes:
 
 def frame_compressed(message: bytes, encoding: bytes) -> bytes:
     """One compressed length-prefixed message."""
-    packed = gzip.compress(message, 6, mtime=0) if encoding == b"gzip" else zlib.compress(message)
+    packed = zlib.compress(message, 6, _WINDOW_BITS[encoding])
     return _HEAD.pack(1, len(packed)) + packed
 
 

@@ -40,7 +40,7 @@ async def test_unary_with_metadata(channel: grpc.aio.Channel, stage: Any) -> Non
     context = stage.echo.contexts[0]
     seen = [pair for pair in context.metadata if pair[0] in {"one", "raw-bin"}]
     assert seen == [("one", "1"), ("one", "2"), ("raw-bin", b"\x00\xff")]
-    assert 50 < context.remaining() <= 60
+    assert 50 < context.remaining() < 62  # this client rounds up what it sends
 
 
 async def test_server_stream(channel: grpc.aio.Channel) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import orjson
 from google.protobuf import any_pb2
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2  # noqa: F401 - details of these types can be shown
 
@@ -128,6 +127,8 @@ def _status_json(code: int, message: str, details: Sequence[Message]) -> bytes:
 
 
 def _detail_json(detail: Message) -> object:
+    from google.protobuf.json_format import MessageToDict
+
     try:
         return MessageToDict(detail)
     except TypeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
 
 _PLAIN = range(-4, 6)
 """The decimal exponents that Go writes without an exponent."""
@@ -26,6 +25,8 @@ def go_text(value: object) -> str:
 
 def _number(value: float) -> str:
     """A JSON number, which is a 64-bit float in Go; integers that are none keep their digits."""
+    from decimal import Decimal  # half a megabyte that few sidecars need
+
     if isinstance(value, int) and abs(value) > 2**53:
         return str(value)
     value = float(value)

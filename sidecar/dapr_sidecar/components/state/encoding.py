@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 
 import orjson
 
@@ -108,7 +107,12 @@ def _go_float(value: float) -> bytes:
         mantissa, _, exponent = repr(value).partition("e")
         power = int(exponent)
         return f"{mantissa.removesuffix('.0')}e{power:+d}".encode()
-    return format(Decimal(repr(value)), "f").removesuffix(".0").encode()
+    shown = repr(value)
+    if "e" in shown:
+        from decimal import Decimal  # half a megabyte for numbers that are seldom stored
+
+        shown = format(Decimal(shown), "f")
+    return shown.removesuffix(".0").encode()
 
 
 def _rounded(value: object) -> object:
