@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from harness.broker_preparations import PREPARATIONS
 from harness.component_table import Maker
+from harness.dead_transports import tolerate_dead_transports
 from harness.stuck_subscriber import stuck_subscriber
 
 from dapr_sidecar.components.pubsub.base import (
@@ -485,6 +486,7 @@ class Publisher:
 
 @pytest.mark.usefixtures("durable")
 @pytest.mark.usefixtures("collect_dead_transports")
+@tolerate_dead_transports
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
 async def test_what_the_broker_took_is_delivered_after_it_was(
     broker: Broker, topic: str, fault: str

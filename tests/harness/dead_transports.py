@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+tolerate_dead_transports = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+"""For tests that kill lines: the collector may come by while they still run."""
+
 
 @pytest.fixture
 def collect_dead_transports() -> Iterator[None]:
