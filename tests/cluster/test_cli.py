@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-
 import pytest
 from cluster.applications import Space
-from cluster.kubectl import CommandError, get, kubeconfig
+from cluster.dapr import run
+from cluster.kubectl import get
 from cluster.leftovers import assert_nothing_is_left
-from cluster.programs import folder
 from cluster.release import DEPLOYMENTS, NAMESPACE, Release, values
 from cluster.waiting import Until
-from harness.programs import console_script
 
 _SECONDS = 200
 
@@ -47,16 +43,4 @@ def test_it_installs_shows_upgrades_and_removes(none: None, until: Until) -> Non
 
 
 def dapr(*words: str) -> str:
-    """What it says when it does what it was asked. Raises ``CommandError``."""
-    path = os.pathsep.join((str(folder()), os.environ["PATH"]))
-    done = subprocess.run(
-        [console_script("dapr"), *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        env={**os.environ, "KUBECONFIG": str(kubeconfig()), "PATH": path},
-    )
-    if done.returncode or "❌" in done.stderr:
-        raise CommandError(f"dapr {' '.join(words)}:\n{done.stdout}{done.stderr}")
-    return done.stdout
+    return run(*words, seconds=_SECONDS)

@@ -7,7 +7,6 @@ where there is the node and nothing of the world.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -15,15 +14,14 @@ from pathlib import Path
 
 import pytest
 from cluster import kind, machine
-from cluster.kubectl import CommandError, get, given, kubeconfig
+from cluster.dapr import run
+from cluster.kubectl import get, given
 from cluster.machine import inside
-from cluster.programs import folder as programs
 from cluster.release import DEPLOYMENTS, NAMESPACE, Release, only_pod, values
 from cluster.waiting import Until
 from harness.bundles import PROGRAMS, bundle
 from harness.image_registry import ImageRegistry, registry_program
 from harness.no_network import words_beside
-from harness.programs import console_script
 from tools.images import LAYOUT, version
 from tools.oci import Layout
 
@@ -129,19 +127,8 @@ def ready_image(app: str) -> str:
 
 
 def dapr(*words: str) -> str:
-    """What it says on the node when it does what it was asked. Raises ``CommandError``."""
-    path = os.pathsep.join((str(programs()), os.environ["PATH"]))
-    done = subprocess.run(
-        [*inside(), console_script("dapr"), *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        env={**os.environ, "KUBECONFIG": str(kubeconfig()), "PATH": path},
-    )
-    if done.returncode or "❌" in done.stderr:
-        raise CommandError(f"dapr {' '.join(words)}:\n{done.stdout}{done.stderr}")
-    return done.stdout
+    """On the node."""
+    return run(*words, beside=inside(), seconds=_SECONDS)
 
 
 def _ctr(*words: str) -> list[str]:

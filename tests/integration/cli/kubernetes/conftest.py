@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -51,6 +52,19 @@ def helm() -> str:
 
 @pytest.fixture(scope="session")
 def kube() -> Iterator[ApiServer]:
+    with _started() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_kube(helm: str) -> Iterator[ApiServer]:
+    """For modules that install Dapr by Helm: the names of its objects are fixed."""
+    with _started() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _started() -> Iterator[ApiServer]:
     if missing := missing_programs():
         pytest.skip(f"not here: {missing} (tests/cluster/build.py makes them)")
     with api_server() as server:

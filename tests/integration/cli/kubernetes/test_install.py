@@ -11,12 +11,12 @@ import base64
 import json
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.apiserver import ApiServer, api_server, missing_programs
+from harness.apiserver import ApiServer
 from harness.authorities import brought, now
 from harness.kube_cluster import CRDS, NAMESPACES, Cluster
 from harness.kube_controllers import ControllerManager, stand_in_nodes
@@ -31,12 +31,8 @@ Helm = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def kube(helm: str) -> Iterator[ApiServer]:
-    """Another server than that of the other modules."""
-    if missing := missing_programs():
-        pytest.skip(f"not here: {missing} (tests/cluster/build.py makes them)")
-    with api_server() as server:
-        yield server
+def kube(own_kube: ApiServer) -> ApiServer:
+    return own_kube
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.apiserver import ApiServer, api_server, missing_programs
+from harness.apiserver import ApiServer
 from harness.bundles import PROGRAMS, bundle, layout, write_manifest
 from harness.image_registry import ImageRegistry, docker_config, registry_program
 from harness.kube_cluster import (
@@ -41,12 +41,8 @@ _GROUPS = (
 
 
 @pytest.fixture(scope="module")
-def kube(helm: str) -> Iterator[ApiServer]:
-    """Another server than that of the other modules: names of Dapr's objects are fixed."""
-    if missing := missing_programs():
-        pytest.skip(f"not here: {missing} (tests/cluster/build.py makes them)")
-    with api_server() as server:
-        yield server
+def kube(own_kube: ApiServer) -> ApiServer:
+    return own_kube
 
 
 @pytest.fixture
