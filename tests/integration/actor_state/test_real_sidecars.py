@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_a_run_under_way_when_the_sidecar_stops_is_noted(
         one.remind("1", "hourly", dueTime="0s", period="R9/PT1H")
         wait(lambda: one.fired() == {"1/hourly": 1})
         one.sidecar.stop()
-    with sqlite3.connect(tmp_path / "state.db") as store:
+    with closing(sqlite3.connect(tmp_path / "state.db")) as store, store:
         [(encoded,)] = store.execute("select value from state where key = 'T||1||hourly'")
     assert json.loads(base64.b64decode(encoded))["repetitionLeft"] == 8
 

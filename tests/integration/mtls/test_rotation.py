@@ -8,6 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def many_addresses(names: Path, app_id: str, port: int) -> None:
         (f"extra-{n}", f"127.1.{n // 250}.{n % 250 + 1}:{port}", app_id, "", fresh)
         for n in range(_ADDRESSES)
     ]
-    with sqlite3.connect(names) as database:
+    with closing(sqlite3.connect(names)) as database, database:
         database.executemany("INSERT INTO hosts VALUES (?, ?, ?, ?, ?)", rows)
 
 

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_a_name_that_leads_to_another_app_is_refused(
         identified(sentry, "mtls-asks", config=config) as asks,
     ):
         assert invoke(asks, "mtls-real")[0] == 200
-        with sqlite3.connect(tmp_path / "names.db") as names:
+        with closing(sqlite3.connect(tmp_path / "names.db")) as names, names:
             lie = ("x", f"localhost:{real.internal_port}", "mtls-fake", "", time.time() + 60)
             names.execute("INSERT INTO hosts VALUES (?, ?, ?, ?, ?)", lie)
         status, text = invoke(asks, "mtls-fake")

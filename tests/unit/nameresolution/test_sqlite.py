@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[SqliteResolver]:
 
 
 def rows(path: Path, sql: str) -> list[Any]:
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         found = db.execute(sql).fetchall()
     db.close()
     return found
@@ -88,7 +89,7 @@ async def test_all_instances_are_used(tmp_path: Path, opened: SqliteResolver) ->
 
 
 async def test_old_registrations_do_not_count(tmp_path: Path, opened: SqliteResolver) -> None:
-    with sqlite3.connect(tmp_path / "nr.db") as db:
+    with closing(sqlite3.connect(tmp_path / "nr.db")) as db, db:
         db.execute("INSERT INTO hosts VALUES ('x', 'a:1', 'app', '', strftime('%s') - 6)")
     db.close()
     with pytest.raises(LookupError):
@@ -126,7 +127,7 @@ async def test_registration_is_renewed_and_restored(tmp_path: Path) -> None:
     made = resolver(path, updateInterval="2s", timeout="1s")
     await made.open()
     await made.register(instance("app", 1))
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("DELETE FROM hosts")
     db.close()
     async with asyncio.timeout(4):
