@@ -64,6 +64,7 @@ def _run(chosen: Options) -> int:
         return _refuse(options.OptionsError(wrong))
     import uvloop
 
+    from dapr_common.aio.run import allow_many_files
     from dapr_sidecar.runtime.runtime import Runtime
 
     logger = logs.get_logger("dapr.runtime")
@@ -71,6 +72,7 @@ def _run(chosen: Options) -> int:
     logger.info("Log level set to: %s", chosen.log_level)
     for notice in chosen.notices:
         logger.warning("%s", notice)
+    allow_many_files()
     gc.set_threshold(50_000, 20, 20)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status: int = runner.run(Runtime(chosen, os.environ).run())

@@ -30,7 +30,7 @@ def run(root: Root, logger: logging.Logger, *, stop_seconds: float = 30.0) -> in
     """
     import uvloop
 
-    _allow_many_files()
+    allow_many_files()
     gc.set_threshold(50_000, 20, 20)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_supervise(root, logger, stop_seconds))
@@ -91,7 +91,7 @@ def _failed(error: BaseException, logger: logging.Logger) -> int:
     return 1
 
 
-def _allow_many_files() -> None:
+def allow_many_files() -> None:
     """Every connection is an open file: take as many as this process may have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):

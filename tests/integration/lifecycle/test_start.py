@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit, prlimit, setrlimit
 from typing import Any
 
 import pytest
@@ -45,6 +46,17 @@ def test_version_build_info_help() -> None:
         program = run(*arguments)
         assert program.wait_exit() == 0
         assert text in program.log
+
+
+def test_it_takes_as_many_open_files_as_it_may() -> None:
+    before = getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (1024, before[1]))  # what shells and systemd start programs with
+    try:
+        with Sidecar("files") as sidecar:
+            most = prlimit(sidecar.process.pid, RLIMIT_NOFILE)
+    finally:
+        setrlimit(RLIMIT_NOFILE, before)
+    assert most == (before[1], before[1])
 
 
 def test_a_wrong_command_line_is_exit_code_2() -> None:
