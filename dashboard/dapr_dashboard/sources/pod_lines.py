@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from dapr_cli.kube.followed_log import FollowedLog, Piece, pieces
 from dapr_cli.kube.pod_log import pod_log
 from dapr_common.kube.api_errors import KubeError, UnreachableError
 from dapr_common.kube.login import Login
@@ -13,6 +14,7 @@ from dapr_dashboard.log_lines import nanoseconds
 from dapr_dashboard.model import LogLine, SourceError
 
 _MOST_LINE_BYTES = 64 << 10
+_TIME_BYTES = 31  # before a line of a followed log, with the blank
 _PAUSE_SECONDS = 1.0
 _QUICK_SECONDS = 5.0
 _MOST_QUICK = 3
@@ -26,48 +28,47 @@ async def pod_lines(
     A silent stream is ended by its reader's deadline and begun anew where it was. Raises
     ``SourceError``.
     """
+    if follow:
+        lines = _followed(FollowedLog(login, namespace, pod, container, last=last))
+    else:
+        lines = _written(pieces(pod_log(login, namespace, pod, container, lines=last)))
+    async with aclosing(lines):
+        async for line in lines:
+            yield line
+
+
+async def _written(found: AsyncGenerator[Piece, None]) -> AsyncGenerator[LogLine, None]:
+    try:
+        async with aclosing(found):
+            async for piece in found:
+                if piece.begins:
+                    line = _text(piece, _MOST_LINE_BYTES)
+                    yield LogLine(line, nanoseconds(line))
+    except KubeError as error:
+        raise SourceError(str(error)) from error
+
+
+async def _followed(log: FollowedLog) -> AsyncGenerator[LogLine, None]:
     clock = asyncio.get_running_loop()
-    seen, since, quick = 0, "", 0
+    quick = 0
     while True:
         begun = clock.time()
-        chunks = pod_log(
-            login,
-            namespace,
-            pod,
-            container,
-            lines=0 if since else last,
-            follow=follow,
-            since=since,
-        )
         try:
-            async with aclosing(_lines(chunks)) as lines:
-                async for line in lines:
-                    if not follow:
-                        yield LogLine(line, nanoseconds(line))
-                        continue
-                    stamp, _, text = line.partition(" ")
-                    if (moment := nanoseconds(stamp)) <= seen:
-                        continue  # came before the break; the kubelet's own words have no time
-                    seen, since = moment, f"{stamp[:19]}Z"
-                    yield LogLine(text, moment)
+            async with aclosing(log.stream()) as found:
+                async for piece in found:
+                    if piece.begins:
+                        text = _text(piece, _MOST_LINE_BYTES - _TIME_BYTES)
+                        yield LogLine(text, piece.nanoseconds)
             return
         except UnreachableError as error:
             quick = quick + 1 if clock.time() - begun < _QUICK_SECONDS else 0
-            if not follow or quick > _MOST_QUICK:
+            if quick > _MOST_QUICK:
                 raise SourceError(str(error)) from error
         except KubeError as error:
             raise SourceError(str(error)) from error
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _lines(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[str, None]:
-    """Without their ends; of a very long line the beginning."""
-    rest = b""
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                yield line[:_MOST_LINE_BYTES].decode("utf-8", "replace")
-            rest = rest[:_MOST_LINE_BYTES]
-    if rest:
-        yield rest.decode("utf-8", "replace")
+def _text(piece: Piece, most: int) -> str:
+    """Of a very long line the beginning."""
+    return piece.text.removesuffix(b"\n")[:most].decode("utf-8", "replace")
