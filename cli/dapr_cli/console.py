@@ -10,6 +10,8 @@ from typing import IO, Any
 
 import click
 
+from dapr_common.moments import rfc3339
+
 _SIGNS = {"success": "✅", "failure": "❌", "warning": "⚠", "pending": "⌛", "info": "ℹ️"}  # noqa: RUF001 - the sign Dapr prints
 _COLORS = {"success": "green", "failure": "red", "warning": "yellow"}
 
@@ -59,7 +61,7 @@ class Console:
 
     def _write(self, status: str, text: str, error: bool) -> None:
         if self.as_json:
-            time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            time = rfc3339(datetime.now(UTC))
             record = {"time": time, "status": status, "msg": text}
             click.echo(json.dumps(record, ensure_ascii=False, separators=(",", ":")), err=error)
             return

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dapr_cli.errors import CliError
+from dapr_cli.manifest_files import manifest_files
 from dapr_cli.settings import RunSettings
 from dapr_common.aio.host import NoHostAddressError, host_address
 
@@ -136,9 +137,7 @@ def check_resources(directory: Path) -> None:
 
     if not directory.is_dir():
         raise CliError(f"the resources path {directory} is not a directory")
-    for file in sorted(directory.iterdir()):
-        if file.suffix.lower() not in (".yaml", ".yml") or not file.is_file():
-            continue
+    for file in manifest_files(directory):
         try:
             for document in parse_documents(file.read_text(encoding="utf-8"), str(file)):
                 if isinstance(document, ManifestError):

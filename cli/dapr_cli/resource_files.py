@@ -8,6 +8,7 @@ from typing import Any
 
 from dapr_cli.daprd_command import read_yaml
 from dapr_cli.errors import CliError
+from dapr_cli.manifest_files import manifest_files
 
 
 def objects(kind: str, directories: Iterable[Path]) -> list[dict[str, Any]]:
@@ -21,12 +22,10 @@ def objects(kind: str, directories: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def _files(directory: Path) -> list[Path]:
-    """What a sidecar would read of a directory."""
     try:
-        files = sorted(directory.iterdir())
+        return manifest_files(directory)
     except OSError as error:
         raise CliError(f"{directory} cannot be read: {error.strerror}") from error
-    return [file for file in files if file.suffix.lower() in (".yaml", ".yml") and file.is_file()]
 
 
 def _named(body: dict[str, Any], file: Path) -> dict[str, Any]:

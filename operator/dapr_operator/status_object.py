@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from dapr_common.moments import rfc3339
 from dapr_operator.kinds import COMPONENT, CONFIGURATION, DaprKind
 from dapr_operator.report_book import FAILED, LOADED, Sidecar, State
 from dapr_operator.resource import Resource
@@ -126,4 +127,4 @@ def _moment(state: State) -> datetime:
 
 
 def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return rfc3339(moment)

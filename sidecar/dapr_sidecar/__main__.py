@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -62,9 +61,7 @@ def _run(chosen: Options) -> int:
     except OSError as error:
         wrong = f"--log-file {chosen.log_file} cannot be written: {error.strerror}"
         return _refuse(options.OptionsError(wrong))
-    import uvloop
-
-    from dapr_common.aio.run import allow_many_files
+    from dapr_common.aio.run import run_loop
     from dapr_sidecar.runtime.runtime import Runtime
 
     logger = logs.get_logger("dapr.runtime")
@@ -72,11 +69,7 @@ def _run(chosen: Options) -> int:
     logger.info("Log level set to: %s", chosen.log_level)
     for notice in chosen.notices:
         logger.warning("%s", notice)
-    allow_many_files()
-    gc.set_threshold(50_000, 20, 20)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        status: int = runner.run(Runtime(chosen, os.environ).run())
-    return status
+    return run_loop(Runtime(chosen, os.environ).run())
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dapr_cli.bundle.image_names import DOCKER_HUB
 from dapr_cli.errors import CliError
 
 _PROGRAM = "docker-credential-"
 _PROGRAM_SECONDS = 60.0
 _TOKEN_USER = "<token>"  # noqa: S105 - what programs say instead of a user's name
-_HUB = ("index.docker.io", "registry-1.docker.io")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def config_file(environment: Mapping[str, str]) -> Path:
 def _host(key: str) -> str:
     """Keys may be addresses, such as ``https://host/v1/``."""
     host = key.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    return "docker.io" if host in _HUB else host
+    return DOCKER_HUB[0] if host in DOCKER_HUB else host
 
 
 def _plain(entry: Mapping[str, Any]) -> Credentials | None:

@@ -37,6 +37,8 @@ class ClusterBundle:
     manifest: Manifest
     images: Common | None
     """Of the chart's images in it."""
+    defaults: Mapping[str, str]
+    """Registry and tag that the chart has by itself."""
     place: Place | None
     """Where they are to be pushed."""
     access: Access
@@ -53,14 +55,14 @@ class ClusterBundle:
     def values(self) -> Values:
         """What holds for a release whatever it was given before."""
         found = {"registry": str(self.place)} if self.place is not None else {}
-        if self.images is not None and self.images.tag != self._default("tag"):
+        if self.images is not None and self.images.tag != self.defaults["tag"]:
             found["tag"] = self.images.tag
         return {"global": found} if found else {}
 
     @property
     def fallback(self) -> Values:
         """What holds where nobody says otherwise."""
-        if self.images is None or self.images.registry == self._default("registry"):
+        if self.images is None or self.images.registry == self.defaults["registry"]:
             return {}
         return {"global": {"registry": self.images.registry}}
 
@@ -86,18 +88,10 @@ class ClusterBundle:
                 f"--registry {registry}' brings those of the bundle there, if they are not"
             )
 
-    def _default(self, name: str) -> str:
-        file = self.chart / "values.yaml"
-        try:
-            document = load_yaml(file.read_text(encoding="utf-8"))
-            return str((document.get("global") or {}).get(name) or "")
-        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
-            raise CliError(f"{file} cannot be read: {error}") from error
-
     def _registry(self, values: Values) -> str:
         given = set_value(self.sets, _REGISTRY)
         return given or str(
-            (values.get("global") or {}).get("registry") or self._default("registry")
+            (values.get("global") or {}).get("registry") or self.defaults["registry"]
         )
 
     def _needed(self) -> dict[ImageName, Path]:
@@ -169,11 +163,21 @@ def from_bundle(
         folder=folder,
         manifest=manifest,
         images=images,
+        defaults={} if images is None else _chart_defaults(folder / CHART / "values.yaml"),
         place=Place.parse(registry, "--image-registry") if pushed else None,
         access=access,
         sets=sets,
         console=console,
     )
+
+
+def _chart_defaults(file: Path) -> dict[str, str]:
+    """What the chart's own values say of its images. Raises ``CliError``."""
+    try:
+        found = load_yaml(file.read_text(encoding="utf-8")).get("global") or {}
+        return {name: str(found.get(name) or "") for name in ("registry", "tag")}
+    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        raise CliError(f"{file} cannot be read: {error}") from error
 
 
 def require_platforms(

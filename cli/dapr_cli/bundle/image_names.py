@@ -11,7 +11,7 @@ from dapr_cli.errors import CliError
 PROGRAMS = frozenset({"daprd", "dashboard", "injector", "operator", "placement", "sentry"})
 """What the chart's pods and sidecars are made of; it has one registry and one tag for all."""
 
-_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"(?:(?P<prefix>[^@]+)/)?(?P<program>{_PART}):(?P<tag>\w[\w.-]{{0,127}})")
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -72,7 +72,7 @@ class Place:
     @property
     def server(self) -> str:
         """The host that is really called: that of Docker Hub is not in its images' names."""
-        return "registry-1.docker.io" if self.host in _DOCKER_HUB else self.host
+        return "registry-1.docker.io" if self.host in DOCKER_HUB else self.host
 
     @property
     def is_loopback(self) -> bool:

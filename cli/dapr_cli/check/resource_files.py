@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dapr_cli.check.findings import Finding
+from dapr_cli.manifest_files import manifest_files
 from dapr_common.kube.manifests import ManifestError, parse_documents, typed
 from dapr_common.kube.validation.objects import validate
 
@@ -25,9 +26,8 @@ def check_files(config: Path | None, directories: Iterable[Path]) -> Iterator[Fi
             fix = "Make the directory, or name another one: --resources-path DIR"
             yield Finding("error", _AREA, str(directory), "is not a directory", fix)
             continue
-        for file in sorted(directory.iterdir()):
-            if file.suffix.lower() in (".yaml", ".yml") and file.is_file():
-                yield from _file(file, names)
+        for file in manifest_files(directory):
+            yield from _file(file, names)
 
 
 def _file(file: Path, names: dict[tuple[str, str, str], Path]) -> Iterator[Finding]:

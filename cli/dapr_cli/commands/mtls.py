@@ -17,6 +17,7 @@ from dapr_cli.cluster_setup import certificate_options, image_variant_option, re
 from dapr_cli.errors import CliError
 from dapr_cli.own_authority import is_trusted_by, joined
 from dapr_cli.session import Verb, global_options, kubernetes_option, output_option, session
+from dapr_common.moments import rfc3339
 from dapr_common.security.authority import (
     DEFAULT_CLOCK_SKEW,
     BundleError,
@@ -241,7 +242,7 @@ def _record(which: str, certificate: x509.Certificate, now: datetime) -> dict[st
     ends = certificate.not_valid_after_utc
     return {
         "certificate": which.lower(),
-        "expires": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
+        "expires": rfc3339(ends),
         "hoursLeft": max(ends - now, timedelta(0)) // timedelta(hours=1),
         "expired": ends <= now,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dapr_common.kube.kinds import Kind
 
+NODES = Kind("", "v1", "nodes", namespaced=False)
 NAMESPACES = Kind("", "v1", "namespaces", namespaced=False)
 DEFINITIONS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
 DEPLOYMENTS = Kind("apps", "v1", "deployments")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dapr_cli.kube.kinds import NODES
 from dapr_common.kube.client import KubeClient
-from dapr_common.kube.kinds import Kind, KubeObject, Selection
-
-_NODES = Kind("", "v1", "nodes", namespaced=False)
+from dapr_common.kube.kinds import KubeObject, Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Node:
 
 async def nodes(client: KubeClient) -> list[Node]:
     """All of them. Raises ``KubeError``."""
-    return [node(body) for body in (await client.list_all(Selection(_NODES))).items]
+    return [node(body) for body in (await client.list_all(Selection(NODES))).items]
 
 
 def node(body: KubeObject) -> Node:

@@ -28,12 +28,17 @@ def run(root: Root, logger: logging.Logger, *, stop_seconds: float = 30.0) -> in
     What is to be stopped in order belongs to the ``finally`` blocks of ``root``; a second signal,
     or ``stop_seconds``, ends the process at once.
     """
+    return run_loop(_supervise(root, logger, stop_seconds))
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Run to the end in a process that serves: fast loop, many files, a collector that is rare."""
     import uvloop
 
-    allow_many_files()
+    _allow_many_files()
     gc.set_threshold(50_000, 20, 20)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_supervise(root, logger, stop_seconds))
+        return runner.run(main)
 
 
 async def _supervise(root: Root, logger: logging.Logger, stop_seconds: float) -> int:
@@ -91,7 +96,7 @@ def _failed(error: BaseException, logger: logging.Logger) -> int:
     return 1
 
 
-def allow_many_files() -> None:
+def _allow_many_files() -> None:
     """Every connection is an open file: take as many as this process may have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):

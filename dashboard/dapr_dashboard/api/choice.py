@@ -18,7 +18,7 @@ class _Placed(Protocol):
 
 
 Placed = TypeVar("Placed", bound=_Placed)
-Any = TypeVar("Any")
+Found = TypeVar("Found")
 
 
 def in_scope(request: web.Request, found: Iterable[Placed]) -> list[Placed]:
@@ -27,7 +27,7 @@ def in_scope(request: web.Request, found: Iterable[Placed]) -> list[Placed]:
     return [one for one in found if scope in (ALL, one.namespace)]
 
 
-def all_of(found: list[Any], what: str) -> list[Any]:
+def all_of(found: list[Found], what: str) -> list[Found]:
     """The same, when there is one. Raises ``HTTPNotFound``."""
     if not found:
         raise web.HTTPNotFound(text=f"there is no {what}")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dapr_cli.manifest_files import manifest_files
 from dapr_common.kube.manifests import Document, ManifestError, parse_documents, typed
 from dapr_common.kube.resources import Component, NameValue
 from dapr_dashboard import masking
@@ -14,7 +15,6 @@ from dapr_dashboard.masking import Shown
 from dapr_dashboard.model import ComponentFact, Condition, Resources, SpecFact
 from dapr_dashboard.sources.processes import HERE
 
-_SUFFIXES = (".yaml", ".yml")
 _MOST_BYTES = 1 << 20
 _MOST_FILES = 500
 
@@ -42,10 +42,9 @@ def _files(folders: Iterable[str]) -> list[Path]:
     found: list[Path] = []
     for folder in dict.fromkeys(folders):
         try:
-            entries = sorted(Path(folder).iterdir())
+            found += manifest_files(Path(folder))
         except OSError:
             continue
-        found += [each for each in entries if each.suffix.lower() in _SUFFIXES and each.is_file()]
     return found[:_MOST_FILES]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
+from functools import cache
 
 import certifi
 
@@ -14,6 +15,12 @@ from dapr_sidecar.components.pubsub.servicebus_settings import ServiceBusSetting
 _PORT, _PLAIN_PORT = 5671, 5672
 # What each side of an AMQP 1.0 connection says first, where SASL comes next.
 _GREETING = b"AMQP\x03\x01\x00\x00"
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Read once: pings come all the time."""
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class Endpoint:
 
         Raises ``ConnectionError`` that says where. Deadlines are the caller's.
         """
-        tls = ssl.create_default_context(cafile=certifi.where()) if self.secure else None
+        tls = _trust() if self.secure else None
         try:
             reader, writer = await asyncio.open_connection(self.host, self.port, ssl=tls)
             try:
