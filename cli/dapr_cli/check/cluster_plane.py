@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 
 from dapr_cli.check.findings import EXPIRY_WARNING, Finding, of_validity
-from dapr_cli.kube.pods import SERVICES, service_selector
+from dapr_cli.kube.pods import SERVICES, is_ready, service_selector
 from dapr_cli.kube.readiness import pod_reason, reason, workloads
 from dapr_cli.kube.trust_bundle import NAME, find_bundles
 from dapr_common.kube.client import KubeClient
-from dapr_common.kube.kinds import PODS, KubeObject, Selection
+from dapr_common.kube.kinds import PODS, Selection
 from dapr_common.security.authority import BundleError
 
 _PLANE, _CERTIFICATES = "control plane", "certificates"
@@ -33,7 +33,7 @@ async def check_control_plane(client: KubeClient, namespace: str) -> AsyncIterat
             yield Finding("error", _PLANE, part.name, text, fix)
     named = {part.name for part in parts}
     for pod in pods:
-        if pod["metadata"]["labels"]["app"] not in named and not _is_ready(pod):
+        if pod["metadata"]["labels"]["app"] not in named and not is_ready(pod):
             where = pod["metadata"]["namespace"]
             name = pod["metadata"]["name"]
             text = f"is not ready: {pod_reason(pod) or 'it has not passed its checks yet'}"
@@ -65,8 +65,3 @@ async def check_certificates(client: KubeClient, now: datetime) -> AsyncIterator
         if not agrees:
             text = "Secret and ConfigMap hold different trust anchors: new pods trust other ones"
             yield Finding("error", _CERTIFICATES, subject, text, _RENEW)
-
-
-def _is_ready(pod: KubeObject) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)

@@ -148,6 +148,12 @@ def image_tag(image: str) -> str:
     return name.partition(":")[2]
 
 
+def is_ready(pod: KubeObject) -> bool:
+    """Whether all of it serves, as the kubelet says."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
 def created(body: KubeObject) -> datetime:
     """When the object was made."""
     return datetime.fromisoformat(body["metadata"]["creationTimestamp"])

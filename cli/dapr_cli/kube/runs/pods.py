@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dapr_cli.kube.pods import SIDECAR
+from dapr_cli.kube.pods import SIDECAR, is_ready
 from dapr_cli.kube.readiness import pod_reason
 from dapr_cli.kube.runs.manifests import APP_LABEL
 from dapr_common.kube.kinds import KubeObject
@@ -56,7 +56,7 @@ class RunPod:
         own = tuple(name for name in (app_id, SIDECAR) if name in names)
         is_over = status.get("phase") in _OVER
         going = bool(metadata.get("deletionTimestamp"))
-        reason = "" if _is_ready(status) and not (is_over or going) else _why_not(body, states)
+        reason = "" if is_ready(body) and not (is_over or going) else _why_not(body, states)
         if SIDECAR not in own:
             reason = NO_SIDECAR
         return cls(
@@ -84,12 +84,6 @@ def deployment_failure(body: KubeObject) -> str:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             return str(condition.get("message") or condition.get("reason") or "")
     return ""
-
-
-def _is_ready(status: Mapping[str, Any]) -> bool:
-    return any(
-        one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ()
-    )
 
 
 def _why_not(body: KubeObject, states: Sequence[Mapping[str, Any]]) -> str:

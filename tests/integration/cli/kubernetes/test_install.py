@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,15 +16,15 @@ from typing import Any
 import pytest
 from harness.apiserver import ApiServer
 from harness.authorities import brought, now
+from harness.helm_release import DEPLOYMENTS, SYSTEM, helm_says, image
 from harness.kube_cluster import CRDS, NAMESPACES, Cluster
 from harness.kube_controllers import ControllerManager, stand_in_nodes
 
 from dapr_common.kube.api_errors import NotFoundError
-from dapr_common.kube.kinds import CONFIG_MAPS, CONFIGURATIONS, PODS, SECRETS, Kind, Selection
+from dapr_common.kube.kinds import CONFIG_MAPS, CONFIGURATIONS, PODS, SECRETS, Selection
 from dapr_common.security.authority import CaBundle, Life, new_bundle
 
-NAME, SYSTEM = "dapr-trust-bundle", "dapr-system"
-DEPLOYMENTS = Kind("apps", "v1", "deployments")
+NAME = "dapr-trust-bundle"
 Helm = Callable[..., Any]
 
 
@@ -41,7 +39,7 @@ async def cluster(kube: ApiServer, helm: str) -> AsyncIterator[Cluster]:
     found = Cluster(kube)
     async with found.client:
         yield found
-        _helm(helm, kube, "uninstall", "dapr", "-n", SYSTEM, "--no-hooks", "--ignore-not-found")
+        helm_says(helm, kube, "uninstall", "dapr", "-n", SYSTEM, "--no-hooks", "--ignore-not-found")
         for definition in (await found.client.list_all(Selection(CRDS))).items:
             await found.client.delete(CRDS, definition["metadata"]["name"])
         async with asyncio.timeout(40):  # their objects go first
@@ -54,27 +52,11 @@ def release(kube: ApiServer, helm: str) -> Callable[[], Any]:
     """What Helm says of the release."""
 
     def ask() -> Any:
-        (found,) = json.loads(_helm(helm, kube, "list", "-n", SYSTEM, "-a", "-o", "json"))
-        values = _helm(helm, kube, "get", "values", "dapr", "-n", SYSTEM, "-o", "json")
+        (found,) = json.loads(helm_says(helm, kube, "list", "-n", SYSTEM, "-a", "-o", "json"))
+        values = helm_says(helm, kube, "get", "values", "dapr", "-n", SYSTEM, "-o", "json")
         return {**found, "values": json.loads(values)}
 
     return ask
-
-
-def _helm(program: str, server: ApiServer, *arguments: str) -> str:
-    return subprocess.run(
-        [program, *arguments],
-        env={**os.environ, "KUBECONFIG": str(server.admin)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
-
-
-async def image(cluster: Cluster, name: str) -> str:
-    body = await cluster.client.get(DEPLOYMENTS, name, SYSTEM)
-    return str(body["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
 async def store(cluster: Cluster, bundle: CaBundle) -> None:

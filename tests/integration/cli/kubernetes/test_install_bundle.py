@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 from harness.apiserver import ApiServer
 from harness.bundles import PROGRAMS, bundle, layout, write_manifest
+from harness.helm_release import SYSTEM, helm_says, image
 from harness.image_registry import ImageRegistry, docker_config, registry_program
 from harness.kube_cluster import (
     CLUSTER_ROLE_BINDINGS,
@@ -26,8 +25,6 @@ from harness.kube_controllers import ControllerManager, stand_in_nodes
 from dapr_common.kube.api_errors import NotFoundError
 from dapr_common.kube.kinds import Kind, KubeObject, Selection
 
-SYSTEM = "dapr-system"
-DEPLOYMENTS = Kind("apps", "v1", "deployments")
 NODES = Kind("", "v1", "nodes", namespaced=False)
 # Of the core group all that the chart has; of others everything.
 _CORE = [
@@ -72,22 +69,6 @@ def registry(tmp_path: Path) -> Iterator[ImageRegistry]:
 def login(tmp_path: Path) -> dict[str, str]:
     """The environment of somebody who is known to the registry."""
     return {"DOCKER_CONFIG": str(tmp_path / "login")}
-
-
-def helm_says(program: str, server: ApiServer, *arguments: str) -> str:
-    return subprocess.run(
-        [program, *arguments],
-        env={**os.environ, "KUBECONFIG": str(server.admin)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
-
-
-async def image(cluster: Cluster, name: str) -> str:
-    body = await cluster.client.get(DEPLOYMENTS, name, SYSTEM)
-    return str(body["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
 async def add_node(cluster: Cluster, name: str, architecture: str, *images: str) -> None:
