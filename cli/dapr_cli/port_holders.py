@@ -14,14 +14,26 @@ _LONGEST = 80
 
 
 def holder(port: int) -> str:
-    """``daprd (pid 12)``; empty when it cannot be told: not Linux, or somebody else's process."""
+    """``pid 12: daprd …``; empty when it cannot be told: not Linux, or somebody else's process.
+
+    Programs that listen on different addresses of one port are all named, one for each socket:
+    which of them is in the way depends on the address that is wanted.
+    """
+    found = []
     sockets = _sockets(port)
-    for entry in _PROC.iterdir() if sockets else ():
-        if entry.name.isdigit() and _has_one(entry, sockets):
-            words = " ".join(arguments_of(int(entry.name)))
-            shown = words if len(words) <= _LONGEST else f"{words[: _LONGEST - 3]}..."
-            return f"pid {entry.name}: {shown}" if shown else f"pid {entry.name}"
-    return ""
+    for pid in sorted(int(one.name) for one in _PROC.iterdir() if one.name.isdigit()):
+        if not sockets:
+            break
+        if own := sockets & _open_sockets(pid):
+            sockets -= own  # the workers of a server share it: the first is the server
+            found.append(_shown(pid))
+    return ", ".join(found)
+
+
+def _shown(pid: int) -> str:
+    words = " ".join(arguments_of(pid)).strip()
+    shown = words if len(words) <= _LONGEST else f"{words[: _LONGEST - 3]}..."
+    return f"pid {pid}: {shown}" if shown else f"pid {pid}"
 
 
 def _sockets(port: int) -> set[str]:
@@ -39,14 +51,14 @@ def _sockets(port: int) -> set[str]:
     return found
 
 
-def _has_one(entry: Path, sockets: set[str]) -> bool:
+def _open_sockets(pid: int) -> set[str]:
+    found = set()
     try:
-        for link in (entry / "fd").iterdir():
+        for link in (_PROC / str(pid) / "fd").iterdir():
             try:
-                if os.readlink(link) in sockets:  # noqa: PTH115 - no path
-                    return True
+                found.add(os.readlink(link))  # noqa: PTH115 - no path
             except OSError:
                 continue  # closed meanwhile
     except OSError:
-        return False  # ended meanwhile, or another user's
-    return False
+        return found  # ended meanwhile, or another user's
+    return found
