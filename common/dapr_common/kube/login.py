@@ -64,13 +64,14 @@ class TokenFile:
 def find_login(kubeconfig: str = "", environment: Mapping[str, str] | None = None) -> Login:
     """A pod's own account when this runs in one, otherwise the kubeconfig file.
 
-    Without a path that is ``$HOME/.kube/config``. Raises ``LoginError``.
+    Without a path that is the one in ``KUBE_CONFIG``, else ``$HOME/.kube/config``. Raises
+    ``LoginError``.
     """
     environment = os.environ if environment is None else environment
     if environment.get("KUBERNETES_SERVICE_HOST"):
         return service_account_login(environment)
-    path = Path(kubeconfig) if kubeconfig else Path.home() / ".kube" / "config"
-    return kubeconfig_login(path)
+    named = kubeconfig or environment.get("KUBE_CONFIG", "")
+    return kubeconfig_login(Path(named) if named else Path.home() / ".kube" / "config")
 
 
 def service_account_login(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Login:

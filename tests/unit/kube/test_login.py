@@ -156,5 +156,7 @@ def test_a_renewed_token_is_used(tmp_path: Path) -> None:
 def test_outside_a_pod_the_file_is_used(tmp_path: Path) -> None:
     path = write_kubeconfig(tmp_path, user={"token": "x"})
     assert find_login(str(path), {}).server == "https://c:6443"
+    assert find_login("", {"KUBE_CONFIG": str(path)}).server == "https://c:6443"
+    assert find_login(str(path), {"KUBE_CONFIG": "/nowhere"}).server == "https://c:6443"
     with pytest.raises(LoginError, match="service account"):
         find_login(str(path), IN_POD)
