@@ -19,7 +19,12 @@ FLAGS: tuple[Flag, ...] = (
     Flag("port", "int", 4000, "port of the admission webhook (HTTPS)"),
     Flag("listen-address", "string", "", "address of the admission webhook; empty is all"),
     Flag("scheduler-enabled", "bool", True, "tell sidecars where the scheduler is"),
-    Flag("kubeconfig", "string", "", "kubeconfig outside a cluster; else $KUBE_CONFIG or ~/.kube/config"),
+    Flag(
+        "kubeconfig",
+        "string",
+        "",
+        "kubeconfig outside a cluster; else $KUBE_CONFIG, ~/.kube/config",
+    ),
     *SERVICE_FLAGS,
 )
 PLACEMENT = "placement"

@@ -53,7 +53,12 @@ _OWN: tuple[Flag, ...] = (
         timedelta(0),
         "accepted, without effect: a watch that may have missed something lists again by itself",
     ),
-    Flag("kubeconfig", "string", "", "kubeconfig outside a cluster; else $KUBE_CONFIG or ~/.kube/config"),
+    Flag(
+        "kubeconfig",
+        "string",
+        "",
+        "kubeconfig outside a cluster; else $KUBE_CONFIG, ~/.kube/config",
+    ),
 )
 
 FLAGS: tuple[Flag, ...] = tuple(sorted((*_OWN, *SERVICE_FLAGS), key=lambda flag: flag.name))

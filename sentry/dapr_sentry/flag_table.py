@@ -53,7 +53,12 @@ _OWN: tuple[Flag, ...] = (
     Flag("oidc-jwks-uri", "string", "", "jwks_uri in the discovery document instead of our own"),
     Flag("oidc-path-prefix", "string", "", "put before the paths of the OIDC server"),
     Flag("oidc-allowed-hosts", "stringSlice", [], "host names the OIDC server answers for"),
-    Flag("kubeconfig", "string", "", "kubeconfig outside a cluster; else $KUBE_CONFIG or ~/.kube/config"),
+    Flag(
+        "kubeconfig",
+        "string",
+        "",
+        "kubeconfig outside a cluster; else $KUBE_CONFIG, ~/.kube/config",
+    ),
 )
 
 FLAGS: tuple[Flag, ...] = tuple(sorted((*_OWN, *SERVICE_FLAGS), key=lambda flag: flag.name))
