@@ -118,7 +118,7 @@ class _Reader:
         self._runtime_path = runtime_path
 
     def apps(self, body: Mapping[str, Any], lines: Sequence[int]) -> tuple[RunSettings, ...]:
-        if body.get("version") in (None, "", "0"):
+        if not self._values.typed(body.get("version") or None, int, "version"):
             raise self._values.error("'version' is required, use 'version: 1'")
         self._values.check_keys(body, {"version", "name", "common", "apps"}, "")
         common = self._values.mapping(body.get("common"), "common")

@@ -183,6 +183,8 @@ def test_the_home_directory_is_expanded(folder: Path, monkeypatch: pytest.Monkey
         ("", "must hold a mapping"),
         ("apps: []", "'version' is required"),
         ("version: 0", "'version' is required"),
+        ("version: 0x0\napps: [{appDirPath: a}]", "'version' is required"),
+        ("version: one\napps: [{appDirPath: a}]", "version must be a whole number"),
         ("version: 1", "'apps' must list at least one application"),
         ("version: 1\napps: []", "'apps' must list at least one application"),
         ("version: 1\napps: [x]", r"apps\[0\] must be a mapping"),
