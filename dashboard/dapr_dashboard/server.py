@@ -11,7 +11,7 @@ from importlib.resources import files
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from dapr_dashboard import api
+from dapr_dashboard import addresses, api
 from dapr_dashboard.facts import Facts
 from dapr_dashboard.failures import failures
 from dapr_dashboard.guard import Guard
@@ -48,6 +48,7 @@ class Dashboard:
         routes |= {"/static/style.css": _style, "/healthz": _healthz}
         streams = api.Streams(self.facts)
         routes |= api.routes(self.facts, streams)
+        routes |= addresses.routes(self.facts, self.base_path)
         for path, handler in routes.items():
             for base in {"", self.base_path}:
                 app.router.add_get(base + path, handler)

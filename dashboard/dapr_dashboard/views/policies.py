@@ -22,7 +22,7 @@ def configurations(shell: Shell, resources: Resources, apps: Sequence[App]) -> H
     """Every Configuration, with the policies it carries and who uses it."""
     rows = [
         (
-            tag("a", one.name, href=f"#{_anchor(one)}"),
+            tag("a", one.name, href=f"#{place(one)}"),
             code(one.namespace),
             _tracing(one),
             _truth(one.is_measured),
@@ -129,7 +129,7 @@ def _scopes(one: SpecFact) -> Content:
     return table(f"Secret scopes of {one.name}", heads, rows)
 
 
-def _anchor(one: SpecFact) -> str:
+def place(one: SpecFact) -> str:
     """The same at every look; two files may have one name."""
     return anchor(one.namespace, one.name, f"{crc32(one.source.encode()):x}")
 
@@ -138,13 +138,13 @@ def _spec_section(one: SpecFact, *content: Content) -> Html:
     text = yaml.safe_dump(_plain(one.spec), sort_keys=False, allow_unicode=True)
     return tag(
         "section",
-        tag("h2", one.name, id=_anchor(one)),
+        tag("h2", one.name, id=place(one)),
         problem(one.problem),
         facts({"Namespace": code(one.namespace), "File": code(one.source)}),
         conditions(one.conditions),
         *content,
         tag("details", tag("summary", "The whole spec"), pre(text, f"Spec of {one.name}")),
-        aria_labelledby=_anchor(one),
+        aria_labelledby=place(one),
     )
 
 

@@ -210,6 +210,25 @@ def test_a_sidecar_that_hangs_holds_no_page_up(dashboard: Dashboard, app_id: str
         assert "no answer within 4 s" in page.text
 
 
+def test_addresses_of_daprs_own_dashboard_lead_to_the_same_here(
+    dashboard: Dashboard, app_id: str
+) -> None:
+    with Sidecar(app_id, resources=[component(f"s {app_id}", "state.in-memory")], config={}):
+
+        def led(path: str) -> str:
+            answer = dashboard.get(path)
+            assert answer.status == 302, (path, answer.status)
+            return answer.headers["location"]
+
+        assert led(f"/overview/{app_id}") == dashboard.app(app_id)
+        page, fragment = led(f"/components/s%20{app_id}").split("#")
+        assert f'id="{fragment}"' in dashboard.page(page).source
+        page, fragment = led("/configurations/config").split("#")
+        assert f'id="{fragment}"' in dashboard.page(page).source
+    for path in ("/overview/nobody", "/components/nothing", "/configurations/nothing"):
+        assert "there is no" in dashboard.page(path, status=404).text
+
+
 def test_an_app_that_is_gone_and_pages_that_never_were(dashboard: Dashboard) -> None:
     page = dashboard.page("/apps/local/1", status=404)
     assert "there is no app instance 1 in local any more" in page.text
