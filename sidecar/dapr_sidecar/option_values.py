@@ -67,8 +67,8 @@ def csv(text: str) -> tuple[str, ...]:
 
 
 def app_protocol(parsed: Parsed) -> str:
-    """``--app-protocol``; ``--app-ssl`` makes it the secure one."""
-    protocol = parsed.text("app-protocol").lower()
+    """``--app-protocol``; ``--app-ssl`` makes it the secure one. An empty annotation gives none."""
+    protocol = parsed.text("app-protocol").lower() or "http"
     if protocol not in _PROTOCOLS:
         raise OptionsError(
             f'invalid value for --app-protocol: "{protocol}": use {", ".join(_PROTOCOLS)}'

@@ -286,6 +286,7 @@ def test_deprecated_flags_work_and_say_what_replaces_them() -> None:
     assert found.read_buffer_bytes == 8 << 10
     assert any("use --resources-path" in notice for notice in found.notices)
     assert read("--app-protocol=GRPC", "--app-ssl").app_protocol == "grpcs"
+    assert read("--app-protocol=").app_protocol == "http"
     assert read("--components-path=c", "--resources-path=r").resources_paths == ("r",)
 
 
