@@ -30,6 +30,13 @@ def path_unescape(text: bytes) -> str:
     return b"".join(out).decode("utf-8", "surrogateescape")
 
 
+def as_utf8(text: str) -> str:
+    """Decoded text, with U+FFFD for bytes that are no UTF-8: JSON and gRPC carry no others."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def clean_path(path: bytes) -> bytes:
     """Collapse ``//``, resolve ``.`` and ``..``, strip a trailing slash; always rooted."""
     if path.find(b"//") < 0 and path.find(b"/.") < 0 and path[:1] == b"/":

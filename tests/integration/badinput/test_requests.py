@@ -28,6 +28,7 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     (folder / "secrets.json").write_text('{"s": "v"}')
     resources = [
         component("st", "state.in-memory"),
+        component("db", "state.sqlite", connectionString=folder / "state.db"),
         component("ps", "pubsub.in-memory"),
         component("files", "bindings.localstorage", rootPath=folder),
         component("vault", "secretstores.local.file", secretsFile=folder / "secrets.json"),
@@ -128,6 +129,29 @@ def test_a_key_that_cannot_be_decoded(sidecar: Sidecar) -> None:
     answer = call(sidecar.http_port, "GET", "/v1.0/state/st/a%zz")
     assert answer.status == 400
     assert answer.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "shown"),
+    [
+        ("GET", "/v1.0/state/db/%ff", None, 204, ""),
+        ("DELETE", "/v1.0/state/db/%ff?metadata.a=%ff", None, 204, ""),
+        ("POST", "/v1.0/publish/ps/%ff", b"{}", 204, ""),
+        ("GET", "/v1.0/secrets/vault/%ff", None, 500, "secret \ufffd not found"),
+        ("POST", "/v1.0/bindings/%ff", b'{"operation":"get"}', 500, "find output binding \ufffd"),
+    ],
+)
+def test_names_whose_bytes_are_no_utf8(
+    sidecar: Sidecar, method: str, path: str, body: bytes | None, status: int, shown: str
+) -> None:
+    answer = call(sidecar.http_port, method, path, body)
+    assert answer.status == status
+    assert not shown or shown in answer.json["message"]
+
+
+@pytest.mark.parametrize("pair", ["metadata.a=%zz", "metadata.%zz=a", "metadata.a=%zz&x=1"])
+def test_a_parameter_that_cannot_be_decoded_is_left_out(sidecar: Sidecar, pair: str) -> None:
+    assert call(sidecar.http_port, "GET", f"/v1.0/secrets/vault/s?{pair}").json == {"s": "v"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import orjson
 
 from dapr_common.http.messages import Header, Request, Response
-from dapr_common.http.url import query_unescape
+from dapr_common.http.url import as_utf8, query_unescape
 from dapr_common.json_text import html_escape
 
 JSON_TYPE: Header = (b"Content-Type", b"application/json")
@@ -53,16 +53,17 @@ def query_params(request: Request) -> dict[str, list[str]]:
             continue
         name, _, value = pair.partition(b"=")
         try:
-            found.setdefault(query_unescape(name), []).append(query_unescape(value))
+            decoded, text = query_unescape(name), query_unescape(value)
         except ValueError:
             continue
+        found.setdefault(decoded, []).append(text)
     return found
 
 
 def first_param(request: Request, name: str) -> str:
     """The first value of a query parameter, or ""."""
     values = query_params(request).get(name) if request.query else None
-    return values[0] if values else ""
+    return as_utf8(values[0]) if values else ""
 
 
 def metadata_params(request: Request) -> dict[str, str]:
@@ -71,7 +72,7 @@ def metadata_params(request: Request) -> dict[str, str]:
         return {}
     start = len(_METADATA)
     return {
-        name[start:]: values[0]
+        as_utf8(name[start:]): as_utf8(values[0])
         for name, values in query_params(request).items()
         if name.startswith(_METADATA)
     }

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from dapr_common.http.messages import Response
-from dapr_common.http.url import PERCENT, PLUS, query_unescape
+from dapr_common.http.url import PERCENT, PLUS, as_utf8, query_unescape
 
 RouteHandler = Callable[..., Awaitable[Response]]
 """``await handler(request, *params)``: path parameters, decoded, in the pattern's order."""
@@ -120,7 +120,7 @@ def _walk(
 def decode_params(params: list[bytes]) -> list[str]:
     """Percent-decode parameters (``+`` is a space). Raises ``ValueError``."""
     return [
-        query_unescape(param)
+        as_utf8(query_unescape(param))
         if PERCENT in param or PLUS in param
         else param.decode("utf-8", "replace")
         for param in params
