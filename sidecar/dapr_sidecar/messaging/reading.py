@@ -200,6 +200,12 @@ def pairs_of(entries: Mapping[str, internals.ListStringValue]) -> list[Header]:
     return pairs
 
 
+def pairs_of_texts(entries: Mapping[str, str]) -> list[Header]:
+    """A map of names and texts as pairs."""
+    pairs = ((lower_name(name), value.encode()) for name, value in entries.items())
+    return [pair for pair in pairs if pair[0]]
+
+
 def _request_by_library(raw: bytes, target: str) -> LeadingRequest:
     message = internals.InternalInvokeRequestStream.FromString(raw)
     request, payload = message.request, message.payload

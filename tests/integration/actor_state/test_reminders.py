@@ -412,6 +412,36 @@ async def test_over_grpc(sides: Any) -> None:
         assert side.count == 0
 
 
+async def test_what_has_no_name_is_refused(sides: Any) -> None:
+    side = await sides()
+    async with side.grpc() as channel:
+        for actor_id, name, what in (("a", "", "name"), ("", "r", "actorId")):
+            request = pb.RegisterActorReminderRequest(
+                actor_type="T", actor_id=actor_id, name=name, due_time="1h"
+            )
+            with pytest.raises(RpcError, match=f"invalid {what}: name is empty") as refused:
+                await channel.unary(SERVICE + "RegisterActorReminder", request)
+            assert refused.value.code is GrpcCode.INVALID_ARGUMENT
+
+
+async def test_a_stored_one_without_a_name_does_not_hide_the_others(sides: Any, store: Any) -> None:
+    entry = old_entry("r")
+    nameless = {member: value for member, value in entry.items() if member != "name"}
+    await put(store, "actors||T", [nameless, entry])
+    side = await sides()
+    assert sorted(one.name for one in await side.reminders.list("T", None)) == ["", "r"]
+    await side.reminders.delete(ActorRef("T", nameless["actorID"]), "")
+    assert [one.name for one in await side.reminders.list("T", None)] == ["r"]
+
+
+async def test_a_number_keeps_every_digit(sides: Any) -> None:
+    side = await sides()
+    data = b"123456789012345678901234567890"
+    body = b'{"dueTime":"1h","data":' + data + b"}"
+    assert (await side.http.call("POST", f"{REMINDERS}/r", body)).status == 204
+    assert b'"data":' + data in (await side.http.call("GET", f"{REMINDERS}/r")).body
+
+
 # --- many at once ---------------------------------------------------------------------------
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from harness.stand_in_actors import AppFailedError
 
+from dapr_common.errors import GrpcCode
+from dapr_common.grpc.errors import RpcError
 from dapr_common.wire.dapr.proto.runtime.v1 import actors_pb2 as pb
 
 TIMERS = "/v1.0/actors/T/1/timers"
@@ -58,6 +60,18 @@ async def test_null_is_data_too(side: Any) -> None:
     await side.http.call("POST", f"{TIMERS}/u", {})
     fired = await side.router.wait(2)
     assert {one.name: one.data for one in fired} == {"t": b"null", "u": None}
+
+
+async def test_numbers_of_data_stay_as_they_were_written(side: Any) -> None:
+    number = b"123456789012345678901234567890"
+    for name, data in ((b"t", b"2.50"), (b"u", b'{"a":[1e3,' + number + b"]}")):
+        body = b'{"Data":' + data + b"}"
+        assert (await side.http.call("POST", f"{TIMERS}/{name.decode()}", body)).status == 204
+    fired = await side.router.wait(2)
+    assert {one.name: one.data for one in fired} == {
+        "t": b"2.50",
+        "u": b'{"a":[1e3,' + number + b"]}",
+    }
 
 
 async def test_repetitions(side: Any) -> None:
@@ -153,6 +167,10 @@ async def test_over_grpc_data_becomes_base64(side: Any) -> None:
         assert (fired.data, fired.callback) == (b'"eyJ6IjogMX0="', "c")
         gone = pb.UnregisterActorTimerRequest(actor_type="T", actor_id="1", name="g")
         await channel.unary(SERVICE + "UnregisterActorTimer", gone)
+        request.name = ""
+        with pytest.raises(RpcError, match="invalid name: name is empty") as refused:
+            await channel.unary(SERVICE + "RegisterActorTimer", request)
+        assert refused.value.code is GrpcCode.INVALID_ARGUMENT
 
 
 async def _wait(event: asyncio.Event) -> bool:

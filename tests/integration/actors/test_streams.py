@@ -75,12 +75,15 @@ async def test_calls_go_over_the_stream(placement: Placement, sidecar: Sidecar) 
         assert (request.method, request.data) == ("hello", b'{"a": 1}')
         assert request.metadata["Dapr-Caller-App-Id"] == sidecar.app_id
         answer = pb.SubscribeActorEventsRequestInvokeResponseAlpha1(
-            id=request.id, data=b"world", metadata={"content-type": "text/x", "X-Back": "1"}
+            id=request.id,
+            data=b"world",
+            metadata={"content-type": "text/x", "X-Back": "1", "A\r\nX-Injected": "1"},
         )
         await app.stream.write(Request(invoke_response=answer))
         got = await running
         assert (got.status, got.body, got.headers["content-type"]) == (200, b"world", "text/x")
         assert got.headers["x-back"] == "1"
+        assert "x-injected" not in got.headers
         assert active(sidecar) == {"Streamed": 1}
 
 

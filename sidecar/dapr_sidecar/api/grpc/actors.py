@@ -16,7 +16,7 @@ from dapr_sidecar.blocks.actors.base import ActorCall, ActorRef, TypeSettings
 from dapr_sidecar.blocks.actors.block import ActorBlock
 from dapr_sidecar.blocks.actors.hosting import Hosting
 from dapr_sidecar.blocks.actors.names import call_problem
-from dapr_sidecar.messaging.headers import pairs_from_metadata
+from dapr_sidecar.messaging.reading import pairs_of_texts
 
 _SERVICE = "/dapr.proto.runtime.v1.Dapr/"
 _JSON_ENDS = (b"{}", b"[]", b'""')
@@ -36,7 +36,7 @@ def methods(block: ActorBlock) -> list[Method]:
             ref,
             request.method,
             request.data,
-            headers=_pairs(request.metadata),
+            headers=pairs_of_texts(request.metadata),
             from_grpc=True,
         )
         call.content_type = headers.first(call.headers, b"content-type") or _guessed(request.data)
@@ -66,10 +66,6 @@ def _guessed(data: bytes) -> str:
     ) is not None:
         return "application/json"
     return ""
-
-
-def _pairs(metadata: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return pairs_from_metadata([(name.lower(), value) for name, value in metadata.items()])
 
 
 def hosting_methods(hosting: Hosting, read_initial: ReadInitial, *, http_app: bool) -> list[Method]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +28,7 @@ from dapr_sidecar.components.state.base import Json
 
 _WRITE = ("POST", "PUT")
 _GROUP = "v1/actors"
+_FRACTION = re.compile(rb"[0-9][.eE]")
 
 
 class ActorStateRoutes:
@@ -134,10 +137,17 @@ def routes(state: ActorState, timers: Timers, reminders: Reminders) -> list[Rout
 
 
 async def _json_body(request: Request) -> object:
+    return _parsed(await _body(request))
+
+
+async def _body(request: Request) -> bytes:
     try:
-        body = await request.read()
+        return await request.read()
     except (BodyTooLargeError, BodyIncompleteError) as error:
         raise state_errors.malformed(error) from error
+
+
+def _parsed(body: bytes) -> object:
     try:
         return encoding.loads(body)
     except ValueError as error:
@@ -145,13 +155,25 @@ async def _json_body(request: Request) -> object:
 
 
 async def _object(request: Request) -> Mapping[str, Any]:
-    """A JSON object with lower-case names, as Go's decoder matches them."""
-    body = await _json_body(request)
+    """A JSON object with lower-case names, as Go's decoder matches them.
+
+    Numbers in ``data`` are as the client wrote them.
+    """
+    text = await _body(request)
+    body = _parsed(text)
     if body is None:
         return {}
     if not isinstance(body, dict):
         raise state_errors.malformed("expected an object")
-    return {name.lower(): value for name, value in body.items()}
+    members = {name.lower(): value for name, value in body.items()}
+    if isinstance(members.get("data"), (float, list, dict)) and _FRACTION.search(text) is not None:
+        written = json.loads(text, parse_float=_as_written)
+        members["data"] = {name.lower(): value for name, value in written.items()}["data"]
+    return members
+
+
+def _as_written(number: str) -> orjson.Fragment:
+    return orjson.Fragment(number)
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:

@@ -15,7 +15,8 @@ from dapr_common.observe.tracing import current_span
 from dapr_common.wire.dapr.proto.runtime.v1 import actors_pb2 as pb
 from dapr_sidecar.blocks.actors import errors, headers
 from dapr_sidecar.blocks.actors.base import ActorAnswer, ActorCall, ActorRef, Callback
-from dapr_sidecar.messaging.headers import pairs_from_metadata, trace_metadata
+from dapr_sidecar.messaging.headers import trace_metadata
+from dapr_sidecar.messaging.reading import pairs_of_texts
 
 _CONTENT_TYPE = b"content-type"
 Send = Callable[[pb.SubscribeActorEventsResponseAlpha1], Awaitable[None]]
@@ -42,7 +43,7 @@ class StreamActorApp:
             metadata=_metadata(call),
         )
         answer = await self._ask("invoke_request", request, call.ref, call.method)
-        pairs = pairs_from_metadata([(n.lower(), v) for n, v in answer.metadata.items()])
+        pairs = pairs_of_texts(answer.metadata)
         content_type = headers.first(pairs, _CONTENT_TYPE) or ""
         pairs = [pair for pair in pairs if pair[0] != _CONTENT_TYPE]
         if answer.error and headers.first(pairs, headers.APP_ERROR) is None:

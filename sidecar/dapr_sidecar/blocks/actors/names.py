@@ -31,6 +31,13 @@ def name_problem(name: str) -> str | None:
     return None
 
 
+def check_not_empty(ref: ActorRef, name: str) -> None:
+    """Refuse what is to be kept under a name that nothing can be found by. Raises ``DaprError``."""
+    for what, text in (("actorId", ref.id), ("name", name)):
+        if not text:
+            raise errors.bad_request(f"invalid {what}: name is empty")
+
+
 def check_actor(ref: ActorRef) -> None:
     """Refuse an actor whose type or id has forbidden characters. Raises ``DaprError``."""
     check_name("actorType", ref.type)

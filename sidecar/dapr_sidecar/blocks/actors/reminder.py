@@ -135,8 +135,8 @@ def from_entry(entry: Mapping[str, Any]) -> Reminder:
         registered = str(entry.get("registeredTime") or "")
         expires = str(entry.get("expirationTime") or "")
         return Reminder(
-            ActorRef(entry["actorType"], entry["actorID"]),
-            entry["name"],
+            ActorRef(entry["actorType"], str(entry.get("actorID", ""))),
+            str(entry.get("name", "")),
             parse_moment(registered, 0) if registered else 0.0,
             due_time,
             str(entry.get("period") or ""),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-
-import orjson
+from typing import Any
 
 from dapr_sidecar.blocks.actors.base import ActorRef
 from dapr_sidecar.blocks.actors.reminder import ReminderRequest, ReminderView, from_entry, view
@@ -13,6 +12,7 @@ from dapr_sidecar.blocks.actors.reminder_layout import Entry, Record
 from dapr_sidecar.blocks.actors.reminder_owner import ReminderOwner
 from dapr_sidecar.blocks.actors.reminder_plan import plan
 from dapr_sidecar.blocks.actors.stored import ActorStore
+from dapr_sidecar.components.state import encoding
 
 
 class StoredReminders:
@@ -38,7 +38,10 @@ class StoredReminders:
         head = await held.records.head()
         [content] = await held.records.read([head.layout.record_of(ref.id, name)])
         piece = held.editor.writer.find(content, (ref.id, name))
-        return None if piece is None else _view(ref.type, orjson.loads(piece))
+        if piece is None:
+            return None
+        entry: Any = encoding.loads(piece)
+        return _view(ref.type, entry)
 
     async def delete(self, ref: ActorRef, name: str) -> None:
         """Delete it; a missing one is fine."""

@@ -8,7 +8,12 @@ from typing import Protocol, TypeVar
 from dapr_common.errors import DaprError
 from dapr_sidecar.blocks.actors import state_errors
 from dapr_sidecar.blocks.actors.base import ActorRef, Ownership
-from dapr_sidecar.blocks.actors.names import check_actor, check_name, check_not_reserved
+from dapr_sidecar.blocks.actors.names import (
+    check_actor,
+    check_name,
+    check_not_empty,
+    check_not_reserved,
+)
 from dapr_sidecar.blocks.actors.reminder import ReminderRequest, ReminderView
 from dapr_sidecar.blocks.actors.reminder_edits import AlreadyExistsError
 
@@ -45,6 +50,7 @@ class Reminders:
     async def create(self, request: ReminderRequest) -> None:
         """Store a reminder; it fires on the sidecar that owns the actor."""
         self._check_one(request.ref, request.name)
+        check_not_empty(request.ref, request.name)
         try:
             await self._keeper.create(request)
         except AlreadyExistsError as error:

@@ -11,7 +11,12 @@ from dapr_sidecar.blocks.actors import state_errors
 from dapr_sidecar.blocks.actors.base import ActorRef, ActorRouter, Callback, Ownership
 from dapr_sidecar.blocks.actors.compact import compact
 from dapr_sidecar.blocks.actors.due import DueRunner, deliver, steady_clock
-from dapr_sidecar.blocks.actors.names import check_actor, check_name, check_not_reserved
+from dapr_sidecar.blocks.actors.names import (
+    check_actor,
+    check_name,
+    check_not_empty,
+    check_not_reserved,
+)
 from dapr_sidecar.blocks.actors.times import (
     Period,
     TimeFormatError,
@@ -64,6 +69,7 @@ class Timers:
     def create(self, ref: ActorRef, request: TimerRequest) -> None:
         """Start a timer; one of the same name is replaced. Raises ``DaprError``."""
         _check(ref, request.name)
+        check_not_empty(ref, request.name)
         if ref.type not in self._ownership.hosted:
             raise state_errors.timer_create(
                 f"can't create timer for actor {ref}: actor type not registered"
