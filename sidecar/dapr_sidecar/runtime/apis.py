@@ -54,7 +54,7 @@ class Apis:
         self._http = self._http_api(telemetry)
         self.set_pipelines()
         self._context.identity.http_port = await servers.start_http(self._http.handle)
-        await servers.start_public(PublicApi(self._routes.public()).handle)
+        await servers.start_public(self._public_api().handle)
 
     def apply(self, servers: Servers, telemetry: Telemetry) -> None:
         """Serve as the context's Configuration says now; calls under way end as they began."""
@@ -63,7 +63,7 @@ class Apis:
         if self._http is not None:
             self._http = self._http_api(telemetry)
             self.set_pipelines()
-            servers.set_http(self._http.handle)
+            servers.set_http(self._http.handle, self._public_api().handle)
 
     def set_pipelines(self) -> None:
         """Build both middleware pipelines from the live components."""
@@ -87,6 +87,9 @@ class Apis:
             telemetry.http,
             self._http_settings(),
         )
+
+    def _public_api(self) -> PublicApi:
+        return PublicApi(self._routes.public(), AllowList(self._spec, "http"))
 
     def _grpc_api(self, telemetry: Telemetry) -> GrpcApi:
         options = self._options

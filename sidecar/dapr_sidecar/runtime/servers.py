@@ -28,6 +28,7 @@ class Servers:
         self._options = options
         self._http: list[HttpServer] = []
         self._api: HttpServer | None = None
+        self._public: HttpServer | None = None
         self._grpc: list[GrpcServer] = []
         self._sockets: list[str] = []
         self._metrics: MetricsServer | None = None
@@ -50,10 +51,12 @@ class Servers:
             "HTTP server", server.listen_tcp, options.listen_addresses, options.http_port
         )
 
-    def set_http(self, handler: Handler) -> None:
-        """Give the requests of the HTTP API from now on to another handler."""
+    def set_http(self, handler: Handler, public: Handler) -> None:
+        """Give the requests of the HTTP API and the public port to other handlers from now on."""
         if self._api is not None:
             self._api.handler = handler
+        if self._public is not None:
+            self._public.handler = public
 
     async def start_grpc(self, server: GrpcServer) -> int:
         """The gRPC API. Returns the bound port (0 for a Unix socket)."""
@@ -78,6 +81,7 @@ class Servers:
             h2c=options.h2c,
         )
         self._http.append(server)
+        self._public = server
         addresses = [options.public_listen_address] if options.public_listen_address else []
         await bind_all("public HTTP server", server.listen_tcp, addresses, options.public_port)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+import yaml
 from harness.app import RecordingApp
 from harness.http_call import call, exchange
 from harness.programs import free_port
@@ -136,6 +137,24 @@ def test_the_public_port_serves_health_and_metadata_only() -> None:
         headers = {"dapr-api-token": "t"}
         found = call(sidecar.http_port, "GET", "/v1.0/metadata", headers=headers).json
         assert found["extended"]["word"] == "hello"
+
+
+def test_what_is_denied_is_denied_on_the_public_port_too() -> None:
+    port = free_port()
+    flags = [f"--dapr-public-port={port}", "--dapr-public-listen-address=127.0.0.1"]
+    sidecar = Sidecar(flags=flags)
+    path = sidecar.resources_path / "config.yaml"
+    denied = [{"name": "metadata", "version": "v1", "protocol": "http"}]
+    path.write_text(yaml.safe_dump(resource("Configuration", "c", {"api": {"denied": denied}})))
+    sidecar.command.append(f"--config={path}")
+    with sidecar:
+        for method, below in (("GET", ""), ("PUT", "/word")):
+            refused = call(port, method, f"/v1.0/metadata{below}", b"")
+            assert (refused.status, refused.body.strip()) == (404, b"404 page not found")
+        assert call(port, "GET", "/v1.0/healthz").status == 204
+        path.write_text(yaml.safe_dump(resource("Configuration", "c", {})))
+        sidecar.wait_line("Configuration c is applied")
+        assert call(port, "GET", "/v1.0/metadata").status == 200
 
 
 def test_metrics_can_be_switched_off() -> None:

@@ -53,11 +53,7 @@ class HttpApi:
         telemetry: HttpServerTelemetry,
         settings: HttpApiSettings,
     ) -> None:
-        self._router = Router(
-            route
-            for route in routes
-            if route.always_allowed or allow_list.permits(route.group, route.version_and_path)
-        )
+        self._router = _router(routes, allow_list)
         self._invocation = (
             invocation
             if allow_list.permits("v1/invoke", "v1.0/invoke/{id}/method/{method}")
@@ -158,8 +154,8 @@ class MiddlewareWrapper(Protocol):
 class PublicApi:
     """The public port: health and metadata only, no token, no pipeline."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._router = Router(routes)
+    def __init__(self, routes: Iterable[Route], allow_list: AllowList) -> None:
+        self._router = _router(routes, allow_list)
 
     async def handle(self, request: Request) -> Response:
         """Serve one request."""
@@ -172,3 +168,12 @@ class PublicApi:
             return render(error)
         except ValueError as error:
             return text_response(str(error), 400)
+
+
+def _router(routes: Iterable[Route], allow_list: AllowList) -> Router:
+    """Finds what the Configuration's lists leave."""
+    return Router(
+        route
+        for route in routes
+        if route.always_allowed or allow_list.permits(route.group, route.version_and_path)
+    )
