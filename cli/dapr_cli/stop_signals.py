@@ -15,15 +15,19 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """``stop`` is set by the first signal, ``hurry`` by the second; use it in a running loop."""
+    """``stop`` is set by the first signal, ``hurry`` by the second; use it in a running loop.
+
+    A SIGHUP that is ignored, as under ``nohup``, stays so: the run is to outlive its terminal.
+    """
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
+        self._ending = [number for number in _ENDING if not _stays_ignored(number)]
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        for number in _ENDING:
+        for number in self._ending:
             loop.add_signal_handler(number, self._received)
         return self
 
@@ -31,7 +35,7 @@ class StopSignals:
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
         loop = asyncio.get_running_loop()
-        for number in _ENDING:
+        for number in self._ending:
             loop.remove_signal_handler(number)
 
     async def unless_stopped(self, work: Coroutine[Any, Any, object]) -> bool:
@@ -50,6 +54,10 @@ class StopSignals:
 
     def _received(self) -> None:
         (self.hurry if self.stop.is_set() else self.stop).set()
+
+
+def _stays_ignored(number: signal.Signals) -> bool:
+    return number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 @contextlib.contextmanager
