@@ -132,7 +132,8 @@ class Incoming(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_size += len(name) + len(value) + 4
         if self._in_headers:
-            self._headers.append((name.lower(), value))
+            # The parser leaves the blanks behind a value, which are none of it.
+            self._headers.append((name.lower(), value.strip()))
         elif self._header_size > self._server.max_header_bytes:
             self._refuse(431, "Request Header Fields Too Large")
 

@@ -58,6 +58,22 @@ async def test_pipelined_requests_are_answered_in_order_one_at_a_time(stage: Any
     assert most == 1
 
 
+async def test_blanks_around_a_value_are_none_of_it(stage: Any) -> None:
+    seen: list[bytes | None] = []
+
+    async def keep(request: Request) -> Response:
+        seen.extend(request.header(name) for name in (b"one", b"two", b"none"))
+        return Response(200, [], await request.read())
+
+    wire = await stage.wire(keep)
+    answer = await wire.ask(
+        b"POST / HTTP/1.1\r\nHost: a \r\nOne: \t a  b \t \r\nTwo:c\t\r\nNone:  \r\n"
+        b"Transfer-Encoding: chunked \r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    )
+    assert (answer.status, answer.body) == (200, b"abc")
+    assert seen == [b"a  b", b"c", b""]
+
+
 async def test_more_pipelined_requests_than_are_read_ahead(stage: Any) -> None:
     wire = await stage.wire(echo)
     wire.send(GET * 500)
