@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -147,14 +146,19 @@ def test_a_sidecar_is_not_ready_before_it_found_its_scheduler() -> None:
 def test_jobs_over_http(pair: tuple[Host, Host]) -> None:
     one, two = pair
     path = "/v1.0/jobs/daily"
-    assert one.call("POST", path, {"dueTime": "0s", "data": {"a": 1}}).status == 204
+    data = {"a": 1, "b": [2.5, 12345678901234568]}
+    assert one.call("POST", path, {"dueTime": "1h", "data": data}).status == 204
+    assert b'"b":[2.5,12345678901234568]' in one.call("GET", path).body
+    now = {"dueTime": "0s", "data": data, "overwrite": True}
+    assert one.call("POST", path, now).status == 204
 
     def given() -> list[dict[str, Any]]:
         reports = [*one.app.reports(), *two.app.reports()]
         return [line for line in reports if line["path"] == "/job/daily"]
 
     wait(lambda: bool(given()))
-    assert json.loads(given()[0]["body"]) == {"a": 1}
+    # Numbers have no fraction that was not given: many languages read no integer from "1.0".
+    assert given()[0]["body"] == '{"a":1,"b":[2.5,12345678901234568]}'
     wait(lambda: one.call("GET", path).status == 500)  # done with, and gone
 
 

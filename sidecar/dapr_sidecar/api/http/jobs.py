@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dapr_common.http.messages import Request, Response
+from dapr_common.json_text import whole_numbers
 from dapr_common.wire.dapr.proto.internals.v1 import jobs_pb2 as internals
 from dapr_common.wire.dapr.proto.runtime.v1 import jobs_pb2
 from dapr_sidecar.api.http.protojson import read_message
@@ -31,7 +32,7 @@ def routes(jobs: Jobs) -> list[Route]:
         return empty()
 
     async def get(request: Request, name: str) -> Response:
-        return json_response(_shown(await jobs.get(name)), newline=False)
+        return json_response(whole_numbers(_shown(await jobs.get(name))), newline=False)
 
     async def delete(request: Request, name: str) -> Response:
         await jobs.delete(name)

@@ -7,11 +7,13 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError, Message
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
+from dapr_common.json_text import whole_numbers
 from dapr_common.observe.logs import get_logger
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.runtime.v1 import appcallback_pb2, jobs_pb2
@@ -195,8 +197,8 @@ def _body(data: any_pb2.Any) -> bytes:
         from google.protobuf import json_format, struct_pb2
 
         try:
-            value = struct_pb2.Value.FromString(data.value)
-            return json_format.MessageToJson(value, indent=None).encode()
+            value = json_format.MessageToDict(struct_pb2.Value.FromString(data.value))
+            return orjson.dumps(whole_numbers(value), option=orjson.OPT_SORT_KEYS)
         except (DecodeError, ValueError):
             pass
     return data.value
