@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -82,6 +83,29 @@ async def test_secrets_stay_with_the_origin_they_are_for(host: str) -> None:
         names = {name for name, _ in other.requests[0].headers}
         assert b"x-a" in names
         assert not names & {b"cookie", b"authorization", b"x-api-key"}
+
+
+@pytest.mark.parametrize(
+    ("user", "headers", "seen"),
+    [
+        ("u:p%40%3A", [], b"Basic dTpwQDo="),
+        ("u", [], b"Basic dTo="),
+        ("u:p", [(b"Authorization", b"Bearer t")], b"Bearer t"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+async def test_credentials_of_a_url(
+    named: bool, user: str, headers: list[tuple[bytes, bytes]], seen: bytes
+) -> None:
+    async with outside((302, "http://localhost:{other}/y")) as (a1, app, other):
+        url = f"http://{user}@127.0.0.1:{app.port}"
+        if named:
+            a1.context.components.http_endpoints["u"] = HttpEndpoint("u", url)
+            await a1.call("GET", "/v1.0/invoke/u/method/x", headers)
+            assert other.requests[0].header(b"authorization") is None
+        else:
+            await a1.call("GET", f"/v1.0/invoke/{quote(url, safe='')}/method/x", headers)
+        assert app.requests[0].header(b"authorization") == seen
 
 
 async def test_redirects_come_to_an_end() -> None:

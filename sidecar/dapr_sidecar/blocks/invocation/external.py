@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from dapr_common.http.client import ClientResponse, HttpClient
 from dapr_common.http.messages import Header, Request, Response
@@ -105,8 +106,9 @@ class ExternalCaller:
         for _ in range(_MOST_REDIRECTS):
             client, target = await self._client(text, endpoint)
             body = call.outgoing()
+            sent = _with_credentials(headers, text) if "@" in text else headers
             response = await client.request(
-                verb, target, headers, body, content_length=call.content_length
+                verb, target, sent, body, content_length=call.content_length
             )
             location = response.header(b"location")
             follow = endpoint is not None and location and response.status in _REDIRECTS
@@ -200,6 +202,16 @@ def _with_own(headers: list[Header], endpoint: HttpEndpoint) -> list[Header]:
         return headers
     names = {name.lower() for name, _ in own}
     return [pair for pair in headers if pair[0].lower() not in names] + own
+
+
+def _with_credentials(headers: list[Header], url: str) -> list[Header]:
+    """The user and password of a URL, unless the caller or the endpoint says who it is."""
+    user, at, _ = urlsplit(url).netloc.rpartition("@")
+    if not at or any(name.lower() == b"authorization" for name, _ in headers):
+        return headers
+    name, _, password = user.partition(":")
+    pair = unquote_to_bytes(name) + b":" + unquote_to_bytes(password)
+    return [*headers, (b"Authorization", b"Basic " + b64encode(pair))]
 
 
 def _tls(endpoint: HttpEndpoint | None) -> ssl.SSLContext:
