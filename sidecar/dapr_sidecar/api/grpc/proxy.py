@@ -59,9 +59,12 @@ class ProxyApi:
         self, messages: AsyncIterator[bytes], context: Context, *, internal: bool
     ) -> AsyncIterator[bytes]:
         target = _target(context)
-        own = self._block.context.identity.app_id
+        identity = self._block.context.identity
+        own = identity.app_id
         if internal:
             target = _own_target(target, own)
+        elif target.partition(".") == (own, ".", identity.invocation_namespace):
+            target = own
         if target == own:
             self._check(context, internal=internal)
             upstream_source: Open = _Local(self._block, context).open
