@@ -22,6 +22,10 @@ _LOG = get_logger("dapr.security")
 _POLL_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 60.0
 _SETTLE_SECONDS = 0.2
+_CONTROL_PLANE = frozenset(
+    f"dapr-{program}" for program in ("operator", "injector", "placement", "scheduler", "sentry")
+)
+"""Ids in the trust domain of the control plane; all others are in their own."""
 
 AnchorsChanged = Callable[[bytes], None]
 
@@ -35,7 +39,11 @@ def identity_request(
     in_cluster: bool,
     key_kind: KeyKind = "ed25519",
 ) -> IdentityRequest:
-    """What ``dapr-<program>`` asks sentry for. Raises ``SecuritySettingsError``."""
+    """What ``dapr-<program>`` asks sentry for. Raises ``SecuritySettingsError``.
+
+    ``SENTRY_LOCAL_IDENTITY`` is another id to ask for, as everywhere in Dapr.
+    """
+    app_id = environment.get("SENTRY_LOCAL_IDENTITY") or f"dapr-{program}"
     namespace = environment.get("NAMESPACE") or "default"
     proof = proof_of(environment, in_cluster=in_cluster)
     try:
@@ -45,11 +53,11 @@ def identity_request(
             f"the trust domain or NAMESPACE cannot be used: {error}"
         ) from error
     return IdentityRequest(
-        app_id=f"dapr-{program}",
+        app_id=app_id,
         namespace=namespace,
         sentry_address=sentry_address or f"dapr-sentry.{namespace}.svc:443",
         sentry_id=sentry,
-        trust_domain=sentry.trust_domain,
+        trust_domain=sentry.trust_domain if app_id in _CONTROL_PLANE else "",
         validator=proof.validator,
         token_file=proof.token_file,
         key_kind=key_kind,

@@ -56,6 +56,16 @@ def test_what_is_asked_for(tmp_path: Path) -> None:
     assert str(request.sentry_id) == "spiffe://cluster.local/ns/dapr-system/dapr-sentry"
     assert request.validator == pb.SignCertificateRequest.KUBERNETES
     assert request.token_file == token
+    for named, domain in (("dapr-operator", "cluster.local"), ("other", "")):
+        environment["SENTRY_LOCAL_IDENTITY"] = named
+        request = identity_request(
+            "placement",
+            environment,
+            trust_domain="cluster.local",
+            sentry_address="",
+            in_cluster=True,
+        )
+        assert (request.app_id, request.trust_domain) == (named, domain)
     with pytest.raises(SecuritySettingsError, match="trust domain or NAMESPACE"):
         identity_request("x", {}, trust_domain="A B", sentry_address="", in_cluster=False)
 
@@ -148,7 +158,7 @@ async def running(made: ControlPlaneIdentity) -> AsyncIterator[None]:
 
 
 async def until_covered(made: ControlPlaneIdentity, root: Authority) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while made.source.svid.chain[-1].issuer != root.certificate.subject:
             await asyncio.sleep(0.01)
     verify_chain(made.source.svid.chain, [root.certificate], datetime.now(UTC))
@@ -197,7 +207,7 @@ async def test_a_sentry_that_is_behind_the_file_is_asked_again(
         said = Said("the identity could not be renewed")
         caplog.handler.addFilter(said)
         put(file, root.certificate)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await said.event.wait()
         caplog.handler.removeFilter(said)
         sentry.issuer, sentry.anchors = root.intermediate(), (root.certificate,)
@@ -231,7 +241,7 @@ async def test_others_are_told_before_a_certificate_is_used(
         await changes.get()
         assert made.source.svid.chain == first
         go.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while made.source.svid.chain == first:
                 await asyncio.sleep(0.01)
         assert made.source.svid.chain == second.chain
