@@ -149,6 +149,13 @@ def test_names_whose_bytes_are_no_utf8(
     assert not shown or shown in answer.json["message"]
 
 
+def test_a_query_that_is_too_long(sidecar: Sidecar) -> None:
+    body = b" " * (4 * 1024 * 1024 + 1)
+    answer = call(sidecar.http_port, "POST", "/v1.0-alpha1/state/st/query", body)
+    assert (answer.status, answer.code) == (400, "ERR_BODY_READ")
+    assert answer.json["message"] == "failed to read request body: stream too large"
+
+
 @pytest.mark.parametrize("pair", ["metadata.a=%zz", "metadata.%zz=a", "metadata.a=%zz&x=1"])
 def test_a_parameter_that_cannot_be_decoded_is_left_out(sidecar: Sidecar, pair: str) -> None:
     assert call(sidecar.http_port, "GET", f"/v1.0/secrets/vault/s?{pair}").json == {"s": "v"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ from dapr_sidecar.resiliency.policy import LoadedPolicies
 
 RULES = StoreRules("app1||", None, None)
 ST = "/v1.0/state/st"
+WORDS = "failed deserializing HTTP body: "
 
 
 class Scripted(StateStore):
@@ -259,6 +261,15 @@ async def test_etags_and_first_write_over_http(api: HttpApi) -> None:
     assert (await api.call("DELETE", f"{ST}/a", headers={"If-Match": etag})).status == 204
 
 
+async def test_a_stale_etag_is_told_with_the_current_one(api: HttpApi) -> None:
+    await api.call("POST", ST, [{"key": "a", "value": 1}])
+    current = (await api.call("GET", f"{ST}/a")).headers["etag"]
+    failed = await api.call("POST", ST, [{"key": "a", "value": 2, "etag": "999"}])
+    text = "failed saving state in state store st: possible etag mismatch. error from state store: "
+    text += f"state etag not match for key=app1||a: current={current}, expect=999"
+    assert failed.error == (409, "ERR_STATE_SAVE", text)
+
+
 async def test_etags_over_grpc(channel: GrpcChannel, scripted: Scripted) -> None:
     save = state_pb2.SaveStateRequest(store_name="bad", states=[item("k", etag="x")])
     scripted.failures["app1||k"] = [EtagError("no"), EtagError("no", invalid=True), OSError("no")]
@@ -434,6 +445,51 @@ async def test_what_a_transaction_may_not_be(api: HttpApi, channel: GrpcChannel)
 async def test_malformed_bodies(api: HttpApi, body: object) -> None:
     answer = await api.call("POST", ST, body)
     assert answer.error[:2] == (400, "ERR_MALFORMED_REQUEST")
+
+
+@pytest.mark.parametrize(
+    ("path", "lead"), [(ST, ""), (f"{ST}/bulk", WORDS), (f"{ST}/transaction", WORDS)]
+)
+@pytest.mark.parametrize("body", [b"{bad", b"5", b'[{"key":5}]', b'{"keys":5,"operations":5}'])
+async def test_only_a_save_says_alone_what_is_wrong(
+    api: HttpApi, path: str, lead: str, body: bytes
+) -> None:
+    message = (await api.call("POST", path, body)).error[2]
+    assert message.startswith(lead)
+    assert ("HTTP body" in message) == bool(lead)
+
+
+async def test_a_query_of_a_store_without_them_is_not_read(
+    api: HttpApi, channel: GrpcChannel
+) -> None:
+    failed = await api.call("POST", "/v1.0-alpha1/state/st/query", b"{bad")
+    assert failed.error[:2] == (500, "ERR_STATE_STORE_NOT_SUPPORTED")
+    request = state_pb2.QueryStateRequest(store_name="st", query="{bad")
+    _, text = await refused(channel, "QueryStateAlpha1", request)
+    assert text == "state store does not support querying"
+
+
+async def test_grpc_queries_are_objects(channel: GrpcChannel) -> None:
+    request = state_pb2.QueryStateRequest(store_name="q", query="[]")
+    _, text = await refused(channel, "QueryStateAlpha1", request)
+    assert text == "state store q query failed: failed to parse JSON query body: not an object"
+
+
+@pytest.mark.parametrize("ttl", ["1.5", " 5", "1_0", "\u0665", "x", str(2**63), "9" * 30, "0x5"])
+async def test_times_to_live_that_are_no_whole_numbers(api: HttpApi, ttl: str) -> None:
+    answer = await api.call("POST", ST, [{"key": "t", "metadata": {"ttlInSeconds": ttl}}])
+    assert answer.error[:2] == (500, "ERR_STATE_SAVE")
+    assert (await api.call("GET", f"{ST}/t")).status == 204
+
+
+@pytest.mark.parametrize("ttl", ["+5", "5", str(2**31), "999999999999", str(2**63 - 1)])
+async def test_times_to_live_up_to_the_end_of_the_calendar(api: HttpApi, ttl: str) -> None:
+    entry = {"key": "t", "value": 1, "metadata": {"ttlInSeconds": ttl}}
+    assert (await api.call("POST", ST, [entry])).status == 204
+    found = await api.call("GET", f"{ST}/t")
+    assert found.status == 200
+    moment = datetime.fromisoformat(found.headers["metadata.ttlexpiretime"])
+    assert moment > datetime.now(UTC)
 
 
 async def test_unknown_words_of_options(api: HttpApi) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
 from google.protobuf import empty_pb2
 
 from dapr_common.grpc.server import Context, Method
@@ -100,12 +99,7 @@ class StateMethods:
     ) -> state_pb2.QueryStateResponse:
         block = self._block
         view = block.view(request.store_name, http=False)
-        try:
-            parsed = orjson.loads(request.query)
-        except ValueError as error:
-            text = f"failed to parse JSON query body: {error}"
-            raise errors.query_failed(view.name, text) from error
-        result = await block.query(view, parsed, dict(request.metadata))
+        result = await block.query(view, request.query.encode(), dict(request.metadata))
         results = [
             state_pb2.QueryStateItem(
                 key=item.key, data=item.data or b"", etag=item.etag or "", error=item.error

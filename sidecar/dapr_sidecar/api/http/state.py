@@ -32,6 +32,7 @@ from dapr_sidecar.components.state.base import BulkGetItem, Json
 
 _WRITE = ("POST", "PUT")
 _DEFAULT_PARALLELISM = 10
+_UNREADABLE = "failed deserializing HTTP body"
 
 
 class StateRoutes:
@@ -74,11 +75,14 @@ class StateRoutes:
     async def save(self, request: Request, store: str) -> Response:
         block = self._block
         view = block.view(store, http=True, name_app=True)
-        entries = await _json_body(request)
-        if not isinstance(entries, list):
-            raise errors.malformed("failed deserializing HTTP body: expected an array of items")
-        extra = metadata_params(request)
-        items = [_save_item(entry, extra) for entry in entries]
+        try:
+            entries = await _json_body(request)
+            if not isinstance(entries, list):
+                raise _BodyError("expected an array of items")
+            extra = metadata_params(request)
+            items = [_save_item(entry, extra) for entry in entries]
+        except _BodyError as error:
+            raise errors.malformed(str(error)) from error
         for item in items:
             if not item.key:
                 raise errors.malformed('"key" is a required field')
@@ -102,12 +106,15 @@ class StateRoutes:
     async def bulk_get(self, request: Request, store: str) -> Response:
         block = self._block
         view = block.view(store, http=True, name_app=True)
-        body = _folded(await _json_body(request))
-        keys = _typed(body, "keys", list) or []
-        parallelism = _typed(body, "parallelism", int)
-        metadata = {**_text_map(body, "metadata"), **metadata_params(request)}
-        if not all(isinstance(key, str) for key in keys):
-            raise errors.malformed("failed deserializing HTTP body: keys must be strings")
+        try:
+            body = _folded(await _json_body(request))
+            keys = _typed(body, "keys", list) or []
+            parallelism = _typed(body, "parallelism", int)
+            metadata = {**_text_map(body, "metadata"), **metadata_params(request)}
+            if not all(isinstance(key, str) for key in keys):
+                raise _BodyError("keys must be strings")
+        except _BodyError as error:
+            raise errors.malformed(f"{_UNREADABLE}: {error}") from error
         items = await block.bulk_get(
             view, keys, _DEFAULT_PARALLELISM if parallelism is None else parallelism, metadata
         )
@@ -118,24 +125,25 @@ class StateRoutes:
         block = self._block
         view = block.view(store, http=True, name_app=True)
         block.transactional(view)
-        body = _folded(await _json_body(request))
         extra = metadata_params(request)
-        items = [
-            _operation(_folded(entry), extra) for entry in _typed(body, "operations", list) or []
-        ]
-        await block.transact(view, items, _text_map(body, "metadata"))
+        try:
+            body = _folded(await _json_body(request))
+            entries = _typed(body, "operations", list) or []
+            items = [_operation(_folded(entry), extra) for entry in entries]
+            metadata = _text_map(body, "metadata")
+        except _BodyError as error:
+            raise errors.malformed(f"{_UNREADABLE}: {error}") from error
+        await block.transact(view, items, metadata)
         return empty()
 
     async def query(self, request: Request, store: str) -> Response:
         block = self._block
-        view = block.view(store, http=True)
         try:
-            parsed = await _json_body(request)
-        except Exception as error:
-            raise errors.query_failed(store, f"failed to parse JSON query body: {error}") from error
-        if not isinstance(parsed, dict):
-            raise errors.query_failed(store, "failed to parse JSON query body: not an object")
-        result = await block.query(view, parsed, metadata_params(request))
+            body = await request.read()
+        except (BodyTooLargeError, BodyIncompleteError) as error:
+            raise errors.body_unread(error) from error
+        view = block.view(store, http=True)
+        result = await block.query(view, body, metadata_params(request))
         if not result.items:
             return empty()
         answer: dict[str, Any] = {"results": [_bulk_item(item) for item in result.items]}
@@ -151,17 +159,16 @@ def routes(block: StateBlock) -> list[Route]:
     return StateRoutes(block).all()
 
 
+class _BodyError(ValueError):
+    """What is wrong with a body; only a save says it without further words."""
+
+
 async def _json_body(request: Request) -> object:
-    body = request.body
-    if body is None:
-        try:
-            body = await request.read()
-        except (BodyTooLargeError, BodyIncompleteError) as error:
-            raise errors.malformed(f"failed deserializing HTTP body: {error}") from error
     try:
-        return encoding.loads(body)
-    except ValueError as error:
-        raise errors.malformed(f"failed deserializing HTTP body: {error}") from error
+        body = request.body
+        return encoding.loads(await request.read() if body is None else body)
+    except (BodyTooLargeError, BodyIncompleteError, ValueError) as error:
+        raise _BodyError(str(error)) from error
 
 
 def _save_item(entry: object, extra: Mapping[str, str]) -> SaveItem:
@@ -196,7 +203,7 @@ def _operation(entry: Mapping[str, Any], extra: Mapping[str, str]) -> SaveItem |
 
 def _folded(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise errors.malformed("failed deserializing HTTP body: expected an object")
+        raise _BodyError("expected an object")
     return {key.lower(): inner for key, inner in value.items()}
 
 
@@ -204,10 +211,7 @@ def _typed(body: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
     value = body.get(name)
     if value is None or isinstance(value, kind):
         return value
-    raise errors.malformed(
-        f"failed deserializing HTTP body: {name} must be a {kind.__name__}, "
-        f"not a {type(value).__name__}"
-    )
+    raise _BodyError(f"{name} must be a {kind.__name__}, not a {type(value).__name__}")
 
 
 def _text_map(body: Mapping[str, Any], name: str) -> Mapping[str, str]:
@@ -215,9 +219,7 @@ def _text_map(body: Mapping[str, Any], name: str) -> Mapping[str, str]:
     if not value:
         return {}
     if not all(isinstance(inner, str) for inner in value.values()):
-        raise errors.malformed(
-            f"failed deserializing HTTP body: the values of {name} must be strings"
-        )
+        raise _BodyError(f"the values of {name} must be strings")
     found: Mapping[str, str] = value
     return found
 

@@ -14,6 +14,7 @@ from dapr_sidecar.blocks.state.items import DeleteItem, Item, SaveItem, check_op
 from dapr_sidecar.blocks.state.outbox import TransactionalOutbox
 from dapr_sidecar.blocks.state.rules import StoreRules, store_rules, strip_prefix
 from dapr_sidecar.blocks.state.view import View
+from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import (
     BulkGetItem,
     DeleteRequest,
@@ -172,15 +173,20 @@ class StateBlock:
                 raise errors.transaction_failed(error) from error
             raise
 
-    async def query(
-        self, view: View, query: Mapping[str, object], metadata: Mapping[str, str]
-    ) -> QueryResult:
-        """Run a query. Raises ``DaprError``."""
+    async def query(self, view: View, text: bytes, metadata: Mapping[str, str]) -> QueryResult:
+        """Run a query, given as JSON. Raises ``DaprError``."""
         store = view.store
         if not isinstance(store, Queryable):
             raise errors.query_not_supported(view.name)
         if view.rules.encryption is not None:
             raise errors.query_failed(view.name, "cannot query encrypted store")
+        try:
+            query = encoding.loads(text)
+            if not isinstance(query, dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            wrong = f"failed to parse JSON query body: {error}"
+            raise errors.query_failed(view.name, wrong) from error
         try:
             result = await self._run(view, "query", store.query, query, metadata)
         except Exception as error:

@@ -13,7 +13,8 @@ from dapr_common.json_text import html_escape
 from dapr_sidecar.components.state.base import Json, StateValue
 
 _ROUNDED_LIMIT = 83_886_079
-_MAX_SQL_TTL = 2_147_483_647
+_MAX_TTL, _MAX_SQL_TTL = 2**63 - 1, 2_147_483_647
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 """Up to this magnitude the Redis component of Dapr keeps six decimals of a float."""
 _DIGITS = bytes(ord("0") if chr(code) in "0123456789" else ord(" ") for code in range(256))
 _LONG_NUMBER = b"0" * 19
@@ -138,12 +139,11 @@ def ttl_seconds(metadata: object) -> int | None:
     )
     if text is None or text == "":
         return None
-    try:
-        return int(text)
-    except ValueError:
+    if _WHOLE.fullmatch(text) is None or abs(seconds := int(text)) > _MAX_TTL:
         raise ValueError(
             f"incorrect value for metadata 'ttlInSeconds': '{text}': expected a whole number"
-        ) from None
+        )
+    return seconds
 
 
 def sql_ttl_seconds(metadata: object) -> int | None:

@@ -24,6 +24,8 @@ from dapr_sidecar.components.state.base import (
 )
 
 _SWEEP_SECONDS = 1.0
+_END_OF_CALENDAR = 253_402_300_799.0
+"""The last second of the year 9999: RFC 3339 has no later one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +117,19 @@ class InMemoryStateStore(StateStore):
         encoding.ttl_seconds(request.metadata)
         record = self._live(request.key)
         if request.etag is not None:
-            if record is None or record.etag != request.etag:
-                raise EtagError(f"etag of key {request.key} does not match")
+            _check_etag(request.key, request.etag, record)
         elif request.concurrency == "first-write" and record is not None:
             raise EtagError(f"item already exists and no etag was passed for key {request.key}")
 
     def _check_delete(self, request: DeleteRequest) -> None:
         if request.etag is not None:
-            record = self._live(request.key)
-            if record is None or record.etag != request.etag:
-                raise EtagError(f"etag of key {request.key} does not match")
+            _check_etag(request.key, request.etag, self._live(request.key))
 
     def _write(self, request: SetRequest) -> None:
         seconds = encoding.ttl_seconds(request.metadata)
-        expires = self._clock() + seconds if seconds is not None and seconds > 0 else None
+        expires = None
+        if seconds is not None and seconds > 0:
+            expires = min(self._clock() + seconds, _END_OF_CALENDAR)
         data = encoding.plain(request.value)
         self._records[request.key] = _Record(data, str(uuid.uuid4()), expires)
 
@@ -141,6 +142,12 @@ class InMemoryStateStore(StateStore):
         for key in gone:
             del self._records[key]
         self._schedule(loop)
+
+
+def _check_etag(key: str, wanted: str, record: _Record | None) -> None:
+    current = "" if record is None else record.etag
+    if current != wanted:
+        raise EtagError(f"state etag not match for key={key}: current={current}, expect={wanted}")
 
 
 def _expiry_metadata(record: _Record) -> Mapping[str, str]:
