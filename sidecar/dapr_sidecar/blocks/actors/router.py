@@ -78,7 +78,9 @@ class Router:
         given = headers.first(call.headers, headers.REENTRANCY_ID)
         if not given:
             given = str(uuid.uuid4())
-            call.headers = [*call.headers, (headers.REENTRANCY_ID, given.encode())]
+            # An empty one would stand before it, and the app would hand that on.
+            kept = [pair for pair in call.headers if pair[0] != headers.REENTRANCY_ID]
+            call.headers = [*kept, (headers.REENTRANCY_ID, given.encode())]
         return given
 
     async def _invoke(self, call: ActorCall, caller: str | None) -> ActorAnswer:
