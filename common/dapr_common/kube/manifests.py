@@ -98,10 +98,10 @@ def typed(document: Document) -> Resource | None:
 def from_body(body: Mapping[str, Any], source: str = "") -> Resource:
     """Type a document whose apiVersion and kind are known."""
     metadata = _mapping(body.get("metadata"))
-    name = str(metadata.get("name") or "")
+    name = _text(metadata.get("name"))
     if name in _BAD_NAMES or "/" in name or "%" in name:
         raise ManifestError(f"invalid name '{name}': it must not be '.', '..' or hold '/' or '%'")
-    namespace = str(metadata.get("namespace") or "")
+    namespace = _text(metadata.get("namespace"))
     kind = body.get("kind")
     if kind == "Component":
         return _component(body, name, namespace, source)
@@ -118,7 +118,7 @@ def from_body(body: Mapping[str, Any], source: str = "") -> Resource:
 
 def log_level(metadata: Mapping[str, Any]) -> str:
     """What a Configuration's annotation says of its users' log level; empty without one."""
-    return str(_mapping(metadata.get("annotations")).get(_LOG_LEVEL) or "")
+    return _text(_mapping(metadata.get("annotations")).get(_LOG_LEVEL))
 
 
 def value_text(value: object) -> str:
@@ -135,12 +135,12 @@ def _component(body: Mapping[str, Any], name: str, namespace: str, source: str) 
     timeout = spec.get("initTimeout")
     return Component(
         name=name,
-        type=str(spec.get("type") or ""),
-        version=str(spec.get("version") or "v1"),
+        type=_text(spec.get("type")),
+        version=_text(spec.get("version")) or "v1",
         metadata=tuple(_name_value(item) for item in _sequence(spec.get("metadata"), "metadata")),
         namespace=namespace,
         scopes=_texts(body.get("scopes"), "scopes"),
-        secret_store=str(_mapping(body.get("auth")).get("secretStore") or ""),
+        secret_store=_text(_mapping(body.get("auth")).get("secretStore")),
         init_timeout=_init_timeout(timeout),
         ignore_errors=_boolean(spec.get("ignoreErrors"), "ignoreErrors"),
         source=source,
@@ -150,7 +150,7 @@ def _component(body: Mapping[str, Any], name: str, namespace: str, source: str) 
 def _init_timeout(value: object) -> timedelta:
     default = timedelta(seconds=5)
     try:
-        found = parse_go_duration(str(value)) if value else default
+        found = parse_go_duration(_text(value)) if value else default
     except ValueError:
         return default  # Dapr's rule: an unparsable timeout is the default one
     return found if found > timedelta(0) else default
@@ -162,37 +162,37 @@ def _name_value(item: object) -> NameValue:
         raise ManifestError("an entry of metadata has no name")
     reference = entry.get("secretKeyRef")
     return NameValue(
-        name=str(name),
+        name=_text(name),
         value=value_text(entry["value"]) if entry.get("value") is not None else None,
         secret_key_ref=_secret_key_ref(reference) if reference else None,
-        env_ref=str(entry.get("envRef") or ""),
+        env_ref=_text(entry.get("envRef")),
     )
 
 
 def _secret_key_ref(reference: object) -> SecretKeyRef:
     entry = _mapping(reference)
-    return SecretKeyRef(str(entry.get("name") or ""), str(entry.get("key") or ""))
+    return SecretKeyRef(_text(entry.get("name")), _text(entry.get("key")))
 
 
 def _subscription(body: Mapping[str, Any], name: str, namespace: str) -> Subscription:
     spec = _mapping(body.get("spec"))
     rules: tuple[Rule, ...] = ()
-    default = str(spec.get("route") or "")
+    default = _text(spec.get("route"))
     if body.get("apiVersion") == _V2:
         routes = _mapping(spec.get("routes"))
-        default = str(routes.get("default") or "")
+        default = _text(routes.get("default"))
         rules = tuple(
-            Rule(str(rule.get("match") or ""), str(rule.get("path") or ""))
+            Rule(_text(rule.get("match")), _text(rule.get("path")))
             for rule in map(_mapping, _sequence(routes.get("rules"), "rules"))
         )
     bulk = _mapping(spec.get("bulkSubscribe"))
     return Subscription(
-        pubsub_name=str(spec.get("pubsubname") or ""),
-        topic=str(spec.get("topic") or ""),
+        pubsub_name=_text(spec.get("pubsubname")),
+        topic=_text(spec.get("topic")),
         rules=rules,
         default_route=default,
         metadata={str(k): value_text(v) for k, v in _mapping(spec.get("metadata")).items()},
-        dead_letter_topic=str(spec.get("deadLetterTopic") or ""),
+        dead_letter_topic=_text(spec.get("deadLetterTopic")),
         bulk=BulkSubscribe(
             enabled=_boolean(bulk.get("enabled"), "bulkSubscribe.enabled"),
             max_messages_count=int(bulk.get("maxMessagesCount") or 0),
@@ -209,15 +209,15 @@ def _http_endpoint(body: Mapping[str, Any], name: str, namespace: str) -> HttpEn
     tls = _mapping(spec.get("clientTLS"))
     return HttpEndpoint(
         name=name,
-        base_url=str(spec.get("baseUrl") or ""),
+        base_url=_text(spec.get("baseUrl")),
         headers=tuple(_name_value(item) for item in _sequence(spec.get("headers"), "headers")),
         root_ca=_tls_value("rootCA", tls),
         certificate=_tls_value("certificate", tls),
         private_key=_tls_value("privateKey", tls),
-        renegotiation=str(tls.get("renegotiation") or ""),
+        renegotiation=_text(tls.get("renegotiation")),
         namespace=namespace,
         scopes=_texts(body.get("scopes"), "scopes"),
-        secret_store=str(_mapping(body.get("auth")).get("secretStore") or ""),
+        secret_store=_text(_mapping(body.get("auth")).get("secretStore")),
     )
 
 
@@ -244,7 +244,16 @@ def _sequence(value: object, what: str) -> Sequence[Any]:
 
 
 def _texts(value: object, what: str) -> tuple[str, ...]:
-    return tuple(str(entry) for entry in _sequence(value, what))
+    return tuple(_text(entry) for entry in _sequence(value, what))
+
+
+def _text(value: object) -> str:
+    """A field that is text: unquoted numbers and words as YAML wrote them, as Go reads them."""
+    if value is None:
+        return ""
+    if isinstance(value, (Mapping, list)):
+        raise ManifestError(f"expected a text, got {type(value).__name__}")
+    return value_text(value)
 
 
 def _boolean(value: object, what: str) -> bool:

@@ -41,6 +41,9 @@ def _number(loader: Any, node: yaml.ScalarNode) -> object:
 
 for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
     _Loader.add_constructor(_tag, _number)
+for _tag in ("tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"):
+    # "=", and "<<" where it merges nothing: PyYAML knows what they are called and no more.
+    _Loader.add_constructor(_tag, yaml.SafeLoader.construct_yaml_str)
 
 
 def load_yaml(text: str) -> Any:

@@ -167,4 +167,5 @@ def _text(file: Path) -> str:
         raise ValueError("it is no regular file")  # reading a pipe would wait for ever
     if file.stat().st_size > _MAX_FILE_BYTES:
         raise ValueError(f"it is larger than {_MAX_FILE_BYTES >> 20} MiB")
-    return file.read_text(encoding="utf-8")
+    # A document with bytes that are no UTF-8 is refused when it is parsed, and only that one.
+    return file.read_text(encoding="utf-8", errors="surrogateescape")

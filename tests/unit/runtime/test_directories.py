@@ -106,6 +106,31 @@ def test_a_bad_document_is_left_out_and_named(
     assert any("some.yaml" in message or "invalid name" in message for message in caplog.messages)
 
 
+def test_bytes_that_are_no_utf_8_cost_their_document_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = f"{component('bad')}# \udcff\n".encode("utf-8", "surrogateescape")
+    (tmp_path / "some.yaml").write_bytes(component("a").encode() + b"---\n" + bad)
+    assert names(reading(tmp_path)) == ["a"]
+    assert "some.yaml (document 2)" in caplog.text
+
+
+def test_words_and_numbers_in_text_fields_are_read_as_go_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "1.yaml").write_text(
+        f"{HEAD}kind: Component\nmetadata: {{name: 5}}\nscopes: [app1, 7, on]\n"
+        "spec: {type: state.in-memory, version: 1.0, metadata: [{name: yes, value: =}]}\n"
+        f"---\n{HEAD}kind: Component\nmetadata: {{name: [bad]}}\nspec: {{type: state.in-memory}}\n"
+        f"---\n{HEAD}kind: Subscription\nmetadata: {{name: s}}\n"
+        "spec: {pubsubname: ps, topic: on, route: <<}\n"
+    )
+    found = reading(tmp_path).read()
+    (one,) = found.components
+    assert (one.name, one.version, one.scopes) == ("5", "1", ("app1", "7", "true"))
+    assert [(entry.name, entry.value) for entry in one.metadata] == [("true", "=")]
+    (subscription,) = found.subscriptions
+    assert (subscription.topic, subscription.default_route) == ("true", "<<")
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x00"])
 def test_a_file_that_is_no_text_is_left_out(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "0.yaml").write_bytes(content)
