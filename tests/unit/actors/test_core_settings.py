@@ -61,6 +61,26 @@ def test_a_type_with_settings_of_its_own() -> None:
     assert found["V"] == TypeSettings(60.0, 5.0, True, Reentrancy(True, 32), 4)
 
 
+def test_names_in_any_case() -> None:
+    config = {
+        "Entities": ["T", "U"],
+        "ACTORIDLETIMEOUT": "1m",
+        "Reentrancy": {"Enabled": True, "MaxStackDepth": 7},
+        "EntitiesConfig": [{"Entities": ["U"], "DrainOngoingCallTimeout": "7s"}],
+    }
+    found = read_config(config, ROUND)
+    assert found["T"] == TypeSettings(60.0, 2.0, True, Reentrancy(True, 7), 0)
+    assert found["U"] == TypeSettings(3600.0, 7.0, True, Reentrancy(), 0)
+
+
+@pytest.mark.parametrize(
+    "own", [5, "T", {"entities": ["T"]}, [{"entities": "T"}], [{"entities": 5}]]
+)
+def test_settings_of_types_that_are_no_list(own: object) -> None:
+    with pytest.raises(HostingError, match="entitiesConfig"):
+        read_config({"entities": ["T"], "entitiesConfig": own}, ROUND)
+
+
 @pytest.mark.parametrize(("drain", "used"), [("29s", 29.0), ("30s", 24.0), ("10m", 24.0)])
 def test_draining_is_shorter_than_a_round(drain: str, used: float) -> None:
     found = read_config({"entities": ["T"], "drainOngoingCallTimeout": drain}, ROUND)

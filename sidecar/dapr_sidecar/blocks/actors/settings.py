@@ -20,6 +20,20 @@ _IDLE_SECONDS = 3600.0
 _LEAST_DRAIN_SECONDS = 2.0
 _NO_REENTRANCY = Reentrancy()
 _PARTITIONS = "remindersStoragePartitions"
+_NAMES = {
+    name.lower(): name
+    for name in (
+        "entities",
+        "entitiesConfig",
+        "actorIdleTimeout",
+        "drainOngoingCallTimeout",
+        "drainRebalancedActors",
+        "reentrancy",
+        "enabled",
+        "maxStackDepth",
+        _PARTITIONS,
+    )
+}
 
 
 class HostingError(ValueError):
@@ -46,18 +60,33 @@ def read_config(
     ``stored_reminders``: whether reminders are in the actor state store; a scheduler has no
     partitions, and what is said of them is ignored there.
     """
+    config = _spelled(config)
+    entries = config.get("entitiesConfig") or []
+    if not isinstance(entries, list):
+        raise HostingError("entitiesConfig: expected a list")
+    own_configs = [_spelled(entry) for entry in entries if isinstance(entry, Mapping)]
     if not stored_reminders:
-        config = _without_partitions(config)
-    entities = config.get("entities") or []
-    if not isinstance(entities, list) or not all(isinstance(name, str) for name in entities):
-        raise HostingError("entities: expected a list of actor types")
+        for one in (config, *own_configs):
+            one.pop(_PARTITIONS, None)
+    entities = _types(config, "")
     common = _block(config, "", strict=True)
     own: dict[str, _Given] = {}
-    for entry in config.get("entitiesConfig") or []:
-        if isinstance(entry, Mapping):
-            given = _block(entry, "entitiesConfig.", strict=False)
-            own |= {str(name): given for name in entry.get("entities") or []}
+    for one in own_configs:
+        given = _block(one, "entitiesConfig.", strict=False)
+        own |= dict.fromkeys(_types(one, "entitiesConfig."), given)
     return _settled(entities, common, own, round_limit)
+
+
+def _spelled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """With the names spelled as here: Go's decoder takes them in any case."""
+    return {_NAMES.get(name.lower(), name): value for name, value in config.items()}
+
+
+def _types(config: Mapping[str, Any], where: str) -> list[str]:
+    entities = config.get("entities") or []
+    if not isinstance(entities, list) or not all(isinstance(name, str) for name in entities):
+        raise HostingError(f"{where}entities: expected a list of actor types")
+    return entities
 
 
 def read_initial(
@@ -136,16 +165,6 @@ def _partitions(config: Mapping[str, Any], where: str) -> int:
     return max(given, 0)
 
 
-def _without_partitions(config: Mapping[str, Any]) -> dict[str, Any]:
-    own = config.get("entitiesConfig") or []
-    entries = [
-        {name: value for name, value in entry.items() if name != _PARTITIONS}
-        for entry in own
-        if isinstance(entry, Mapping)
-    ]
-    return {**config, _PARTITIONS: None, "entitiesConfig": entries}
-
-
 def _seconds(config: Mapping[str, Any], name: str, where: str, *, strict: bool) -> float | None:
     text = config.get(name)
     if text is None or text == "":
@@ -165,6 +184,7 @@ def _seconds(config: Mapping[str, Any], name: str, where: str, *, strict: bool) 
 def _reentrancy(given: object) -> Reentrancy:
     if not isinstance(given, Mapping):
         return Reentrancy()
+    given = _spelled(given)
     depth = given.get("maxStackDepth")
     if not isinstance(depth, int) or isinstance(depth, bool):
         depth = _MAX_STACK_DEPTH
