@@ -12,7 +12,7 @@ from dapr_common.security.tls import RotatingContext
 _LOG = get_logger("dapr.sentry.oidc")
 _LOOK_SECONDS = 5.0
 
-_Stamps = tuple[tuple[int, int], ...]
+_Stamps = tuple[tuple[int, int, int], ...]
 
 
 class CertificateFiles:
@@ -58,7 +58,7 @@ class CertificateFiles:
 
     def _stamps(self) -> _Stamps:
         found = (path.stat() for path in (self._cert, self._key))
-        return tuple((one.st_mtime_ns, one.st_ino) for one in found)
+        return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
