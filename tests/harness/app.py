@@ -50,7 +50,7 @@ class AppProcess(Program):
         """What it reported so far."""
         return [json.loads(line) for line in self.stdout_lines if line.startswith("{")]
 
-    def wait_reports(self, count: int = 1, seconds: float = 15.0, **match: Any) -> list[Report]:
+    def wait_reports(self, count: int = 1, seconds: float = 40.0, **match: Any) -> list[Report]:
         """The first ``count`` reports with these values."""
 
         def accepts(line: str) -> bool:
@@ -58,7 +58,7 @@ class AppProcess(Program):
 
         return [json.loads(line) for line in self.wait_lines(accepts, count, seconds)]
 
-    def wait_report(self, seconds: float = 15.0, **match: Any) -> Report:
+    def wait_report(self, seconds: float = 40.0, **match: Any) -> Report:
         """The first report with these values."""
         return self.wait_reports(1, seconds, **match)[0]
 

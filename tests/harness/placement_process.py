@@ -127,7 +127,7 @@ class PlacementClient:
         with contextlib.suppress(grpc.aio.AioRpcError):
             await self.stream.write(pb.Host(**fields))
 
-    async def next(self, seconds: float = 10.0) -> pb.PlacementOrder:
+    async def next(self, seconds: float = 30.0) -> pb.PlacementOrder:
         """The next order. Raises ``EOFError`` at the end of the stream, ``TimeoutError``."""
         async with asyncio.timeout(seconds):
             order = await self._orders.get()

@@ -70,7 +70,7 @@ class RedisCluster:
 
     def wait_ok(self) -> None:
         """Until every node that runs says that the cluster is."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         running = [node for node in self.nodes if node.process.poll() is None]
         while not all("cluster_state:ok" in n.server.call("CLUSTER", "INFO") for n in running):
             assert time.monotonic() < until, "the cluster does not come together"

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from harness.programs import free_port
+
 
 @dataclass(frozen=True)
 class RedisServer:
@@ -26,7 +28,7 @@ class RedisServer:
             ["redis-cli", "-p", str(self.port), *arguments],
             capture_output=True,
             check=True,
-            timeout=10,
+            timeout=30,
         )
         return done.stdout.decode().strip()
 
@@ -44,7 +46,7 @@ def redis_server(*flags: str, port: int = 0) -> Iterator[RedisServer]:
             yield RedisServer(port)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(30)
 
 
 class DurableRedis:
@@ -62,7 +64,7 @@ class DurableRedis:
     def kill(self) -> None:
         """As if its machine were gone."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(30)
 
     def start(self) -> None:
         """On the same port, with what it had written."""
@@ -74,17 +76,13 @@ class DurableRedis:
 def _start(
     folder: str, flags: tuple[str, ...], wanted: int = 0
 ) -> tuple[subprocess.Popen[bytes], int]:
-    for _ in range(5):  # the free port may be taken before the server binds it
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", wanted))
-            port = int(probe.getsockname()[1])
-        process = _launch(folder, flags, port)
-        if _answers(process, port):
-            return process, port
+    port = wanted or free_port()
+    process = _launch(folder, flags, port)
+    if not _answers(process, port):
         process.kill()
         process.wait()
-    raise RuntimeError("redis-server does not start")
+        raise RuntimeError("redis-server does not start")
+    return process, port
 
 
 def _launch(folder: str, flags: tuple[str, ...], port: int) -> subprocess.Popen[bytes]:
@@ -97,7 +95,7 @@ def _launch(folder: str, flags: tuple[str, ...], port: int) -> subprocess.Popen[
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as s:
             s.sendall(b"PING\r\n")

@@ -5,6 +5,7 @@ Each SDK lives in an environment of its own: its pins are not ours. ``DAPR_TEST_
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import hashlib
 import os
@@ -95,6 +96,9 @@ def _cached(name: str, build: Callable[[Path], None]) -> Path:
     root = Path(os.environ.get("DAPR_TEST_CACHE") or _user_cache() / "dapr-runtime-tests")
     root.mkdir(parents=True, exist_ok=True)
     folder, done = root / name, root / f"{name}.done"
+    if not done.exists():
+        # This may take minutes: the watch over tests that block must not end the run.
+        faulthandler.cancel_dump_traceback_later()
     with _only_one(root / f"{name}.lock"):
         if not (done.exists() and folder.exists()):
             shutil.rmtree(folder, ignore_errors=True)

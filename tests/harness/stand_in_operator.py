@@ -83,7 +83,7 @@ class StandInOperator:
             await queue.put(None)
 
     async def until(self, what: Any) -> None:
-        async with asyncio.timeout(5), self.happened:
+        async with asyncio.timeout(20), self.happened:
             await self.happened.wait_for(what)
 
     # --- what it answers --------------------------------------------------------------------

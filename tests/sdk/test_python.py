@@ -222,7 +222,7 @@ def test_api_token_is_asked_for_and_sent(python: str) -> None:
         for token, status in (("right", "OK"), ("wrong", "UNAUTHENTICATED")):
             env = {**sidecar.sdk_environment(), "DAPR_API_TOKEN": token}
             with Program([python, str(HERE / "with_token.py")], env=env) as client:
-                client.wait_exit(20)
+                client.wait_exit(60)
             assert client.stdout_lines == [status]
 
 
@@ -230,5 +230,5 @@ def test_shutdown_ends_the_sidecar(python: str) -> None:
     with Sidecar() as sidecar:
         command = [python, str(HERE / "shutdown.py")]
         with Program(command, env=sidecar.sdk_environment()) as client:
-            client.wait_exit(20)
-        assert sidecar.wait_exit(10) == 0
+            client.wait_exit(60)
+        assert sidecar.wait_exit(30) == 0

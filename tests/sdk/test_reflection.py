@@ -26,7 +26,7 @@ def seen() -> Iterator[dict[str, Any]]:
         Sidecar(app_port=app.port, app_protocol="grpc") as sidecar,
         Program([python, str(HERE / "client.py")], env=sidecar.sdk_environment()) as client,
     ):
-        client.wait_exit(30)
+        client.wait_exit(60)
         yield json.loads(client.stdout_lines[-1])
 
 

@@ -31,7 +31,7 @@ def start(self: Subscription) -> None:
 
 Subscription.start = start  # type: ignore[method-assign]
 STORE, PUBSUB, CONFIG = "statestore", "pubsub", "configstore"
-SECONDS = 10
+SECONDS = 30
 
 
 def error_of(call: Any, *arguments: Any, **options: Any) -> dict[str, Any]:

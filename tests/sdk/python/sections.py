@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-_SECONDS = 15
+_SECONDS = 40
 _SECTIONS: list[tuple[str, Callable[..., Any]]] = []
 
 

@@ -21,7 +21,7 @@ def health_of(channel: grpc.Channel, service: str, app_id: str = "") -> tuple[st
     metadata = (("dapr-app-id", app_id),) if app_id else ()
     request = health_pb2.HealthCheckRequest(service=service)
     try:
-        answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=5, metadata=metadata)
+        answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=30, metadata=metadata)
     except grpc.RpcError as error:
         return error.code().name, error.details()
     return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status), ""
@@ -51,7 +51,7 @@ def main() -> None:
                 for name, method in methods.items()
             },
             "request_fields": [field.name for field in request.fields],
-            "id": call(GetMessageClass(get_metadata.input_type)(), timeout=5).id,
+            "id": call(GetMessageClass(get_metadata.input_type)(), timeout=30).id,
             "unknown": unknown,
             "app_health": {
                 name: health_of(channel, name, os.environ["APP_ID"])[0]
