@@ -123,7 +123,7 @@ async def channel(
 
 async def test_unary_with_metadata(channel: GrpcChannel, service: Service) -> None:
     metadata = [("one", "1"), ("one", "2"), ("raw-bin", b"\x00\xff")]
-    result = await channel.unary("/far.Echo/Unary", b"hi", metadata=metadata, timeout=5)
+    result = await channel.unary("/far.Echo/Unary", b"hi", metadata=metadata, timeout=30)
     assert result.message == b"hi"
     own = {"first", "first-bin", "last", "last-bin"}
     assert [p for p in result.initial_metadata if p[0] in own] == [
@@ -171,8 +171,8 @@ async def test_errors_with_details(channel: GrpcChannel) -> None:
 
 async def test_a_status_that_cannot_be_read_says_why(channel: GrpcChannel) -> None:
     with pytest.raises(RpcError, match="space"):
-        await channel.unary("/far.Echo/Unary", b"space", timeout=5)
-    assert (await channel.unary("/far.Echo/Unary", b"hi", timeout=5)).message == b"hi"
+        await channel.unary("/far.Echo/Unary", b"space", timeout=30)
+    assert (await channel.unary("/far.Echo/Unary", b"hi", timeout=30)).message == b"hi"
 
 
 async def test_compressed_answer(channel: GrpcChannel) -> None:
@@ -183,7 +183,7 @@ async def test_deadline_and_cancel_reach_the_handler(
     channel: GrpcChannel, service: Service
 ) -> None:
     with pytest.raises(RpcError) as caught:
-        await channel.unary("/far.Echo/Unary", b"hang", timeout=0.2)
+        await channel.unary("/far.Echo/Unary", b"hang", timeout=1.0)  # time enough to get there
     assert caught.value.code is GrpcCode.DEADLINE_EXCEEDED
     await service.cancelled.wait()
     service.cancelled.clear()

@@ -241,11 +241,13 @@ async def test_an_upload_waits_for_a_slow_server(stage: Any) -> None:
 
     client = stage.client(await stage.script(play))
     task = asyncio.create_task(client.request("POST", b"/", [], endless()))
+    while not made:
+        await asyncio.sleep(0.01)
     before = -1
     while before != made:
         before = made
         await asyncio.sleep(0.05)
-    assert 0 < made * 65_536 < 24 << 20
+    assert made * 65_536 < 24 << 20
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -307,16 +309,16 @@ async def test_a_connection_without_work_is_closed_when_its_time_is_over(stage: 
             await always(OK)(wire)
         closed.put_nowait(time.monotonic())
 
-    client = stage.client(await stage.script(play), idle_timeout=0.5)
+    client = stage.client(await stage.script(play), idle_timeout=1.0)
     await asyncio.gather(read(client), read(client))
-    kept = time.monotonic()
-    while time.monotonic() < kept + 0.3:  # one of the two has work in between
+    last = kept = time.monotonic()
+    while last < kept + 0.5:  # one of the two has work in between
+        last = time.monotonic()
         await read(client)
         await asyncio.sleep(0.01)
-    last = time.monotonic()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await closed.get()
-        assert await closed.get() >= last + 0.4, "it had work only just"
+        assert await closed.get() >= last + 0.9, "it had work only just"
     assert not client._idle
     assert (await read(client))[0] == 200
     assert stage.accepted == 3

@@ -184,9 +184,7 @@ async def flood(sock: socket.socket, size: int) -> int:
 # --- time ---------------------------------------------------------------------------------------
 
 
-async def seconds_until_cut(wire: Wire, drip: bytes = b"") -> float:
-    started = perf_counter()
-
+async def until_cut(wire: Wire, drip: bytes = b"") -> None:
     async def dripping() -> None:
         while drip:
             wire.send(drip)
@@ -196,7 +194,6 @@ async def seconds_until_cut(wire: Wire, drip: bytes = b"") -> float:
     with suppress(ConnectionError):
         assert await wire.reader.read() == b""
     dripper.cancel()
-    return perf_counter() - started
 
 
 @pytest.mark.parametrize(
@@ -204,22 +201,29 @@ async def seconds_until_cut(wire: Wire, drip: bytes = b"") -> float:
     [(b"", b""), (b"G", b""), (GET[:-2], b""), (GET[:-2], b"x: y\r\n"), (b"P", b"")],
 )
 async def test_half_sent_headers_are_cut_in_time(stage: Any, start: bytes, drip: bytes) -> None:
+    began = perf_counter()
     wire = await stage.wire(echo, header_timeout=0.2)
     wire.send(start)
-    assert 0.15 < await seconds_until_cut(wire, drip) < 1.5
+    async with asyncio.timeout(8):  # 10 s are what is waited otherwise
+        await until_cut(wire, drip)
+    assert perf_counter() - began > 0.15
 
 
 async def test_the_second_requests_headers_are_cut_in_time(stage: Any) -> None:
     wire = await stage.wire(echo, header_timeout=0.2)
     assert (await wire.ask(GET)).status == 200
     wire.send(b"G")
-    assert await seconds_until_cut(wire) < 1.5
+    async with asyncio.timeout(8):
+        await until_cut(wire)
 
 
 async def test_an_idle_connection_is_closed_later_than_a_half_request(stage: Any) -> None:
     wire = await stage.wire(echo, header_timeout=0.05, idle_timeout=0.5)
+    began = perf_counter()
     assert (await wire.ask(GET)).status == 200
-    assert 0.4 < await seconds_until_cut(wire) < 2
+    async with asyncio.timeout(20):
+        await until_cut(wire)
+    assert perf_counter() - began > 0.4
 
 
 @pytest.mark.parametrize(
@@ -249,7 +253,7 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_cut(stage: Any) -> N
     sock = socket.create_connection(("127.0.0.1", port))
     try:
         sock.send(GET)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await ended.wait()
     finally:
         sock.close()

@@ -93,7 +93,7 @@ async def test_timeouts_cut_each_attempt(target: str) -> None:
         raise AssertionError
 
     async with pair() as (a1, a2), http_app(a1 if target == "a1" else a2, hang) as app:
-        use(a1, retrying(2, timeout=0.05))
+        use(a1, retrying(2, timeout=0.5))
         status, _, body = await a1.call("GET", f"/v1.0/invoke/{target}/method/x")
         assert status == 500
         message = orjson.loads(body)["message"]

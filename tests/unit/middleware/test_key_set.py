@@ -139,12 +139,12 @@ async def test_without_key_ids_every_key_is_tried(opened: Opened) -> None:
 async def test_an_unknown_key_is_fetched_but_not_too_often(
     provider: StandInIdentityProvider, opened: Opened
 ) -> None:
-    keys = await opened(provider.url + "/keys", min_refresh_interval=0.2)
+    keys = await opened(provider.url + "/keys", min_refresh_interval=1.0)
     provider.keys = [SigningKey("next")]
     with pytest.raises(TokenError, match="no known key"):
         await verified(keys, provider.token())
     assert provider.asked["/keys"] == 1
-    await asyncio.sleep(0.21)  # the interval itself is what is tested
+    await asyncio.sleep(1.01)  # the interval itself is what is tested
     tries = [verified(keys, provider.token()) for _ in range(20)]
     await asyncio.gather(*tries)
     assert provider.asked["/keys"] == 2
@@ -153,11 +153,11 @@ async def test_an_unknown_key_is_fetched_but_not_too_often(
 async def test_a_provider_that_hangs_holds_up_only_unknown_keys(
     provider: StandInIdentityProvider, opened: Opened
 ) -> None:
-    keys = await opened(provider.url + "/keys", min_refresh_interval=0.0, request_timeout=0.2)
+    keys = await opened(provider.url + "/keys", min_refresh_interval=0.0, request_timeout=1.0)
     provider.hold()
     known = provider.token()
     waiting = asyncio.create_task(verified(keys, SigningKey("nobody").sign({"aud": "app"})))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await verified(keys, known)
         assert not waiting.done()
         with pytest.raises(TokenError, match="no known key"):
@@ -173,7 +173,7 @@ async def test_a_fetch_under_way_ends_with_close(
     waiting = asyncio.create_task(verified(keys, SigningKey("nobody").sign({"aud": "app"})))
     while provider.asked["/keys"] < 2:
         await asyncio.sleep(0)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await keys.close()
         with pytest.raises(TokenError):
             await waiting
@@ -186,7 +186,7 @@ async def test_keys_are_renewed(
     keys = await opened(provider.url + "/keys", min_refresh_interval=0.0)
     old = provider.token()
     provider.keys = [SigningKey("next")]
-    async with asyncio.timeout(1.5):
+    async with asyncio.timeout(20):
         while True:  # a key that was taken back is forgotten, though nobody asked for another
             try:
                 await verified(keys, old)

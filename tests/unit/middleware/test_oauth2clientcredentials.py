@@ -71,7 +71,7 @@ async def test_a_token_is_kept_until_shortly_before_its_end(
     pipe = await started(piped, provider)
     await pipe.call()
     left = pipe.middleware._good_until - asyncio.get_running_loop().time()
-    assert left == pytest.approx(kept, abs=1)
+    assert left == pytest.approx(kept, abs=3)
 
 
 async def test_other_paths_go_without(provider: StandInIdentityProvider, piped: Wrapped) -> None:
@@ -99,7 +99,7 @@ async def test_a_server_that_hangs(
     monkeypatch.setattr("dapr_sidecar.components.middleware.token_endpoint._SECONDS", 0.1)
     pipe = await started(piped, provider)
     provider.hold()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(8):  # 10 s are what is waited otherwise
         answers = await asyncio.gather(*(pipe.call() for _ in range(5)))
     assert {answer.status for answer in answers} == {500}
     assert b"did not answer" in answers[0].body
@@ -125,7 +125,7 @@ async def test_close_ends_a_fetch(provider: StandInIdentityProvider, piped: Wrap
     waiting = asyncio.create_task(pipe.call())
     while not provider.asked:
         await asyncio.sleep(0.001)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(8):
         await pipe.middleware.close()
         assert (await waiting).status == 500
 

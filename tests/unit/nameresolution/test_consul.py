@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.programs import free_port
 
 from dapr_common.http.messages import Request, Response
 from dapr_common.http.server import HttpServer
@@ -286,10 +287,11 @@ async def test_wrong_certificates_are_told_at_the_start(tmp_path: Path) -> None:
         await agent.open()
 
 
-async def test_nobody_there(unused_tcp_port: int) -> None:
-    agent = Agent(ClientSettings(address=f"127.0.0.1:{unused_tcp_port}", scheme="http"))
+async def test_nobody_there() -> None:
+    port = free_port()
+    agent = Agent(ClientSettings(address=f"127.0.0.1:{port}", scheme="http"))
     await agent.open()
-    with pytest.raises(AgentError, match=f"127.0.0.1:{unused_tcp_port} cannot be asked"):
+    with pytest.raises(AgentError, match=f"127.0.0.1:{port} cannot be asked"):
         await agent.check()
     await agent.close()
 

@@ -214,7 +214,7 @@ async def meet() -> None:
     await second.open()
     name = f"mdns-test-{os.getpid()}"
     await second.register(instance(name, 4242))
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         found = await asyncio.gather(*(first.resolve(name, "any", 0) for _ in range(5)))
     assert found == ["10.9.9.1:4242"] * 5
     started = asyncio.get_running_loop().time()
@@ -222,7 +222,7 @@ async def meet() -> None:
         await first.resolve("nobody-here", "", 0)
     assert asyncio.get_running_loop().time() - started > 0.9
     await second.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while first._cache.pick(name) is not None:
             await asyncio.sleep(0.01)
     with pytest.raises(LookupError):
@@ -254,7 +254,7 @@ async def test_closing_lets_nobody_wait() -> None:
     await asyncio.sleep(0)
     await made.close()
     with pytest.raises(LookupError, match="couldn't find service: nobody-here"):
-        await asyncio.wait_for(caller, 5)
+        await asyncio.wait_for(caller, 20)
 
 
 async def test_a_host_name_is_announced_by_its_address() -> None:
@@ -287,7 +287,7 @@ def test_in_a_network_of_its_own(setup: str) -> None:
         pytest.skip("unshare or ip is not installed")
     code = IN_NAMESPACE.format(str(Path(__file__).parent))
     script = f'ip link set lo up && {setup} exec {sys.executable} -c "{code}"'
-    run = subprocess.run([unshare, "-rn", "sh", "-c", script], capture_output=True, timeout=30)
+    run = subprocess.run([unshare, "-rn", "sh", "-c", script], capture_output=True, timeout=100)
     if b"unshare" in run.stderr or b"Operation not permitted" in run.stderr:
         pytest.skip("no network namespaces here")
     assert run.returncode == 0, run.stderr.decode()

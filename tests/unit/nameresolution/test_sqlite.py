@@ -110,7 +110,7 @@ async def test_one_sidecar_cleans_for_all(tmp_path: Path, opened: SqliteResolver
     await change(old)
     await opened._database.run(opened._clean)
     [(_, age)] = rows(path, stamp)
-    assert 0 <= age < 3
+    assert 0 <= age < 60
     await change(old)
     await opened._database.run(opened._clean)
     assert len(rows(path, "SELECT * FROM hosts")) == 1  # done less than an hour ago
@@ -124,13 +124,13 @@ async def test_one_sidecar_cleans_for_all(tmp_path: Path, opened: SqliteResolver
 
 async def test_registration_is_renewed_and_restored(tmp_path: Path) -> None:
     path = tmp_path / "nr.db"
-    made = resolver(path, updateInterval="2s", timeout="1s")
+    made = resolver(path, updateInterval="5s", timeout="4s")
     await made.open()
     await made.register(instance("app", 1))
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("DELETE FROM hosts")
     db.close()
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(30):
         while not rows(path, "SELECT * FROM hosts"):
             await asyncio.sleep(0.05)
     await made.close()
@@ -140,12 +140,12 @@ async def test_a_failed_renewal_is_soon_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "nr.db"
-    made = resolver(path, updateInterval="2s", timeout="1s", busyTimeout="100ms")
+    made = resolver(path, updateInterval="9s", timeout="4s", busyTimeout="100ms")
     await made.open()
     await made.register(instance("app", 1))
     blocker = sqlite3.connect(path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(40):
         while not any("could not be renewed" in text for text in caplog.messages):
             await asyncio.sleep(0.02)
         blocker.execute("DELETE FROM hosts")
@@ -154,7 +154,7 @@ async def test_a_failed_renewal_is_soon_tried_again(
         started = asyncio.get_running_loop().time()
         while not rows(path, "SELECT * FROM hosts"):
             await asyncio.sleep(0.02)
-    assert asyncio.get_running_loop().time() - started < 0.9
+    assert asyncio.get_running_loop().time() - started < 4  # and not after the regular 5 s
     await made.close()
 
 

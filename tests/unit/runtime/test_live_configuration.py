@@ -107,7 +107,7 @@ async def test_other_rules_of_access_under_an_open_connection() -> None:
     async def outcome() -> str:
         method = "/dapr.proto.internals.v1.ServiceInvocation/CallLocal"
         with pytest.raises(RpcError) as caught:
-            await channel.unary(method, call, timeout=2)
+            await channel.unary(method, call, timeout=20)
         return caught.value.message
 
     assert await outcome() == "app channel is not initialized"

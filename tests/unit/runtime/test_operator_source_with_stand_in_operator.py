@@ -36,7 +36,7 @@ class Following:
         self._task = asyncio.create_task(source.follow(self._changed))
 
     async def until(self, wanted: Callable[[Resources], bool]) -> Resources:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not wanted(found := self.source.read()):
                 self._changed.clear()
                 await self._changed.wait()
@@ -196,7 +196,7 @@ async def test_it_lists_again_now_and_then_and_survives_a_failure() -> None:
     operator = StandInOperator()
     failure = RpcError(GrpcCode.UNKNOWN, "a secret is missing")
     async with operator.serving(), following(operator, interval=0.05) as follower:
-        await operator.until(lambda: operator.calls.count("ListComponents") == 3)
+        await operator.until(lambda: operator.calls.count("ListComponents") >= 3)
         operator.failures["ListComponents"] = [failure]
         operator.put("Component", "a", spec=SPEC)
         await follower.until(lambda found: names(found) == ["a"])
@@ -207,7 +207,7 @@ async def test_a_connection_nobody_answers_on_is_left() -> None:
     operator = StandInOperator()
     failure = RpcError(GrpcCode.DEADLINE_EXCEEDED, "context deadline exceeded")
     async with operator.serving(), following(operator, interval=0.05) as follower:
-        await operator.until(lambda: operator.calls.count("ListComponents") == 3)
+        await operator.until(lambda: operator.calls.count("ListComponents") >= 3)
         operator.failures["ListComponents"] = [failure]
         await operator.until(lambda: operator.calls.count("ComponentUpdate") == 2)
         operator.put("Component", "a", spec=SPEC)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from harness.authorities import Authority
+from harness.programs import free_port
 from harness.stand_in_sentry import APP, HOUR, SENTRY, Events, Said, StandInSentry
 
 from dapr_common.errors import GrpcCode
@@ -83,7 +83,7 @@ async def test_every_certificate_has_a_key_of_its_own(sentry: StandInSentry) -> 
 
 
 async def test_renewal_half_way_through_a_life(sentry: StandInSentry) -> None:
-    sentry.life = timedelta(seconds=3)
+    sentry.life = timedelta(seconds=6)
     events = Events()
     made = source(sentry, events)
     await made.fetch_initial()
@@ -91,10 +91,10 @@ async def test_renewal_half_way_through_a_life(sentry: StandInSentry) -> None:
     running = asyncio.create_task(made.run())
     await sentry.wait_for(2)
     before_the_end = first.not_after - datetime.now(UTC)
-    sentry.life = HOUR
-    await sentry.wait_for(3)
+    while not events.later:
+        await asyncio.sleep(0.01)
     running.cancel()
-    assert timedelta(seconds=0.5) < before_the_end < timedelta(seconds=2.5)
+    assert timedelta(seconds=1) < before_the_end < timedelta(seconds=4.5)
     assert events.later[:1] == [""]
 
 
@@ -142,9 +142,7 @@ async def test_a_sentry_that_is_not_there_yet_is_waited_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     sentry = StandInSentry()
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
+    port = free_port()
     sentry.address = f"127.0.0.1:{port}"
     made = source(sentry)
     said = Said("cannot be reached, trying again")
@@ -274,7 +272,7 @@ async def test_a_jwt_that_has_ended_by_this_clock_is_not_renewed_without_a_pause
     sentry.answer = with_old_jwt  # type: ignore[method-assign]
     await made.fetch_initial()
     begun = asyncio.get_running_loop().time()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         renewal = asyncio.create_task(made.run())
         await sentry.wait_for(2)
     renewal.cancel()

@@ -54,9 +54,9 @@ async def serving(context: ssl.SSLContext, *, identify: bool = True) -> AsyncIte
 
 async def who(target: str, context: ssl.SSLContext) -> str:
     """Whom the server takes the client for."""
-    channel = GrpcChannel(target, ssl=context, connect_timeout=5)
+    channel = GrpcChannel(target, ssl=context, connect_timeout=20)
     try:
-        return bytes((await channel.unary(_WHO, b"", timeout=5)).message).decode()
+        return bytes((await channel.unary(_WHO, b"", timeout=20)).message).decode()
     finally:
         await channel.close()
 
@@ -69,7 +69,7 @@ async def test_both_sides_learn_who_the_other_is() -> None:
         channel = GrpcChannel(
             target, ssl=mine.client, verify_peer=lambda tls: seen.append(peer_id(tls))
         )
-        answer = await channel.unary(_WHO, b"", timeout=5)
+        answer = await channel.unary(_WHO, b"", timeout=20)
         await channel.close()
     assert answer.message == _ME.encode()
     assert [str(one) for one in seen] == [_YOU]
@@ -122,9 +122,9 @@ async def test_a_certificate_without_an_identity_is_refused() -> None:
 
 async def test_plaintext_is_refused() -> None:
     async with serving(contexts(Authority.root().svid(_YOU)).mutual_server) as target:
-        channel = GrpcChannel(target, connect_timeout=5)
+        channel = GrpcChannel(target, connect_timeout=20)
         with pytest.raises(RpcError):
-            await channel.unary(_WHO, b"", timeout=5)
+            await channel.unary(_WHO, b"", timeout=20)
         await channel.close()
 
 
@@ -165,7 +165,7 @@ async def test_sessions_are_not_resumed() -> None:
         channel = GrpcChannel(
             target, ssl=mine.client, verify_peer=lambda tls: sessions.append(tls.session)
         )
-        await channel.unary(_WHO, b"", timeout=5)
+        await channel.unary(_WHO, b"", timeout=20)
         await channel.close()
     assert all(session is None or not session.has_ticket for session in sessions)
 

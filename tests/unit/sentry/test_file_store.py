@@ -78,7 +78,7 @@ async def test_what_cannot_be_read_or_written(
 
 
 async def _next(changes: AsyncIterator[None]) -> None:
-    await asyncio.wait_for(anext(changes), 5)
+    await asyncio.wait_for(anext(changes), 20)
 
 
 async def test_changes(store: FileBundleStore, directory: Path) -> None:

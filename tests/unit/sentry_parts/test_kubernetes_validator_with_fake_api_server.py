@@ -42,7 +42,7 @@ class Place:
 
     async def validate(self, token: str, namespace: str = "shop") -> str:
         validator = KubernetesValidator(self.client, trust_domain="local", namespace="dapr-system")
-        await asyncio.wait_for(validator.open(), 5)
+        await asyncio.wait_for(validator.open(), 20)
         try:
             request = SignCertificateRequest(id="orders", namespace=namespace, token=token)
             return await validator.validate(request)

@@ -183,7 +183,7 @@ async def test_missing_files_are_waited_for(tmp_path: Path) -> None:
     await asyncio.sleep(0.05)
     assert not waiting.done()
     write(tmp_path, ca)
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 20)
     assert handshake(files.context, ca)
 
 
@@ -199,12 +199,12 @@ async def test_changed_files_are_used_and_broken_ones_are_not(
     following = asyncio.ensure_future(files.follow())
     try:
         (tmp_path / "tls.key").write_text("no key")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while "the one before stays in use" not in caplog.text:
                 await asyncio.sleep(0.01)
         assert handshake(files.context, first)
         write(tmp_path, second)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not handshake(files.context, second):
                 await asyncio.sleep(0.01)
         assert not handshake(files.context, first)

@@ -125,7 +125,7 @@ def pods(runner: asyncio.Runner) -> Iterator[KubernetesValidator]:
         client = await stack.enter_async_context(KubeClient(server.login))
         made = KubernetesValidator(client, trust_domain="local", namespace="dapr-system")
         stack.push_async_callback(made.close)
-        await asyncio.wait_for(made.open(), 5)
+        await asyncio.wait_for(made.open(), 20)
         return made
 
     stack = contextlib.AsyncExitStack()

@@ -120,6 +120,19 @@ def test_when_encryption_is_off() -> None:
     assert KEY1 not in repr(encryption(("k", KEY1)))
 
 
+@pytest.mark.parametrize(
+    "text", [b"1234567890123456789012345", b'{"b":[18446744073709551616],"a":"<"}', b"1e+21", b"1"]
+)
+async def test_numbers_keep_every_digit(text: bytes) -> None:
+    block = StateBlock(make_context())
+    rules = StoreRules("app1||", encryption(("k", KEY1)), None)
+    block.context.components.state["st"] = loaded("st", make(InMemoryStateStore), rules)
+    api = HttpApi(routes(block))
+    saved = await api.call("POST", "/v1.0/state/st", b'[{"key":"a","value":%b}]' % text)
+    assert saved.status == 204
+    assert (await api.call("GET", "/v1.0/state/st/a")).body == text
+
+
 async def test_the_block_encrypts_on_both_transports_and_tells_failures() -> None:
     store = make(InMemoryStateStore)
     block = StateBlock(make_context())
@@ -137,12 +150,12 @@ async def test_the_block_encrypts_on_both_transports_and_tells_failures() -> Non
         request = state_pb2.SaveStateRequest(
             store_name="st", states=[common_pb2.StateItem(key="c", value=b"\x00\xff")]
         )
-        await channel.unary(SERVICE + "SaveState", request, timeout=5)
+        await channel.unary(SERVICE + "SaveState", request, timeout=20)
         answer = await channel.unary(
             SERVICE + "GetState",
             state_pb2.GetStateRequest(store_name="st", key="c"),
             state_pb2.GetStateResponse,
-            timeout=5,
+            timeout=20,
         )
         assert answer.message.data == b"\x00\xff"
     block.context.components.state["st"] = loaded(

@@ -49,7 +49,7 @@ def sidecar(redis: RedisServer, **options: object) -> Sidecar:
 def transact(port: int, key: str) -> int:
     """The status of one transaction, 0 when nobody answers."""
     request = {"operation": "upsert", "request": {"key": key, "value": key}}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         body = json.dumps({"operations": [request]})
         connection.request("POST", "/v1.0/state/st/transaction", body)
@@ -91,14 +91,14 @@ def test_nothing_acknowledged_is_lost(redis: RedisServer) -> None:
         for writer in writers:
             writer.start()
         for _ in range(100):
-            assert enough.acquire(timeout=10)
+            assert enough.acquire(timeout=30)
         first.signal(signal.SIGKILL)
         first.wait_exit()
     for writer in writers:
-        writer.join(10)
+        writer.join(40)
     acknowledged = {key for writer in writers for key in writer.acknowledged}
     with sidecar(redis):
-        until = time.monotonic() + 15
+        until = time.monotonic() + 60
         while missing := acknowledged - set(published(redis)):
             assert time.monotonic() < until, sorted(missing)
             time.sleep(0.05)
