@@ -459,6 +459,19 @@ async def test_only_a_save_says_alone_what_is_wrong(
     assert ("HTTP body" in message) == bool(lead)
 
 
+@pytest.mark.parametrize("more", [b"NaN", b"-Infinity", b"1e400", b'"\\ud800"', b"[" * 2000])
+async def test_a_long_number_makes_nothing_else_json(api: HttpApi, more: bytes) -> None:
+    body = b'[{"key":"n","value":[1234567890123456789012345,%b]}]' % more
+    assert (await api.call("POST", ST, body)).error[:2] == (400, "ERR_MALFORMED_REQUEST")
+
+
+async def test_a_null_in_metadata_is_an_empty_text(api: HttpApi) -> None:
+    entry = {"key": "n", "value": 1, "metadata": {"ttlInSeconds": None}}
+    assert (await api.call("POST", ST, [entry])).status == 204
+    asked = await api.call("POST", f"{ST}/bulk", {"keys": ["n"], "metadata": {"a": None}})
+    assert asked.json[0]["data"] == 1
+
+
 async def test_a_query_of_a_store_without_them_is_not_read(
     api: HttpApi, channel: GrpcChannel
 ) -> None:

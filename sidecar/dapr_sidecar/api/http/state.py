@@ -218,8 +218,11 @@ def _text_map(body: Mapping[str, Any], name: str) -> Mapping[str, str]:
     value = _typed(body, name, dict)
     if not value:
         return {}
-    if not all(isinstance(inner, str) for inner in value.values()):
-        raise _BodyError(f"the values of {name} must be strings")
+    for key, inner in value.items():
+        if inner is None:
+            value[key] = ""
+        elif not isinstance(inner, str):
+            raise _BodyError(f"the values of {name} must be strings")
     found: Mapping[str, str] = value
     return found
 

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from dapr_common.kube import resources
 from dapr_sidecar.components.metadata import SettingsError
+from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import Json, StateValue
 
 _SEPARATOR = b"||"
@@ -80,7 +79,7 @@ def _plaintext(value: StateValue) -> bytes:
         return value
     if isinstance(value.value, str):
         return value.value.encode()
-    return orjson.dumps(value.value)
+    return encoding.compact(value.value)
 
 
 def _key(

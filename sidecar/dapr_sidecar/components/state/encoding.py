@@ -26,10 +26,15 @@ _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 def loads(text: bytes) -> object:
     """Parse JSON; integers keep every digit. Raises ``ValueError``."""
-    if _has_long_number(text):
-        # orjson turns integers past 64 bits into floats; the slower parser does not.
+    value = orjson.loads(text)
+    if not _has_long_number(text):
+        return value
+    # orjson turns integers past 64 bits into floats; the slower parser does not, but takes what is
+    # no JSON: that orjson has judged.
+    try:
         return json.loads(text)
-    return orjson.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _has_long_number(text: bytes) -> bool:
@@ -44,6 +49,11 @@ def plain(value: StateValue) -> bytes:
     if isinstance(value, Json):
         return html_escape(_dump(value.value, _SORTED))
     return value
+
+
+def compact(value: object) -> bytes:
+    """JSON with the members in their order, and nothing escaped that need not be."""
+    return _dump(value, 0)
 
 
 def redis(value: StateValue) -> bytes:
