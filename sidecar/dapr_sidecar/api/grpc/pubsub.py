@@ -25,7 +25,7 @@ def methods(block: PubSubBlock, subscriptions: SubscriptionSet) -> list[Method]:
             request.topic,
             request.data,
             request.data_content_type,
-            dict(request.metadata),
+            dict(request.metadata) or None,
             trace_raw=True,
         )
         return empty_pb2.Empty()
@@ -38,7 +38,7 @@ def methods(block: PubSubBlock, subscriptions: SubscriptionSet) -> list[Method]:
             for entry in request.entries
         ]
         name, topic = request.pubsub_name, request.topic
-        failed = await block.bulk_publish(name, topic, items, dict(request.metadata))
+        failed = await block.bulk_publish(name, topic, items, dict(request.metadata) or None)
         if failed and len(failed) == len(items):
             raise errors.publish_failed(name, topic, next(iter(failed.values())))
         failures = [

@@ -125,6 +125,7 @@ class _Entry:
         self.entry_id = str(_typed(members, "entryid", str) or "")
         self.content_type = str(_typed(members, "contenttype", str) or "")
         metadata = _typed(members, "metadata", dict) or {}
+        metadata = {key: "" if value is None else value for key, value in metadata.items()}
         if not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError("metadata must hold text only")
         self.metadata: dict[str, str] | None = metadata or None

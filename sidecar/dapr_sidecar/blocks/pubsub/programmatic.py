@@ -153,9 +153,10 @@ class _Members:
 
     def texts(self, name: str) -> dict[str, str]:
         texts = self._get(name, dict, {})
+        texts = {key: "" if value is None else value for key, value in texts.items()}
         if not all(isinstance(value, str) for value in texts.values()):
             raise ValueError(f"'{name}' must hold text only")
-        return dict(texts)
+        return texts
 
 
 def _from_json(entry: _Members) -> Subscription:
