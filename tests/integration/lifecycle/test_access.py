@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,7 +13,9 @@ import yaml
 from harness.app import RecordingApp
 from harness.http_call import call, exchange
 from harness.programs import free_port
+from harness.raw_app import RawApp, RawRequest
 from harness.sidecar import Sidecar, component, resource
+from harness.sidecar_pair import names_in
 
 from dapr_common.wire.dapr.proto.runtime.v1 import metadata_pb2, state_pb2
 
@@ -155,6 +159,60 @@ def test_what_is_denied_is_denied_on_the_public_port_too() -> None:
         path.write_text(yaml.safe_dump(resource("Configuration", "c", {})))
         sidecar.wait_line("Configuration c is applied")
         assert call(port, "GET", "/v1.0/metadata").status == 200
+
+
+def streaming(connection: socket.socket, _: RawRequest) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
+    connection.sendall(b"3\r\ncde\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("obfuscated", "names"),
+    [
+        (
+            True,
+            ["GetState", "PutMetadata", "InvokeService/me", "InvokeService/other", "InvokeService"],
+        ),
+        (
+            False,
+            [
+                "GET /v1.0/state/st/k",
+                "PUT /v1.0/metadata/w",
+                "GET /v1.0/invoke/me/method/x",
+                "GET /x",
+                "GET /nothing",
+            ],
+        ),
+    ],
+)
+def test_calls_in_the_log(tmp_path: Path, obfuscated: bool, names: list[str]) -> None:
+    api_logging = {"enabled": True, "obfuscateURLs": obfuscated, "omitHealthChecks": True}
+    with (
+        RawApp() as app,
+        Sidecar(
+            "me",
+            app_port=app.port,
+            resources=[STORE],
+            config={"logging": {"apiLogging": api_logging}, **names_in(tmp_path)},
+            flags=["--log-as-json"],
+        ) as sidecar,
+    ):
+        app.answers["/x"] = streaming
+        agent = {"User-Agent": "ua/1"}
+        for method, path, more in (
+            ("GET", "/v1.0/healthz", {}),
+            ("GET", "/v1.0/state/st/k?metadata.secret=s", {}),
+            ("PUT", "/v1.0/metadata/w", {}),
+            ("GET", "/v1.0/invoke/me/method/x", {}),
+            ("GET", "/x", {"dapr-app-id": "other"}),
+            ("GET", "/nothing", {}),
+        ):
+            call(sidecar.http_port, method, path, headers={**agent, **more})
+        found = [json.loads(line) for line in sidecar.wait_lines("HTTP API Called", 5)]
+        assert [line["method"] for line in found] == names
+        assert [line["code"] for line in found] == [204, 204, 200, 500, 404]
+        assert [line["size"] for line in found[:3]] == [0, 0, 5]
+        assert {line["useragent"] for line in found} == {"ua/1"}
 
 
 def test_metrics_can_be_switched_off() -> None:

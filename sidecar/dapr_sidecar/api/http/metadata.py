@@ -52,7 +52,7 @@ class MetadataRoutes:
                 health=True,
             ),
             Route(("GET",), "/v1.0/metadata", "v1/metadata", "GetMetadata", self._get),
-            Route(("PUT",), "/v1.0/metadata/{key}", "v1/metadata", "SetMetadata", self._set),
+            Route(("PUT",), "/v1.0/metadata/{key}", "v1/metadata", "PutMetadata", self._set),
         ]
 
     def all(self) -> list[Route]:

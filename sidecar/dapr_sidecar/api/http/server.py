@@ -17,6 +17,8 @@ from dapr_sidecar.api.http.cors import Cors
 from dapr_sidecar.api.http.errors import page_not_found, render, render_unknown
 from dapr_sidecar.api.http.responses import text_response
 from dapr_sidecar.api.http.routing import Route, Router, decode_params
+from dapr_sidecar.blocks.invocation.targets import http_target
+from dapr_sidecar.telemetry.counted_body import CountedBody
 from dapr_sidecar.telemetry.http_server import HttpServerTelemetry
 
 _LOG = get_logger("dapr.runtime.http")
@@ -126,23 +128,40 @@ class HttpApi:
 
     async def _logged(self, request: Request) -> Response:
         started = perf_counter()
+        name = self._log_name(request)  # before the handler: it may take headers away
         response = await self._routed(request)
-        match = self._router.find(request.method, clean_path(request.path))
-        if match is not None and match.route.health and self._settings.log_omit_health:
+        if not name:
             return response
-        name = f"{request.method} {request.path.decode('latin-1')}"
-        if self._settings.log_obfuscate:
-            name = match.route.name if match is not None else "InvokeService"
-        fields: dict[str, object] = {
-            "method": name,
-            "code": response.status,
-            "duration": round((perf_counter() - started) * 1000),
-            "size": len(response.body) if isinstance(response.body, bytes) else 0,
-        }
+        fields: dict[str, object] = {"method": name, "code": response.status}
         if agent := request.header(b"user-agent"):
             fields["useragent"] = agent.decode("latin-1")
-        _API_LOG.info("HTTP API Called", extra={"fields": fields})
+
+        def log(size: int) -> None:
+            fields["duration"] = round((perf_counter() - started) * 1000)
+            fields["size"] = size
+            _API_LOG.info("HTTP API Called", extra={"fields": fields})
+
+        if isinstance(response.body, bytes):
+            log(len(response.body))
+        else:
+            response.body = CountedBody(response.body, log)
         return response
+
+    def _log_name(self, request: Request) -> str:
+        """What the log calls a request; nothing where it is left out."""
+        settings = self._settings
+        match = self._router.find(request.method, clean_path(request.path))
+        if match is not None and match.route.health and settings.log_omit_health:
+            return ""
+        if not settings.log_obfuscate:
+            return f"{request.method} {request.path.decode('latin-1')}"
+        if match is not None:
+            return match.route.name
+        try:
+            target = http_target(request)
+        except ValueError:
+            target = None
+        return "InvokeService" if target is None else f"InvokeService/{target.app_id}"
 
 
 class MiddlewareWrapper(Protocol):
