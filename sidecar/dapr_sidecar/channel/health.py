@@ -65,15 +65,22 @@ class AppHealthProber:
         self._protocol: Literal["http", "grpc"] = channel.kind
 
     async def run(self, on_change: Callable[[bool], Awaitable[None]]) -> None:
-        """Probe until cancelled; the first probe is made at once."""
+        """Probe until cancelled; the first probe is made at once.
+
+        The interval is from one beginning to the next: an app that hangs is found as early as one
+        that refuses.
+        """
         self._channel.healthy = False
+        clock = asyncio.get_running_loop().time
+        due = clock()
         while True:
             if self._state.report(await self._probe()):
                 healthy = self._state.healthy
                 self._channel.healthy = healthy
                 _LOG.info("App entered %s status", "healthy" if healthy else "un-healthy")
                 await on_change(healthy)
-            await asyncio.sleep(self._interval)
+            due = max(due + self._interval, clock())
+            await asyncio.sleep(due - clock())
 
     async def _probe(self) -> bool:
         started = perf_counter()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 import trustme
 from google.protobuf import empty_pb2
+from harness.virtual_time import VirtualLoop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -212,11 +213,11 @@ async def test_probes_over_http(serve: Any) -> None:
 
     channel = http_channel(await serve(handler), token="secret")
     prober = AppHealthProber(
-        channel, path="hz", interval=0.005, timeout=1, threshold=2, metrics=METRICS
+        channel, path="hz", interval=0.005, timeout=20, threshold=2, metrics=METRICS
     )
     changes: asyncio.Queue[bool] = asyncio.Queue()
     task = asyncio.create_task(prober.run(changes.put))
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         assert await changes.get() is True
         assert channel.healthy
         status = 500
@@ -250,7 +251,7 @@ async def test_probes_over_grpc_and_slow_apps() -> None:
     )
     changes: asyncio.Queue[bool] = asyncio.Queue()
     task = asyncio.create_task(prober.run(changes.put))
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         assert await changes.get() is True
         hang.clear()
         assert await changes.get() is False
@@ -258,3 +259,30 @@ async def test_probes_over_grpc_and_slow_apps() -> None:
     await asyncio.wait([task])
     await channel.close()
     await server.close(0)
+
+
+def test_slow_probes_do_not_make_the_interval_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def probe() -> list[float]:
+        asked: list[float] = []
+
+        async def hang(*_: Any, **__: Any) -> None:
+            asked.append(asyncio.get_running_loop().time())
+            await asyncio.Event().wait()
+
+        channel = http_channel(1)
+        monkeypatch.setattr(channel, "request", hang)
+        prober = AppHealthProber(
+            channel, path="hz", interval=1, timeout=0.8, threshold=3, metrics=METRICS
+        )
+
+        async def changed(_: bool) -> None:
+            raise AssertionError
+
+        task = asyncio.create_task(prober.run(changed))
+        await asyncio.sleep(3.5)
+        task.cancel()
+        await asyncio.wait([task])
+        return asked
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(probe()) == [0, 1, 2, 3]
