@@ -6,6 +6,7 @@ A failed test shows the last lines of the programs that were running.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterator
@@ -17,6 +18,7 @@ from harness import programs
 from harness.backends import Backends, running_backends
 
 LIMIT_SECONDS = 60
+_SLOW_WATCH_SECONDS = 360  # a slow test's limit, and what it sets up and takes down
 
 # How long one example takes says more of the machine's other work than of the code.
 hypothesis.settings.register_profile("shared machine", deadline=None)
@@ -32,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             marker = item.get_closest_marker("slow")
             item.obj = _limited(item.obj, LIMIT_SECONDS * (4 if marker else 1))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A slow test may take longer than the watch over those that block the loop lets others."""
+    if item.get_closest_marker("slow"):
+        faulthandler.dump_traceback_later(_SLOW_WATCH_SECONDS, exit=True)
 
 
 @pytest.fixture(scope="session")
