@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dapr_common.kube.api_errors import AlreadyExistsError, NotFoundError
+from dapr_common.kube.api_errors import AlreadyExistsError, ApiError, NotFoundError
 from dapr_common.kube.client import KubeClient
 from dapr_common.kube.events import EventRecorder, Subject
 from dapr_common.kube.informer import Change, Informer, Key
@@ -26,6 +26,7 @@ from dapr_operator.workload import Workload, WorkloadKey, owner_key
 
 _LOG = get_logger("dapr.operator.services")
 _AT_A_TIME = 16
+_INVALID = 422
 
 
 class ServiceReconciler:
@@ -100,12 +101,23 @@ class ServiceReconciler:
             return
         if not await self._is_there(workload):
             return
+        try:
+            await self._write(workload, found, wanted)
+        except ApiError as error:
+            if error.status != _INVALID:
+                raise
+            # No other try helps: a change of the workload begins anew.
+            self._refuse(workload, "ServiceRefused", f"the cluster takes no such Service: {error}")
+
+    async def _write(
+        self, workload: Workload, found: KubeObject | None, wanted: KubeObject
+    ) -> None:
         if found is None:
             await self._create(workload, wanted)
         else:
             await self._client.update(SERVICES, replaced(found, wanted))
             self._metrics.updated.at(app_id(workload)).add()
-            _LOG.info("Service of %s is up to date again", key)
+            _LOG.info("Service of %s is up to date again", workload.key)
 
     async def _create(self, workload: Workload, wanted: KubeObject) -> None:
         try:

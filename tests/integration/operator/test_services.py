@@ -66,8 +66,7 @@ async def test_a_workload_gets_its_service(
     after = await client.get(kind, "shop", place.apps)
     assert "finalizers" not in after["metadata"], "nothing of kopf's stays in the workload"
     assert after["metadata"].get("annotations", {}) == made["metadata"].get("annotations", {})
-    name = 'dapr_operator_service_created_total{app_id="orders"}'
-    assert operator.metrics()[name] == 1
+    await operator.counted('dapr_operator_service_created_total{app_id="orders"}', 1)
 
 
 async def test_workloads_that_were_there_before(place: Any) -> None:
@@ -87,8 +86,7 @@ async def test_it_follows_the_workload(place: Any, operator: Operator) -> None:
     patch = {"spec": {"template": {"metadata": {"annotations": changed}}}}
     await client.patch(DEPLOYMENTS, "shop", patch, place.apps)
     await service(place, "orders-dapr", lambda found: found["spec"]["ports"][1]["port"] == 40001)
-    name = 'dapr_operator_service_updated_total{app_id="orders"}'
-    assert operator.metrics()[name] == 1
+    await operator.counted('dapr_operator_service_updated_total{app_id="orders"}', 1)
 
 
 async def test_what_somebody_changes_or_deletes_is_made_good(
@@ -136,6 +134,22 @@ async def test_app_ids_that_cannot_be(place: Any, operator: Operator) -> None:
     await client.create(DEPLOYMENTS, workload("shop", annotated("Orders")), place.apps)
     found = await place.event("InvalidAppId", "dapr.io/app-id 'Orders' cannot be part")
     assert found["involvedObject"]["name"] == "shop"
+
+
+async def test_what_the_cluster_refuses_is_told_once_and_made_after_a_change(
+    place: Any, operator: Operator
+) -> None:
+    client = place.cluster.client
+    twice = workload("shop", annotated("orders", grpc_port="9090"))  # the metrics' port, too
+    await client.create(DEPLOYMENTS, twice, place.apps)
+    found = await place.event("ServiceRefused", "Duplicate value")
+    assert found["involvedObject"]["name"] == "shop"
+    once = workload("shop", annotated("orders", grpc_port="9191"))
+    await client.patch(DEPLOYMENTS, "shop", once, place.apps)
+    await service(place, "orders-dapr")
+    refused = [line for line in operator.lines if "the cluster takes no such Service" in line]
+    assert len(refused) == 1
+    assert not any("is tried again" in line for line in operator.lines if "shop" in line)
 
 
 async def test_without_the_annotation_there_is_none(place: Any, operator: Operator) -> None:
