@@ -80,7 +80,10 @@ def is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return _state(pid) != "Z"
+    if not (_PROC / "self" / "stat").exists():
+        return True
+    stat = _stat(_PROC / str(pid))  # nothing: it was collected this very moment
+    return stat is not None and stat[0] not in "ZX"
 
 
 def group_is_alive(group: int) -> bool:
@@ -138,11 +141,6 @@ def _stat(entry: Path) -> list[str] | None:
         return (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
-
-
-def _state(pid: int) -> str:
-    stat = _stat(_PROC / str(pid))
-    return stat[0] if stat else ""
 
 
 def _boot_time() -> float:

@@ -28,8 +28,8 @@ def check_sidecars(running: Sequence[Instance]) -> list[Finding]:
 def _sidecar(instance: Instance) -> list[Finding]:
     subject = f"{instance.app_id} (pid {instance.daprd_pid})"
     try:
-        health = instance.client.call("GET", "/v1.0/healthz?all=true", seconds=_HEALTH_SECONDS)
-        metadata = instance.client.call("GET", "/v1.0/metadata?health=true")
+        health = instance.client.look("/v1.0/healthz?all=true", _HEALTH_SECONDS)
+        metadata = instance.client.look("/v1.0/metadata?health=true")
     except SidecarError as error:
         text = f"does not answer at its HTTP port: {error}"
         fix = f"Wait if it has just been started; else dapr stop {instance.app_id}, and see its log"

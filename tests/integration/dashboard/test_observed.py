@@ -50,7 +50,10 @@ def test_a_call_through_two_sidecars_is_one_trace(tmp_path: Path, app_id: str) -
         Sidecar(called, app_port=app.port, config=config),
         Sidecar(caller, config=config) as sidecar,
     ):
-        dashboard.page("/")  # asks both sidecars how they are
+        dashboard.page("/")  # asks both sidecars how they are, and so does the command line
+        dapr = Dapr(tmp_path)
+        assert dapr.listed(caller)
+        dapr("check")
         path = f"/v1.0/invoke/{called}/method/hi"
         assert call(sidecar.http_port, "GET", path).body == b"hello"
 
@@ -72,7 +75,7 @@ def test_a_call_through_two_sidecars_is_one_trace(tmp_path: Path, app_id: str) -
         assert all(float(span["ms"]) >= 0 for span in spans)
         assert len(page.root.all("rect")) == len(spans)
         names = page.text + dashboard.page("/traces").text
-        assert "metadata" not in names, "the dashboard's own questions are no traces"
+        assert "metadata" not in names, "the questions of those who look are no traces"
 
 
 def trace_links(page: Page) -> list[str]:
