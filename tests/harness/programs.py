@@ -18,6 +18,7 @@ from typing import IO, Self, TypeVar
 
 _PORTS = range(12_000, 32_000)  # below those the system gives to outgoing connections
 _TAIL = 60  # lines shown in a failure
+_READER_SECONDS = 10
 T = TypeVar("T")
 running: list[Program] = []  # started and not ended: whose lines a failed test shows
 
@@ -76,8 +77,9 @@ class Program:
         self.exit_code = exit_code  # None: any will do
         self.start_seconds = start_seconds
         self.stop_seconds = stop_seconds
-        self.lines: list[str] = []
+        self.lines: list[str] = []  # in their order of each output: nothing tells that of both
         self.stdout_lines: list[str] = []
+        self.stderr_lines: list[str] = []
         self._env = dict(os.environ, **(env or {}))
         self._cwd = cwd
         self._process: subprocess.Popen[str] | None = None
@@ -114,7 +116,7 @@ class Program:
             threading.Thread(target=self._read, args=args, daemon=True)
             for args in (
                 (self._process.stdout, (self.lines, self.stdout_lines)),
-                (self._process.stderr, (self.lines,)),
+                (self._process.stderr, (self.lines, self.stderr_lines)),
             )
         ]
         for reader in self._readers:
@@ -184,7 +186,16 @@ class Program:
         if self in running:
             running.remove(self)
             self.ended()
-        for reader in self._readers:  # a grandchild may hold the pipe
+        for reader in self._readers:
+            self._join_reader(reader)
+
+    def _join_reader(self, reader: threading.Thread) -> None:
+        """A grandchild may hold the pipe: given up once nothing comes, or much has come."""
+        count = -1
+        for _ in range(_READER_SECONDS):
+            if not reader.is_alive() or len(self.lines) == count:
+                return
+            count = len(self.lines)
             reader.join(1.0)
 
     # --- what it writes ---------------------------------------------------------------------

@@ -136,11 +136,11 @@ class Sidecar(Program):
 
     def is_ready(self) -> bool:
         """Whether the health route answers 204 or another success."""
-        return not self._ready or self.get_status(f"/v1.0/{self._ready}") // 100 == 2
+        return not self._ready or self.get_status(f"/v1.0/{self._ready}", 2.0) // 100 == 2
 
-    def get_status(self, path: str) -> int:
+    def get_status(self, path: str, seconds: float = 30.0) -> int:
         """The status of a GET, 0 when there is no answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=2)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=seconds)
         try:
             connection.request("GET", path)
             return connection.getresponse().status

@@ -95,8 +95,8 @@ def test_resource_files_as_admission_sees_them(dapr: Dapr, tmp_path: Path) -> No
 
 
 def test_a_port_and_who_has_it(dapr: Dapr, app_id: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()  # none that the system gives to somebody else at once
+    with socket.create_server(("127.0.0.1", port)):
         (one,) = of(check(dapr, "--port", str(port), code=1), str(port))
         assert one["area"] == "ports"
         assert f"is used by pid {os.getpid()}:" in one["problem"]

@@ -47,32 +47,33 @@ async def kept(install: Install, port: int, idle: str = "30s") -> AsyncIterator[
 
 async def test_it_is_there_outlives_who_started_it_and_ends_when_idle(dapr: Dapr) -> None:
     install, port = Install(dapr.home / ".dapr"), free_port()
-    async with kept(install, port, idle="2s"):
+    async with kept(install, port, idle="5s"):
         await until(lambda: accepts_connections(port))
         (pid,) = pids_of(install.placement)
         assert os.getsid(pid) == pid, "Ctrl-C of the terminal is not for it"
         client = PlacementClient(f"127.0.0.1:{port}", "app")
         await client.report()
         await client.obey("lock 0", "update 0", "unlock 0")
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(5.5)
     assert pids_of(install.placement) == [pid], "a sidecar is connected"
     await client.close()
-    await until(lambda: not pids_of(install.placement), 10.0)
+    await until(lambda: not pids_of(install.placement))
     log = (install.root / "logs" / "placement.log").read_text()
-    assert "No sidecar has been connected for 2 s" in log
+    assert "No sidecar has been connected for 5 s" in log
 
 
 async def test_it_is_started_again_and_shared_and_ended_by_uninstall(dapr: Dapr) -> None:
     install, port = Install(dapr.home / ".dapr"), free_port()
     async with kept(install, port), kept(install, port):
         await until(lambda: accepts_connections(port))
-        for pid in pids_of(install.placement):
+        killed = pids_of(install.placement)
+        for pid in killed:
             os.kill(pid, signal.SIGKILL)
-        await until(lambda: not accepts_connections(port))
+        await until(lambda: bool(set(pids_of(install.placement)) - set(killed)))
         await until(lambda: accepts_connections(port))
     done = await asyncio.to_thread(dapr, "uninstall")
     assert "The local placement service is stopped" in done.stdout
-    await until(lambda: not accepts_connections(port), 10.0)
+    await until(lambda: not accepts_connections(port))
 
 
 def test_only_where_nobody_named_another_place(tmp_path: Path) -> None:

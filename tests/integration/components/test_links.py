@@ -42,7 +42,9 @@ async def ping(link: Link, seconds: float = 30.0) -> None:
     await link.call(PING, common_pb2.PingRequest(), common_pb2.PingResponse, seconds=seconds)
 
 
-def told(process: PluggableProcess) -> int:
+async def told(process: PluggableProcess) -> int:
+    """How often; what it wrote may be read a moment after its answer."""
+    await asyncio.to_thread(process.wait_line, "init s ")
     return sum(line.startswith("init s ") for line in process.stdout_lines)
 
 
@@ -57,7 +59,7 @@ async def test_a_frozen_component_is_given_up_and_serves_again(folder: Path, lin
             process.signal(signal.SIGCONT)
         assert caught.value.code is GrpcCode.DEADLINE_EXCEEDED
         await ping(link)
-        assert told(process) == 1
+        assert await told(process) == 1
 
 
 async def test_all_who_wait_for_a_new_process_have_it_told_once(folder: Path, link: Link) -> None:
@@ -69,14 +71,17 @@ async def test_all_who_wait_for_a_new_process_have_it_told_once(folder: Path, li
         async with PluggableProcess("mine", folder, (STATE.name,)) as second:
             await link.back(30)
             await asyncio.gather(*(ping(link) for _ in range(50)))
-            assert told(second) == 1
+            assert await told(second) == 1
         with pytest.raises(RpcError) as caught:
             await link.back(0)
         assert caught.value.code is GrpcCode.UNAVAILABLE
 
 
-async def test_what_init_refuses_is_said_and_tried_again(folder: Path) -> None:
+async def test_what_init_refuses_is_said_and_tried_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not for every caller: those that come at once get the answer of the last attempt."""
+    monkeypatch.setattr("dapr_sidecar.components.pluggable.link._FIRST_PAUSE", 1.0)
     link = Link(folder / "mine.sock", "s", {"inner": "state.nope"}, (STATE,))
     async with PluggableProcess("mine", folder, (STATE.name,)) as process:
         for asked in (1, 2):
@@ -86,8 +91,9 @@ async def test_what_init_refuses_is_said_and_tried_again(folder: Path) -> None:
             assert {str(one) for one in refusals} == {
                 "rpc error: code = NotFound desc = couldn't find state store state.nope/v1"
             }
+            await asyncio.to_thread(process.wait_lines, "asked s".__eq__, asked)
             assert process.stdout_lines.count("asked s") == asked
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.3)  # the pause, as long as it may be
         await link.close()
 
 

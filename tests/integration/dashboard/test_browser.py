@@ -294,11 +294,13 @@ async def test_a_keyboard_is_enough(shop: Shop, browser: Browser) -> None:
     await browser.press(*TAB)
     assert await browser.run(f"{focused}.getAttribute('href')") == "/"
     assert await browser.run(f"getComputedStyle({focused}).outlineStyle") == "solid"
-    seen = set()
-    for _ in range(60):
+    wanted = {"/metrics", "#component-archive", "All components", "Settings of archive"}
+    for _ in range(2000):  # there are as many links as other tests' sidecars have components
         await browser.press(*TAB)
-        seen.add(await browser.run(f"{focused}.getAttribute('href') || {focused}.ariaLabel"))
-    assert {"/metrics", "#component-archive", "All components", "Settings of archive"} <= seen
+        wanted.discard(await browser.run(f"{focused}.getAttribute('href') || {focused}.ariaLabel"))
+        if not wanted:
+            break
+    assert wanted == set()
 
 
 async def test_what_a_screen_reader_is_given(shop: Shop, browser: Browser) -> None:

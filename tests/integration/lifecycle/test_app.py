@@ -152,7 +152,7 @@ def serving(app: GrpcApp, port: int, tls: Path | None) -> Iterator[None]:
         server.stop(0).wait()
 
 
-async def until(true: Any, seconds: float = 10.0) -> None:
+async def until(true: Any, seconds: float = 30.0) -> None:
     """Wait for a fact that another thread brings about."""
     async with asyncio.timeout(seconds):
         while not true():
@@ -238,6 +238,7 @@ async def test_nothing_is_lost_while_the_app_is_not_healthy(tmp_path: Path) -> N
     flags = [
         "--enable-app-health-check",
         "--app-health-probe-interval=1",
+        "--app-health-probe-timeout=900",  # what a busy machine delays is healthy
         "--app-health-threshold=1",
     ]
     app = LocalApp({"GET /healthz": 200, "POST /t": 200})

@@ -24,6 +24,8 @@ SUBSCRIPTION = resource(
     "Subscription", "s", {"pubsubname": "ps", "topic": "t", "routes": {"default": "/t"}}, "v2alpha1"
 )
 DAPR = "/dapr.proto.runtime.v1.Dapr/"
+PATIENT = ["--dapr-graceful-shutdown-seconds=60"]
+"""Where a test decides when the work is done, which a busy machine delays."""
 
 
 class Gate:
@@ -38,8 +40,8 @@ class Gate:
         return self.status
 
 
-async def ended(sidecar: Sidecar, seconds: float = 15.0) -> int:
-    return await asyncio.to_thread(sidecar.wait_exit, seconds)
+async def ended(sidecar: Sidecar) -> int:
+    return await asyncio.to_thread(sidecar.wait_exit)
 
 
 async def line(sidecar: Sidecar, text: str) -> str:
@@ -48,7 +50,10 @@ async def line(sidecar: Sidecar, text: str) -> str:
 
 async def test_open_requests_of_both_apis_finish_before_the_end() -> None:
     gate = Gate()
-    async with LocalApp({"POST /slow": gate}) as app, Sidecar(app_port=app.port) as sidecar:
+    async with (
+        LocalApp({"POST /slow": gate}) as app,
+        Sidecar(app_port=app.port, flags=PATIENT) as sidecar,
+    ):
         path = f"/v1.0/invoke/{sidecar.app_id}/method/slow"
         http = asyncio.create_task(acall(sidecar.http_port, "POST", path, b"x"))
         async with grpc.aio.insecure_channel(sidecar.grpc_address) as channel:
@@ -60,7 +65,7 @@ async def test_open_requests_of_both_apis_finish_before_the_end() -> None:
                 method="slow", http_extension=common_pb2.HTTPExtension(verb="POST")
             )
             request = invoke_pb2.InvokeServiceRequest(id=sidecar.app_id, message=message)
-            rpc = asyncio.ensure_future(invoke(request, timeout=15))
+            rpc = asyncio.ensure_future(invoke(request, timeout=50))
             await app.wait("/slow", 2)
             sidecar.signal(signal.SIGTERM)
             await line(sidecar, "beginning shutdown")
@@ -85,7 +90,7 @@ async def test_a_delivery_under_way_may_still_use_the_apis() -> None:
 
     resources = [PUBSUB, SUBSCRIPTION, component("st", "state.in-memory")]
     async with LocalApp({"POST /t": take}) as app:
-        sidecar = Sidecar(app_port=app.port, resources=resources)
+        sidecar = Sidecar(app_port=app.port, resources=resources, flags=PATIENT)
         async with sidecar:
             await acall(sidecar.http_port, "POST", "/v1.0/publish/ps/t", {"n": 1})
             await app.wait("/t")
@@ -109,7 +114,7 @@ async def test_what_takes_longer_than_the_grace_period_is_cut_with_exit_code_1()
             open_call = asyncio.create_task(acall(sidecar.http_port, "POST", path, b"x"))
             await app.wait("/slow")
             sidecar.signal(signal.SIGTERM)
-            assert await ended(sidecar, 5) == 1
+            assert await ended(sidecar) == 1
             assert "Graceful shutdown timeout exceeded, forcing shutdown" in sidecar.log
             gate.open.set()
             with pytest.raises((OSError, Exception)):
@@ -129,7 +134,7 @@ async def test_a_second_signal_ends_it_at_once() -> None:
             sidecar.signal(signal.SIGTERM)
             await line(sidecar, "beginning shutdown")
             sidecar.signal(signal.SIGINT)
-            assert await ended(sidecar, 5) == 1
+            assert await ended(sidecar) == 1
             assert "Received signal 'INT' during shutdown; exiting immediately" in sidecar.log
             gate.open.set()
             await asyncio.gather(open_call, return_exceptions=True)
@@ -149,7 +154,7 @@ def test_forced_shutdown_is_exit_code_1() -> None:
     with Sidecar(exit_code=1) as sidecar:
         headers = {"dapr-force-shutdown": "True"}
         assert call(sidecar.http_port, "POST", "/v1.0/shutdown", headers=headers).status == 204
-        assert sidecar.wait_exit(5) == 1
+        assert sidecar.wait_exit() == 1
         assert "Daprd shutdown gracefully" not in sidecar.log
 
 
@@ -158,7 +163,7 @@ async def test_block_shutdown_serves_on_without_deliveries() -> None:
         sidecar = Sidecar(
             app_port=app.port,
             resources=[PUBSUB, SUBSCRIPTION],
-            flags=["--dapr-block-shutdown-duration=2s"],
+            flags=["--dapr-block-shutdown-duration=5s"],
         )
         async with sidecar:
             await acall(sidecar.http_port, "POST", "/v1.0/publish/ps/t", {"n": 1})
@@ -171,7 +176,7 @@ async def test_block_shutdown_serves_on_without_deliveries() -> None:
             published = await acall(sidecar.http_port, "POST", "/v1.0/publish/ps/t", {"n": 2})
             assert published.status == 204
             assert await ended(sidecar) == 0
-            assert 1.9 < time.monotonic() - asked < 6
+            assert time.monotonic() - asked > 4.9
         assert len(app.seen_on("/t")) == 1
 
 
@@ -230,7 +235,7 @@ def test_restarts_leave_nothing_behind() -> None:
         start_over(1)
         before = files()
         start_over(5)
-        until = time.monotonic() + 5  # the last sockets may still be closing
+        until = time.monotonic() + 30  # the last sockets may still be closing
         # The watch of the resources opens after the line that was waited for: one file is no leak,
         # one for each restart is.
         while files() > before + 1:
@@ -240,7 +245,10 @@ def test_restarts_leave_nothing_behind() -> None:
 
 async def test_sigterm_during_a_restart_ends_the_process() -> None:
     gate = Gate()
-    async with LocalApp({"POST /slow": gate}) as app, Sidecar(app_port=app.port) as sidecar:
+    async with (
+        LocalApp({"POST /slow": gate}) as app,
+        Sidecar(app_port=app.port, flags=PATIENT) as sidecar,
+    ):
         path = f"/v1.0/invoke/{sidecar.app_id}/method/slow"
         open_call = asyncio.create_task(acall(sidecar.http_port, "POST", path, b"x"))
         await app.wait("/slow")
@@ -256,7 +264,10 @@ async def test_sigterm_during_a_restart_ends_the_process() -> None:
 
 async def test_sighup_during_the_shutdown_starts_nothing() -> None:
     gate = Gate()
-    async with LocalApp({"POST /slow": gate}) as app, Sidecar(app_port=app.port) as sidecar:
+    async with (
+        LocalApp({"POST /slow": gate}) as app,
+        Sidecar(app_port=app.port, flags=PATIENT) as sidecar,
+    ):
         path = f"/v1.0/invoke/{sidecar.app_id}/method/slow"
         open_call = asyncio.create_task(acall(sidecar.http_port, "POST", path, b"x"))
         await app.wait("/slow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,9 +30,15 @@ class Calls:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         return await acall(self.sidecar.http_port, "GET", where, headers=given)
 
-    def reached(self) -> list[dict[str, Any]]:
-        """The app's requests, without the sidecar's own."""
-        return [seen for seen in self.app.reports() if not seen["path"].startswith("/dapr/")]
+    async def reached(self, count: int) -> list[dict[str, Any]]:
+        """The app's requests, without the sidecar's own: so many, and others that came."""
+
+        def own(line: str) -> bool:
+            return line.startswith("{") and not json.loads(line)["path"].startswith("/dapr/")
+
+        # What the app wrote may be read a moment after its answer.
+        await asyncio.to_thread(self.app.wait_lines, own, count)
+        return [json.loads(line) for line in self.app.stdout_lines if own(line)]
 
 
 @asynccontextmanager
@@ -63,7 +70,7 @@ async def test_ratelimit(pipeline: str) -> None:
         refused = await calls.get(x_real_ip="10.0.0.1")
         assert (refused.status, b"limit" in refused.body) == (429, True)
         assert (await calls.get(x_real_ip="10.0.0.2")).status == 200
-        assert len(calls.reached()) == 2
+        assert len(await calls.reached(2)) == 2
 
 
 @BOTH
@@ -72,7 +79,7 @@ async def test_routerchecker(pipeline: str) -> None:
     async with serving(pipeline, "middleware.http.routerchecker", rule=rule) as calls:
         assert (await calls.get()).body == b"hello"
         assert (await calls.get("/cat%20password")).status == 400
-        assert [seen["path"] for seen in calls.reached()] == ["/users/1"]
+        assert [seen["path"] for seen in await calls.reached(1)] == ["/users/1"]
 
 
 @BOTH
@@ -85,7 +92,7 @@ async def test_bearer(pipeline: str, provider: StandInIdentityProvider) -> None:
             refused = await calls.get(**headers)
             assert refused.status == 401
             assert refused.headers["www-authenticate"].startswith("Bearer")
-        assert [seen["headers"]["authorization"] for seen in calls.reached()] == [good]
+        assert [seen["headers"]["authorization"] for seen in await calls.reached(1)] == [good]
 
 
 @BOTH
@@ -105,7 +112,8 @@ async def test_oauth2clientcredentials(pipeline: str, provider: StandInIdentityP
         provider.failing = 0
         for path in ("/users/1", "/users/1", "/open"):
             assert (await calls.get(path)).status == 200
-        one, two, three = (seen["headers"].get("x-upstream") for seen in calls.reached())
+        seen = await calls.reached(3)
+        one, two, three = (each["headers"].get("x-upstream") for each in seen)
         assert one == two
         assert one.startswith("Bearer ey")
         assert three is None
@@ -159,7 +167,7 @@ async def test_opa(pipeline: str) -> None:
         assert (await calls.get(x_role="admin", x_checked="forged")).body == b"hello"
         refused = await calls.get(x_role="guest")
         assert (refused.status, refused.headers["x-why"]) == (418, "role")
-        assert [seen["headers"]["x-checked"] for seen in calls.reached()] == ["GET"]
+        assert [seen["headers"]["x-checked"] for seen in await calls.reached(1)] == ["GET"]
 
 
 @pytest.mark.parametrize(
@@ -177,4 +185,4 @@ def test_what_cannot_work_is_told_at_the_start(
     manifest = component("broken", f"middleware.http.{kind}", **metadata)
     with Sidecar(resources=[manifest], ready="", exit_code=1) as sidecar:
         sidecar.wait_line(lambda line: "broken" in line and text in line)
-        sidecar.wait_exit(10)
+        sidecar.wait_exit()
