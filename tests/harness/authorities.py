@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import subprocess
 from collections.abc import Sequence
@@ -237,7 +238,7 @@ async def handshake(server: Svid, client: Svid) -> None:
 
     listener = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=serving.mutual_server)
     port = listener.sockets[0].getsockname()[1]
-    async with asyncio.timeout(10), listener:
+    async with asyncio.timeout(30), listener:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", port, ssl=calling.client, server_hostname=""
         )
@@ -247,3 +248,5 @@ async def handshake(server: Svid, client: Svid) -> None:
                 raise ssl.SSLError(f"the server refused the client: {failure}")
         finally:
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()

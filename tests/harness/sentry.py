@@ -93,14 +93,20 @@ class Sentry(Program):
     def configure(self, mtls: Mapping[str, Any]) -> None:
         """Write the Configuration."""
         spec = {"mtls": {"enabled": True, **mtls}}
-        self.config.write_text(yaml.safe_dump(resource("Configuration", "daprsystem", spec)))
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(yaml.safe_dump(resource("Configuration", "daprsystem", spec)))
+        fresh.rename(self.config)  # sentry may look at any moment
 
     def put(self, bundle: CaBundle) -> None:
-        """Put a certificate authority in place, one file after the other as ``cp`` does."""
+        """Put a certificate authority in place, one file after the other as ``cp`` does.
+
+        In an order in which no part of it beside the rest of another is a set: should sentry look
+        just then, it takes none.
+        """
         self.credentials.mkdir(exist_ok=True)
+        (self.credentials / "issuer.key").write_bytes(bundle.key_pem)
         (self.credentials / "ca.crt").write_bytes(bundle.anchors_pem)
         (self.credentials / "issuer.crt").write_bytes(bundle.chain_pem)
-        (self.credentials / "issuer.key").write_bytes(bundle.key_pem)
 
     @property
     def anchors_pem(self) -> bytes:

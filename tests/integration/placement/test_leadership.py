@@ -101,7 +101,7 @@ def lock(request: pytest.FixtureRequest) -> Lock:
     return Lock(lambda _: ["--mode=kubernetes"], 0, env)
 
 
-async def leads(server: Placement, seconds: float = 20.0) -> float:
+async def leads(server: Placement, seconds: float = 40.0) -> float:
     """Wait until it leads. Returns how long that took."""
     began = time.monotonic()
     await asyncio.to_thread(lambda: server.wait_line(LEADS, seconds))
@@ -149,13 +149,13 @@ async def test_orderly_and_other_ends(lock: Lock) -> None:
                     "placement server is shutting down",
                 )
             await leads(second)
-            assert time.monotonic() - began < 5, "the lock was given back"
+            assert time.monotonic() - began < 8, "the lock was given back: it would live for 9 s"
             async with lock.server("p1") as first_again, joined(second) as client:
                 await refused(first_again, "p1")
                 second.exit_code = None
                 second.signal(signal.SIGKILL)
                 took = await leads(first_again)
-                assert took < 16, "10 s the lock lives, 1 s until the next look, and a busy machine"
+                assert took < 20, "10 s the lock lives, 1 s until the next look, and a busy machine"
                 async with joined(first_again):
                     pass
                 assert (await client.status())[0] is grpc.StatusCode.UNAVAILABLE
@@ -184,7 +184,7 @@ async def test_a_leader_that_stood_still_does_not_go_on(consul: Consul) -> None:
 
 
 async def _is_first(first: Placement, second: Placement) -> bool:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while LEADS not in first.log + second.log:
             await asyncio.sleep(0.05)
     return LEADS in first.log
@@ -218,12 +218,12 @@ async def test_a_leader_cut_off_from_the_lock_stops_before_another_begins(
 
 
 async def _when_ended(client: PlacementClient) -> float:
-    await client.status(30.0)
+    await client.status(60.0)
     return time.monotonic()
 
 
 async def _when_leading(server: Placement) -> float:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while LEADS not in server.log:
             await asyncio.sleep(0.01)
     return time.monotonic()

@@ -14,7 +14,7 @@ from dapr_common.wire.dapr.proto.placement.v1 import placement_pb2 as pb
 
 @pytest.fixture(scope="module")
 def placement() -> Iterator[Placement]:
-    with Placement("--disseminate-timeout", "2s") as running:
+    with Placement("--disseminate-timeout", "5s") as running:
         yield running
 
 
@@ -92,5 +92,5 @@ async def test_the_recorded_sequence(placement: Placement) -> None:
                 assert await round_of(6, client0, app2, client3) == {}
                 assert await silent.status() == (
                     grpc.StatusCode.DEADLINE_EXCEEDED,
-                    "dissemination timeout after 2s for version 5",
+                    "dissemination timeout after 5s for version 5",
                 )

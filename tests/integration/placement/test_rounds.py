@@ -23,7 +23,7 @@ OPERATIONS = ("lock", "update", "unlock")
 
 @pytest.fixture(scope="module")
 def placement() -> Iterator[Placement]:
-    with Placement("--disseminate-timeout=3s") as running:
+    with Placement("--disseminate-timeout=5s") as running:
         yield running
 
 
@@ -244,7 +244,7 @@ async def test_the_state_page_is_off_by_default() -> None:
 
 
 async def test_a_window_collects_changes() -> None:
-    async with Placement("--disseminate-coalesce-window=1s") as placement:
+    async with Placement("--disseminate-coalesce-window=3s") as placement:
         address = placement.address
         async with (
             PlacementClient(address, "a") as a,
@@ -258,7 +258,7 @@ async def test_a_window_collects_changes() -> None:
             await a.report("A", "A2")
             await c.report()
             assert await obey(2, a, b, c) == {"A": ["a"], "A2": ["a"], "B": ["b"]}
-            assert time.monotonic() - began > 0.9
+            assert time.monotonic() - began > 2.9
 
 
 @pytest.mark.slow
@@ -282,7 +282,7 @@ async def test_a_sidecar_that_does_not_read_is_dropped(
         proxy.hold()
         began = time.monotonic()
         assert await obey(3, well) == {"A": ["well"]}  # found by pings, 2 s and 3 s
-        assert time.monotonic() - began < 9
+        assert time.monotonic() - began < 20
 
 
 async def test_silence_that_answers_pings_is_dropped_after_the_timeout(
@@ -298,10 +298,10 @@ async def test_silence_that_answers_pings_is_dropped_after_the_timeout(
         await well.obey("lock 2")
         began = time.monotonic()
         assert await obey(3, well) == {"A": ["well"]}
-        assert 2 < time.monotonic() - began < 8
+        assert 4 < time.monotonic() - began < 15
         assert await silent.status() == (
             grpc.StatusCode.DEADLINE_EXCEEDED,
-            "dissemination timeout after 3s for version 2",
+            "dissemination timeout after 5s for version 2",
         )
 
 
@@ -323,6 +323,7 @@ async def test_whoever_asks_and_never_reads_costs_no_memory(namespace: str) -> N
                 await other.expect("lock", 1)
             assert await _resident(placement) - before < 40 << 20
             writer.close()
+            await writer.wait_closed()
             del reader
 
 
@@ -372,7 +373,7 @@ async def test_stopping_says_so_and_does_not_wait_for_anybody() -> None:
                 "placement server is shutting down",
             )
         assert await asyncio.to_thread(placement.wait_exit) == 0
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20
 
 
 def test_a_taken_port_is_a_clear_end() -> None:
@@ -382,7 +383,7 @@ def test_a_taken_port_is_a_clear_end() -> None:
         taken.listen()
         server = Placement(port=port, exit_code=1)
         server.start()
-        assert server.wait_exit(30.0) == 1
+        assert server.wait_exit(60.0) == 1
         assert f"placement server could not listen on any address: 127.0.0.1:{port}" in server.log
 
 

@@ -191,8 +191,8 @@ def test_a_directory_that_is_replaced_is_followed(sentry: Sentry) -> None:
 
 def test_sentrys_own_certificate_is_renewed_half_way() -> None:
     with Sentry(mtls={"workloadCertTTL": "6s", "allowedClockSkew": "1s"}) as sentry:
-        first = sentry.served_certificate()
-        sentry.wait_lines("Sentry's own certificate is valid until", 2, 20)
+        first, renewed = sentry.served_certificate(), "Sentry's own certificate is valid until"
+        sentry.wait_lines(renewed, sentry.log.count(renewed) + 1, 20)
         second = sentry.served_certificate()
         assert second.serial_number != first.serial_number
         assert second.public_key() != first.public_key()

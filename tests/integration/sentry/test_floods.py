@@ -38,7 +38,7 @@ def channel(sentry: Sentry) -> GrpcChannel:
 
 
 async def ask(one: GrpcChannel) -> pb.SignCertificateResponse:
-    result = await one.unary(SIGN, REQUEST, pb.SignCertificateResponse, timeout=20)
+    result = await one.unary(SIGN, REQUEST, pb.SignCertificateResponse, timeout=50)
     response: pb.SignCertificateResponse = result.message
     return response
 
@@ -89,6 +89,6 @@ def test_connections_that_say_nothing(sentry: Sentry) -> None:
         for _ in range(300):
             stack.enter_context(socket.create_connection(("127.0.0.1", sentry.port), 5))
         began = time.monotonic()
-        sentry.sign()
-        assert time.monotonic() - began < 10
+        sentry.sign(timeout=30)
+        assert time.monotonic() - began < 20
         assert sentry.health() == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="go is not he
 
 @pytest.fixture(scope="module")
 def verifier(tmp_path_factory: pytest.TempPathFactory) -> str:
+    faulthandler.cancel_dump_traceback_later()  # nothing may be compiled yet; it has a limit
     program = tmp_path_factory.mktemp("go") / "verify_chain"
     subprocess.run(
         ["go", "build", "-o", str(program), str(SOURCE)],
