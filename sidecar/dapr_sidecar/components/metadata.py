@@ -198,9 +198,13 @@ def _integer(text: str) -> int:
 
 def _duration(text: str, unit: float) -> timedelta:
     try:
-        return timedelta(seconds=float(text) * unit)
+        seconds = float(text) * unit
     except ValueError:
         return parse_go_duration(text.strip())
+    try:
+        return timedelta(seconds=seconds)
+    except (OverflowError, ValueError):  # inf, nan, or more days than can be counted
+        raise ValueError("expected a duration such as 500ms or 1m30s") from None
 
 
 def _choice(kind: type[Enum], text: str) -> Enum:

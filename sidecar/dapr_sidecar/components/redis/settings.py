@@ -12,6 +12,12 @@ from dapr_sidecar.components.pem import load_pair
 _MILLISECONDS = 0.001
 
 
+def _of_pool(name: str) -> str:
+    """A field of the connection pool that Dapr has; the client here has none to set up."""
+    text: str = setting(name, default="", help="accepted; commands share one connection")
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisSettings:
     """Names as in Dapr's Redis components; bare numbers of durations are seconds."""
@@ -75,6 +81,23 @@ class RedisSettings:
         default=timedelta(seconds=3),
         help="accepted; readTimeout covers sending, too",
     )
+
+    use_entra_id: bool = setting(
+        "useEntraID", default=False, help="refused when on: there is no login with Entra ID yet"
+    )
+    pool_size: str = _of_pool("poolSize")
+    pool_timeout: str = _of_pool("poolTimeout")
+    min_idle_connections: str = _of_pool("minIdleConns")
+    max_connection_age: str = _of_pool("maxConnAge")
+    idle_timeout: str = _of_pool("idleTimeout")
+    idle_check_frequency: str = _of_pool("idleCheckFrequency")
+
+    def __post_init__(self) -> None:
+        if self.use_entra_id:
+            raise SettingsError(
+                "invalid metadata field 'useEntraID': Redis is not logged in to with Microsoft "
+                "Entra ID yet: turn it off and set redisPassword"
+            )
 
     def address(self) -> tuple[str, int]:
         """Host and port. Raises ``SettingsError``."""
