@@ -11,10 +11,8 @@ from click.core import ParameterSource
 
 from dapr_cli.completions import directories
 from dapr_cli.console import Console
+from dapr_cli.go_flags import FlagNames, plain
 from dapr_cli.install import Install, locate
-
-_TRUE = frozenset({"true", "t", "1", "TRUE", "True", "T"})
-_FALSE = frozenset({"false", "f", "0", "FALSE", "False", "F"})
 
 
 @dataclass(slots=True)
@@ -70,7 +68,7 @@ class Switch(click.Option):
 
 
 class Verb(click.Command):
-    """A command with the global flags; ``--flag=true`` and ``--flag=false`` are understood."""
+    """A command with the global flags, which are spelled as those of the official CLI."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
         own = named.get("params", [])
@@ -81,38 +79,16 @@ class Verb(click.Command):
         super().__init__(*args, **named)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, self._plain_switches(args, strict=not ctx.resilient_parsing))
+        names = FlagNames(
+            switches=self._names(lambda option: option.is_flag),
+            truths=self._names(lambda option: isinstance(option, Switch)),
+            valued=self._names(lambda option: not (option.is_flag or isinstance(option, Switch))),
+        )
+        return super().parse_args(ctx, plain(args, names, strict=not ctx.resilient_parsing))
 
-    def _plain_switches(self, args: list[str], *, strict: bool) -> list[str]:
-        end = args.index("--") if "--" in args else len(args)
-        plain = []
-        for argument in args[:end]:
-            name, equals, value = argument.partition("=")
-            if not equals and name in self._valued_switches():
-                plain.append(f"{name}=true")
-            elif not equals or name not in self._switches():
-                plain.append(argument)
-            elif value in _TRUE:
-                plain.append(name)
-            elif value not in _FALSE and strict:
-                raise click.UsageError(f"invalid argument '{value}' for {name}: use true or false")
-        return plain + args[end:]
-
-    def _switches(self) -> set[str]:
-        return {
-            name
-            for parameter in self.params
-            if isinstance(parameter, click.Option) and parameter.is_flag
-            for name in parameter.opts
-        }
-
-    def _valued_switches(self) -> set[str]:
-        return {
-            name
-            for parameter in self.params
-            if isinstance(parameter, Switch)
-            for name in parameter.opts
-        }
+    def _names(self, wanted: Callable[[click.Option], bool]) -> frozenset[str]:
+        options = (each for each in self.params if isinstance(each, click.Option))
+        return frozenset(name for option in options if wanted(option) for name in option.opts)
 
 
 kubernetes_option = click.option(

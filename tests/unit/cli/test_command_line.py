@@ -135,6 +135,35 @@ def test_switches_take_true_and_false() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["-a=orders", "-p=80", "-f="], {"app_id": "orders", "app_port": 80, "run_file": ""}),
+        (["-aorders", "-p", "-1"], {"app_id": "orders", "app_port": -1}),
+        (["-ka=orders", "-kf", "x"], {"kubernetes": True, "app_id": "orders", "run_file": "x"}),
+        (["-a==x", "-c=a=b"], {"app_id": "=x", "config": "a=b"}),
+        (
+            ["-a", "-c=d", "--config", "--log-as-json=x"],
+            {"app_id": "-c=d", "config": "--log-as-json=x"},
+        ),
+        (
+            ["-k=false", "x", "-a=y", "--", "-a=z"],
+            {"kubernetes": False, "app_id": "y", "command": ("x", "-a=z")},
+        ),
+        (["-z=1"], "No such option '-z'"),
+        (["-k=x"], "invalid argument 'x' for -k"),
+    ],
+)
+def test_short_flags_in_the_spellings_of_go(given: list[str], expected: object) -> None:
+    command = root().get_command(None, "run")
+    if isinstance(expected, str):
+        with pytest.raises(click.UsageError, match=expected):
+            command.make_context("run", given, obj=Session())
+        return
+    context = command.make_context("run", given, obj=Session())
+    assert {name: context.params[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
     ("given", "mtls", "ha"),
     [
         ([], True, False),
