@@ -114,8 +114,8 @@ def test_what_is_refused(said: Said, spec: str, message: str) -> None:
         ("type: bindings.fax", 'spec.type: "bindings.fax" is no type'),
         ("type: conversation.openai", 'spec.type: "conversation.openai" is no type'),
         (
-            REDIS + "- {name: poolSize, value: '10'}",
-            'spec.metadata[1].name: "poolSize" is unknown to state.redis and has no effect',
+            REDIS + "- {name: redisColour, value: '10'}",
+            'spec.metadata[1].name: "redisColour" is unknown to state.redis and has no effect',
         ),
         (
             REDIS + "- {name: redisHost, value: 'r:6379'}",
