@@ -24,6 +24,8 @@ _HARMLESS = re.compile(
     re.IGNORECASE,
 )
 _COMMANDS = ("args", "command")
+_NAMED_BY_KEY = frozenset({"secretKeyRef", "configMapKeyRef", "tolerations", "matchExpressions"})
+"""Parts of Kubernetes' objects in which ``key`` is the name of something."""
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # Texts are long and anybody's: every repetition has a bound, so that no line takes long to read.
 _QUOTED = r"""(\\?["'])(?:(?!\2).){1,4096}\2"""
@@ -120,7 +122,10 @@ def tree(value: Any, name: str = "") -> Any:
         hides = name.lower() == "headers" or is_secret_name(str(own))
         if own and value.get("value") not in (None, "") and hides:
             return {**tree({k: v for k, v in value.items() if k != "value"}), "value": HIDDEN}
-        return {key: tree(each, str(key)) for key, each in value.items()}
+        found = {key: tree(each, str(key)) for key, each in value.items()}
+        if "key" in value and (name in _NAMED_BY_KEY or (name == "items" and "path" in value)):
+            found["key"] = value["key"]
+        return found
     if isinstance(value, list):
         if name in _COMMANDS and all(isinstance(each, str) for each in value):
             return words(value)

@@ -196,9 +196,9 @@ def test_plain_texts_stay(value: str) -> None:
 
 @pytest.mark.parametrize("piece", ["a", "a.", "://", "token=", '"', "a:", "Bearer ", "eyJa.", "@("])
 def test_no_text_takes_long_to_read(piece: str) -> None:
-    begin = time.process_time()
+    begin = time.thread_time()
     text(piece * (MOST_BYTES // len(piece)))
-    assert time.process_time() - begin < 1.5
+    assert time.thread_time() - begin < 1.5
 
 
 def test_manifests_of_a_cluster() -> None:
@@ -234,3 +234,17 @@ def test_manifests_of_a_cluster() -> None:
     container = shown["spec"]["containers"][0]
     assert container["args"][1] == "--port=80"
     assert container["env"][2] == {"name": "COLOUR", "value": "red"}
+
+
+def test_keys_that_only_name_something() -> None:
+    spec = {
+        "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists"}],
+        "volumes": [{"name": "v", "configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}]}}],
+        "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+        "nodeAffinity": {"matchExpressions": [{"key": "os", "operator": "In", "values": ["a"]}]},
+    }
+    assert tree(spec) == spec
+    assert tree({"items": [{"key": "topsecret"}], "key": "topsecret"}) == {
+        "items": [{"key": HIDDEN}],
+        "key": HIDDEN,
+    }
