@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import orjson
 
-from dapr_common.http.client import HttpClient
+from dapr_common.http.proxy import outward_client
 
 _MOST_BYTES = 1 << 20
 _LOOK_SECONDS = 1.0
@@ -151,8 +151,11 @@ class UrlSource:
         assert url.hostname is not None
         tls = self._tls if url.scheme == "https" else None
         port = url.port or (443 if tls is not None else 80)
-        client = HttpClient(url.hostname, port, ssl=tls, connect_timeout=self._timeout)
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        try:
+            client = outward_client(url.hostname, port, ssl=tls, connect_timeout=self._timeout)
+        except OSError as error:
+            raise KeySourceError(f"{_shown(url)} cannot be reached: {error}") from error
         try:
             response = await client.request(
                 "GET", target.encode(), [(b"Accept", b"application/json")]

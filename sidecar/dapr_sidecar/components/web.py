@@ -15,10 +15,10 @@ from dapr_common.http.client import (
     Body,
     ClientResponse,
     ConnectError,
-    HttpClient,
     ResponseError,
 )
 from dapr_common.http.messages import Header
+from dapr_common.http.proxy import outward_client
 
 _LARGEST_ANSWER = 64 << 20
 _CONNECTIONS = 64
@@ -89,7 +89,7 @@ class WebService:
         self.shown = f"{name} at {parts.hostname}:{port}"
         self._path = parts.path.rstrip("/")
         self._seconds = seconds
-        self._client = HttpClient(
+        self._client = outward_client(
             parts.hostname,
             port,
             ssl=(tls or ssl.create_default_context()) if secure else None,

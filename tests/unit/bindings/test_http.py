@@ -285,3 +285,13 @@ async def test_bad_settings_name_the_field(
     with pytest.raises(SettingsError, match=field) as caught:
         await binding(url="http://x", **properties)
     assert "hidden" not in str(caught.value)
+
+
+async def test_a_proxy_leads_outside(
+    serve: Serve, binding: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = Target()
+    monkeypatch.setenv("HTTP_PROXY", await serve(target.handle))
+    found = await binding(url="http://outside.test/base")
+    await found.invoke(InvokeRequest("get", b"", {"path": "x"}))
+    assert target.got[0][2]["host"] == "outside.test"

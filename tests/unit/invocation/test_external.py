@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import orjson
 import pytest
-from sidecars import FakeApp, MiniSidecar, pair
+from sidecars import FakeApp, MiniSidecar, http_app, pair
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.errors import RpcError
@@ -106,6 +106,19 @@ async def test_credentials_of_a_url(
         else:
             await a1.call("GET", f"/v1.0/invoke/{quote(url, safe='')}/method/x", headers)
         assert app.requests[0].header(b"authorization") == seen
+
+
+async def test_a_proxy_leads_outside_and_not_to_apps(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with outside() as (a1, _, proxy), http_app(a1) as app:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        a1.context.components.http_endpoints["far"] = HttpEndpoint("far", "http://outside.test/b")
+        for target in ("far", "http%3A%2F%2Foutside.test%2Fb"):
+            assert (await a1.call("GET", f"/v1.0/invoke/{target}/method/x"))[0] == 200
+        assert [(asked.path, asked.header(b"host")) for asked in proxy.requests] == [
+            (b"/b/x", b"outside.test")
+        ] * 2
+        assert (await a1.call("GET", "/v1.0/invoke/a1/method/x"))[0] == 200
+        assert len(app.requests) == 1
 
 
 async def test_redirects_come_to_an_end() -> None:

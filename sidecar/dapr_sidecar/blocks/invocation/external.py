@@ -142,6 +142,8 @@ class ExternalCaller:
         return client, without_blanks(target.encode("utf-8", "surrogateescape"))
 
     async def _new(self, origin: _Origin) -> HttpClient:
+        from dapr_common.http.proxy import outward_client  # only where something is called outside
+
         context = None
         if origin.scheme == "https":
             context = await asyncio.to_thread(_tls, origin.endpoint)
@@ -149,7 +151,7 @@ class ExternalCaller:
             await self._forget_unused()
         if (made := self._clients.get(origin)) is not None:  # by a call that came meanwhile
             return made
-        client = self._clients[origin] = HttpClient(
+        client = self._clients[origin] = outward_client(
             origin.host, origin.port, ssl=context, connect_timeout=_CONNECT_SECONDS
         )
         return client

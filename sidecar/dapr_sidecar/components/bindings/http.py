@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote
 
 from dapr_common.http.headers import canonical
+from dapr_common.http.proxy import proxy_of
 from dapr_common.words import is_truthy
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.bindings.base import (
@@ -164,7 +165,12 @@ class HttpBinding(OutputBinding):
         body = data if method in _WITH_BODY else None
         try:
             async with self._session.request(
-                method, url, headers=headers, data=body, max_redirects=_MAX_REDIRECTS
+                method,
+                url,
+                headers=headers,
+                data=body,
+                max_redirects=_MAX_REDIRECTS,
+                proxy=proxy_of(url),
             ) as response:
                 answered = _metadata(response.status, response.reason or "", response.headers)
                 content = await self._read(response, answered)

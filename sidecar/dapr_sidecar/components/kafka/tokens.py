@@ -9,6 +9,7 @@ import time
 import aiohttp
 from aiokafka.abc import AbstractTokenProvider
 
+from dapr_common.http.proxy import proxy_of
 from dapr_sidecar.components.metadata import SettingsError
 
 _SECONDS = 30.0
@@ -50,7 +51,12 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
         timeout = aiohttp.ClientTimeout(total=_SECONDS)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(self._endpoint, data=self._form, allow_redirects=False) as answer,
+            session.post(
+                self._endpoint,
+                data=self._form,
+                allow_redirects=False,
+                proxy=proxy_of(self._endpoint),
+            ) as answer,
         ):
             body = await answer.content.read(_MAX_BYTES)
             if answer.status != 200:

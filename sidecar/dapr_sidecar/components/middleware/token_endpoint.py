@@ -12,6 +12,8 @@ from urllib.parse import quote_plus, urlsplit
 
 import orjson
 
+from dapr_common.http.proxy import proxy_of
+
 if TYPE_CHECKING:
     import aiohttp
 
@@ -108,7 +110,11 @@ class TokenEndpoint:
             headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         try:
             async with self._session.post(
-                self._url, data=data, headers=headers, allow_redirects=False
+                self._url,
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                proxy=proxy_of(self._url),
             ) as response:
                 return response.status, await _read(response)
         except TimeoutError as error:
