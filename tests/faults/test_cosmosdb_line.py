@@ -15,7 +15,7 @@ from dapr_sidecar.components.state.base import GetRequest, SetRequest
 from dapr_sidecar.components.state.cosmosdb import CosmosDbStateStore
 from dapr_sidecar.components.web import WebError
 
-_SECONDS, _SLACK = 1.0, 4.0
+_SECONDS, _SLACK = 3.0, 6.0
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ async def store(cluster: RedisCluster) -> AsyncIterator[Any]:
 
 def properties(cluster: RedisCluster, **more: str) -> dict[str, str]:
     host = f"127.0.0.1:1,{cluster.address}"  # the first one is away
-    fast = {"redisMaxRetries": "0", "dialTimeout": "1s", "readTimeout": "1s"}
+    fast = {"redisMaxRetries": "0", "dialTimeout": "3s", "readTimeout": "3s"}
     return {"redisHost": host, "redisType": "cluster", **fast, **more}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from harness.block_api import make
 from harness.component_table import until
+from harness.programs import free_port
 from harness.redis_server import DurableRedis, RedisServer, redis_server
 
 from dapr_sidecar.components.lock.redis import RedisLockStore
@@ -30,7 +30,7 @@ port {port}
 bind 127.0.0.1
 dir {folder}
 sentinel monitor mymaster 127.0.0.1 {master} 1
-sentinel down-after-milliseconds mymaster 300
+sentinel down-after-milliseconds mymaster 2000
 sentinel failover-timeout mymaster 2000
 """
 
@@ -73,9 +73,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def _sentinel(stack: ExitStack, folder: Path, master: int) -> RedisServer:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     file = folder / "sentinel.conf"
     file.write_text(CONFIG.format(port=port, folder=folder, master=master))
     process = subprocess.Popen(
@@ -119,6 +117,7 @@ async def persistently(call: Any) -> Any:
                 await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_another_server_takes_over(cluster: Cluster) -> None:
     await ready(cluster)
     await until(lambda: _knows_replica(cluster), 30)

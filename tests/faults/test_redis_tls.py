@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 from harness.block_api import make
+from harness.programs import free_port
 from harness.redis_server import redis_server
 
 from dapr_sidecar.components.redis.connection import RedisConnectionError
@@ -34,9 +34,7 @@ def address(tmp_path: Path, ca: trustme.CA) -> Iterator[str]:
     ca.cert_pem.write_to_path(str(files[0]))
     certificate.cert_chain_pems[0].write_to_path(str(files[1]))
     certificate.private_key_pem.write_to_path(str(files[2]))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     flags = ("--tls-port", str(port), "--tls-ca-cert-file", str(files[0]))
     flags += ("--tls-cert-file", str(files[1]), "--tls-key-file", str(files[2]))
     with redis_server(*flags):

@@ -25,14 +25,17 @@ from dapr_sidecar.components.redis.settings import RedisSettings
 from dapr_sidecar.components.state.base import GetRequest, SetRequest
 from dapr_sidecar.components.state.redis import RedisStateStore
 
+_PATIENCE = 20.0
+"""Seconds within which everything ends that does not wait for ever, on a busy machine."""
 ALL = [RedisBinding, RedisConfigurationStore, RedisLockStore, RedisPubSub, RedisStateStore]
 
 
 @pytest.fixture
-def closed_port() -> int:
+def closed_port() -> Iterator[int]:
+    """Nobody listens on it, and nobody can while the test runs."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+        yield int(found.getsockname()[1])
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ async def test_nobody_listens(kind: type[Any], closed_port: int) -> None:
     with pytest.raises(
         RedisConnectionError, match=rf"127\.0\.0\.1:{closed_port}: Connection refused"
     ):
-        await asyncio.wait_for(component.open(), 5)
+        await asyncio.wait_for(component.open(), _PATIENCE)
     await component.close()
 
 
@@ -60,7 +63,7 @@ async def test_nobody_answers(kind: type[Any], silent_port: int) -> None:
         kind, redisHost=f"127.0.0.1:{silent_port}", redisMaxRetries="0", dialTimeout="100ms"
     )
     with pytest.raises(RedisConnectionError, match="does not answer"):
-        await asyncio.wait_for(component.open(), 5)
+        await asyncio.wait_for(component.open(), _PATIENCE)
     await component.close()
 
 
@@ -89,7 +92,7 @@ async def test_a_cancelled_open_leaves_nothing_behind(silent_port: int) -> None:
 
 @pytest.fixture
 async def store(proxy: Proxy) -> AsyncIterator[RedisStateStore]:
-    found: RedisStateStore = make(RedisStateStore, redisHost=proxy.address, readTimeout="300ms")
+    found: RedisStateStore = make(RedisStateStore, redisHost=proxy.address, readTimeout="2s")
     await found.open()
     yield found
     await found.close()
@@ -101,7 +104,8 @@ async def test_a_cut_line(proxy: Proxy, store: RedisStateStore) -> None:
     waiting = [asyncio.ensure_future(store.get(GetRequest("k"))) for _ in range(20)]
     await asyncio.sleep(0.05)
     proxy.cut()
-    results = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    gathered = asyncio.gather(*waiting, return_exceptions=True)
+    results = await asyncio.wait_for(gathered, _PATIENCE)
     assert all(isinstance(result, RedisConnectionError) for result in results)
     assert {str(result) for result in results} == {
         f"connection to redis at {proxy.address} lost: EOF"
@@ -116,7 +120,7 @@ async def test_a_server_that_stops_answering(proxy: Proxy, store: RedisStateStor
     with pytest.raises(
         RedisConnectionError, match=rf"redis at {proxy.address} did not answer within"
     ):
-        await asyncio.wait_for(store.get(GetRequest("k")), 10)
+        await asyncio.wait_for(store.get(GetRequest("k")), _PATIENCE)
     proxy.release()
     assert (await store.get(GetRequest("k"))).data == b"1"
 
@@ -125,7 +129,7 @@ async def test_a_connection_that_dies_in_silence(proxy: Proxy, store: RedisState
     await store.set(SetRequest("k", b"1"))
     proxy.lose()
     with pytest.raises(RedisConnectionError, match="did not answer within"):
-        await asyncio.wait_for(store.get(GetRequest("k")), 10)
+        await asyncio.wait_for(store.get(GetRequest("k")), _PATIENCE)
     assert (await store.get(GetRequest("k"))).data == b"1"
 
 
@@ -134,7 +138,7 @@ async def test_a_server_that_is_away_for_a_while(proxy: Proxy, store: RedisState
     proxy.refuse()
     for _ in range(3):
         with pytest.raises(RedisConnectionError):
-            await asyncio.wait_for(store.get(GetRequest("k")), 5)
+            await asyncio.wait_for(store.get(GetRequest("k")), _PATIENCE)
     with pytest.raises(RedisConnectionError):
         await store.ping()
     await proxy.start()
@@ -306,7 +310,7 @@ async def test_a_configuration_connection_that_died_in_silence_is_noticed(
     proxy: Proxy, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dapr_sidecar.components.configuration.redis_watch._PING_SECONDS", 0.1)
-    store = make(RedisConfigurationStore, redisHost=proxy.address, dialTimeout="200ms")
+    store = make(RedisConfigurationStore, redisHost=proxy.address, dialTimeout="1s")
     await store.open()
     got: list[Item] = []
 
@@ -325,6 +329,7 @@ async def test_a_configuration_connection_that_died_in_silence_is_noticed(
 
 async def test_what_fails_is_bounded_where_nothing_is_redelivered(server: RedisServer) -> None:
     """An app that fails for long must not fill the memory; nothing is lost either."""
+    server.call("FLUSHALL")
     pubsub = make(
         RedisPubSub,
         redisHost=server.address,

@@ -23,8 +23,8 @@ from dapr_sidecar.components.base import Component
 from dapr_sidecar.components.registry import component_class
 from dapr_sidecar.components.state.base import GetRequest, SetRequest
 
-SECONDS = 1.0  # the deadline where a manifest can say it
-SLACK = 4.0  # other work of the machine
+SECONDS = 2.0  # the deadline where a manifest can say it
+SLACK = 8.0  # other work of the machine
 pytestmark = pytest.mark.slow
 
 

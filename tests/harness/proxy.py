@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from harness.programs import free_port
+
 _CHUNK = 64 << 10
 
 
@@ -28,9 +30,13 @@ class Proxy:
         return f"127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Accept connections, on the same port as before when there was one."""
+        """Accept connections, on the same port as before when there was one.
+
+        It is none of those that the system gives away: a client that asks for such a port again
+        and again, while nobody listens on it, may reach itself there.
+        """
+        self.port = self.port or free_port()
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = int(self._listener.sockets[0].getsockname()[1])
 
     def hold(self) -> None:
         """Forward nothing more; connections stay open."""
@@ -67,6 +73,8 @@ class Proxy:
     async def close(self) -> None:
         """End it all."""
         self.refuse()
+        for _ in range(3):  # a connection accepted just now has a task that has not begun
+            await asyncio.sleep(0)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

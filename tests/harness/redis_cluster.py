@@ -23,7 +23,7 @@ class ClusterNode(Program):
         place.mkdir()
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
-        command += ["--cluster-node-timeout", "1000", "--save", "", "--appendonly", "yes"]
+        command += ["--cluster-node-timeout", "5000", "--save", "", "--appendonly", "yes"]
         command += ["--cluster-require-full-coverage", "no", "--dir", str(place)]
         super().__init__(command, exit_code=None)
 
