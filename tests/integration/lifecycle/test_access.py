@@ -171,7 +171,14 @@ def streaming(connection: socket.socket, _: RawRequest) -> None:
     [
         (
             True,
-            ["GetState", "PutMetadata", "InvokeService/me", "InvokeService/other", "InvokeService"],
+            [
+                "GetState",
+                "PutMetadata",
+                "InvokeService/me",
+                "InvokeService/other",
+                "InvokeService",
+                "QueryStateAlpha1",
+            ],
         ),
         (
             False,
@@ -181,6 +188,7 @@ def streaming(connection: socket.socket, _: RawRequest) -> None:
                 "GET /v1.0/invoke/me/method/x",
                 "GET /x",
                 "GET /nothing",
+                "PUT /v1.0-alpha1/state/st/query",
             ],
         ),
     ],
@@ -206,11 +214,12 @@ def test_calls_in_the_log(tmp_path: Path, obfuscated: bool, names: list[str]) ->
             ("GET", "/v1.0/invoke/me/method/x", {}),
             ("GET", "/x", {"dapr-app-id": "other"}),
             ("GET", "/nothing", {}),
+            ("PUT", "/v1.0-alpha1/state/st/query", {}),
         ):
             call(sidecar.http_port, method, path, headers={**agent, **more})
-        found = [json.loads(line) for line in sidecar.wait_lines("HTTP API Called", 5)]
+        found = [json.loads(line) for line in sidecar.wait_lines("HTTP API Called", 6)]
         assert [line["method"] for line in found] == names
-        assert [line["code"] for line in found] == [204, 204, 200, 500, 404]
+        assert [line["code"] for line in found] == [204, 204, 200, 500, 404, 500]
         assert [line["size"] for line in found[:3]] == [0, 0, 5]
         assert {line["useragent"] for line in found} == {"ua/1"}
 

@@ -51,7 +51,9 @@ class StateRoutes:
             Route(("DELETE",), f"{base}/{{key}}", group, "DeleteState", self.delete),
             Route(_WRITE, f"{base}/bulk", group, "GetBulkState", self.bulk_get),
             Route(_WRITE, f"{base}/transaction", group, "ExecuteStateTransaction", self.transact),
-            Route(_WRITE, "/v1.0-alpha1/state/{store}/query", query, "QueryState", self.query),
+            Route(
+                _WRITE, "/v1.0-alpha1/state/{store}/query", query, "QueryStateAlpha1", self.query
+            ),
         ]
 
     async def get(self, request: Request, store: str, key: str) -> Response:
