@@ -108,6 +108,13 @@ class Operator(Program):
         lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines if name}
 
+    async def counted(self, name: str, value: float) -> None:
+        """Wait until a sample has this value: what was done is seen before it is counted."""
+        async with asyncio.timeout(40):
+            while (found := (await asyncio.to_thread(self.metrics)).get(name, 0)) < value:
+                await asyncio.sleep(0.02)
+        assert found == value, name
+
     def _get(self, port: int, path: str) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -212,6 +213,8 @@ class ControlPlane:
             "127.0.0.1", port or self.port, ssl=context, server_hostname=name
         )
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 _PLURALS = {

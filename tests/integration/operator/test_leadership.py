@@ -33,7 +33,7 @@ async def test_hand_over(place: Any) -> None:
             await place.deployment("one", "orders-1")
             await place.until(SERVICES, "orders-1-dapr")
             assert LEADS not in second.log
-            assert 'dapr_operator_service_created_total{app_id="orders-1"}' in first.metrics()
+            await first.counted('dapr_operator_service_created_total{app_id="orders-1"}', 1)
             await place.component("store")
             for operator in (first, second):
                 async with await place.sidecar(operator) as sidecar:

@@ -110,7 +110,7 @@ async def test_missed_pods_are_healed_and_no_others(place: Any, injector: Any) -
         await gone(place, "missed")
         await place.event("SidecarMissing", "its controller makes a new one")
         await place.event("SidecarMissing", "it has no controller that would make it anew")
-        assert operator.metrics()["dapr_operator_watchdog_pods_deleted_total"] == 1
+        await operator.counted("dapr_operator_watchdog_pods_deleted_total", 1)
         for name in ("has-one", "has-a-native-one", "injected", "wants-none", "gets-none"):
             assert await there(place, name), name
         assert await there(place, "nobody-makes-it-anew")
@@ -146,7 +146,7 @@ async def test_pods_that_come_back_without_one_are_left_alone(place: Any, inject
         await pod(place, "other", owner="other")
         await gone(place, "other")
         assert await there(place, "second"), "its controller's pods were healed a moment ago"
-        assert operator.metrics()["dapr_operator_watchdog_pods_deleted_total"] == 2
+        await operator.counted("dapr_operator_watchdog_pods_deleted_total", 2)
 
 
 async def test_deletions_are_spread(place: Any, injector: Any) -> None:

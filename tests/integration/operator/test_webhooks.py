@@ -328,4 +328,5 @@ async def test_what_no_review_is(plane: ControlPlane, operator: Operator) -> Non
         writer.write("\r\n".join([*lines, "Content-Length: 2", "", "{}"]).encode())
         assert (await reader.readline()).split()[1] == str(status).encode()
         writer.close()
+        await writer.wait_closed()
     assert operator.health() == 200
