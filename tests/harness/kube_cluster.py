@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,15 @@ from harness.apiserver import ApiServer
 
 from dapr_common.kube.api_errors import NotFoundError
 from dapr_common.kube.client import KubeClient
-from dapr_common.kube.kinds import CONFIG_MAPS, CONFIGURATIONS, PODS, SECRETS, Kind, KubeObject
+from dapr_common.kube.kinds import (
+    CONFIG_MAPS,
+    CONFIGURATIONS,
+    PODS,
+    SECRETS,
+    Kind,
+    KubeObject,
+    Selection,
+)
 from dapr_common.kube.login import kubeconfig_login
 
 NAMESPACES = Kind("", "v1", "namespaces", namespaced=False)
@@ -101,6 +110,18 @@ class Cluster:
                     if error.reason == "NotFound" and "none" in str(error).split(": ", 1)[1]:
                         return
                 await asyncio.sleep(0.05)
+
+    async def undefine(self, kind: Kind) -> None:
+        """Delete a kind, and wait until it is gone with its objects and served to nobody."""
+        name = f"{kind.plural}.{kind.group}"
+        await self.client.delete(CRDS, name)
+        async with asyncio.timeout(60):
+            with contextlib.suppress(NotFoundError):
+                while await self.client.get(CRDS, name):
+                    await asyncio.sleep(0.05)
+            with contextlib.suppress(NotFoundError):
+                while await self.client.list_all(Selection(kind)):
+                    await asyncio.sleep(0.05)
 
     async def namespace(self, prefix: str) -> str:
         """A new namespace."""

@@ -24,7 +24,7 @@ from hosting.systemd_units import PACKAGING, read_environment, read_sysctl, read
 
 STORE = "10.0.0.20"
 AUTHORITY = ("ca.crt", "issuer.crt", "issuer.key")
-_BUSY_SECONDS = 60.0
+_BUSY_SECONDS = 120.0
 _CONSUL, _SENTRY_HEALTH, _PLACEMENT_HEALTH = 8500, 58090, 58080
 
 

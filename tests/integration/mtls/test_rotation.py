@@ -29,7 +29,7 @@ from dapr_common.security.rotation import renewed_issuer, rotated
 from dapr_common.security.x509 import PrivateKey
 
 _SECONDS = 60
-_TTL = timedelta(seconds=8)
+_TTL = timedelta(seconds=12)
 _ADDRESSES = 1500
 _CHAT = "/shop.Orders/Chat"
 
@@ -73,7 +73,7 @@ class Load:
         stream = await channel.open(_CHAT, [("dapr-app-id", target)])
         for number in itertools.count():
             await stream.send(b"%d" % number)
-            assert await asyncio.wait_for(anext(stream), 5) == b"%d" % number
+            assert await asyncio.wait_for(anext(stream), 20) == b"%d" % number
             self.answered += 1
             if not self.going_on:
                 break
@@ -158,5 +158,6 @@ async def test_no_call_fails_while_issuer_and_root_are_replaced(
             assert "could not be renewed" not in sidecar.log
             trusted = [line for line in sidecar.lines if "trust anchors have changed" in line]
             assert len(trusted) == 2
-    assert load.invoked > 500
-    assert load.answered > 500
+    # Some a second, all the time; a busy machine manages no more.
+    assert load.invoked > 3 * _SECONDS
+    assert load.answered > 3 * _SECONDS

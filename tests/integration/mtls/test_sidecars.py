@@ -87,7 +87,7 @@ def test_the_internal_port_shows_its_identity_and_asks_for_one(
                 "openssl", "s_client", "-connect", f"127.0.0.1:{sidecar.internal_port}",
                 "-alpn", "h2", "-showcerts", "-CAfile", sentry.credentials / "ca.crt",
             ],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
     assert "Verification: OK" in answer.stdout
     assert "No client certificate CA names sent" in answer.stdout

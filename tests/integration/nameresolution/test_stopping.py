@@ -16,7 +16,7 @@ async def test_no_caller_waits_for_an_instance_that_stops(tmp_path: Path) -> Non
     answered = 0
 
     async def slow(seen: Seen) -> int:
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(3)  # addresses are asked for once a second
         return 200
 
     async with (

@@ -95,11 +95,11 @@ def policies(components: list[str]) -> dict[str, Any]:
     patient = {"timeout": "patient", "retry": "r"}
     return {
         "policies": {
-            "timeouts": {"t": "200ms", "patient": "1s"},
+            "timeouts": {"t": "200ms", "patient": "2s"},
             "retries": {"r": {"policy": "constant", "duration": "10ms", "maxRetries": 1}},
         },
         "targets": {
-            "apps": {"me": both, "nowhere": both, URL: both},
+            "apps": {"me": both, "nowhere": both, URL: patient},
             "actors": {"T": both},
             "components": {
                 name: {"inbound": both, "outbound": patient if name in WORKING else both}

@@ -219,8 +219,8 @@ async def test_a_vault_that_comes_later() -> None:
         state["auth"] = {"secretStore": "s"}
         async with Sidecar(resources=[store, state]) as sidecar:
             refusal = f"Failed to init component s .*Vault at {re.escape(server.address)} cannot"
-            assert re.search(refusal, sidecar.log)
-            assert "component state (state.redis/v1) waits" in sidecar.log
+            await asyncio.to_thread(sidecar.wait_line, re.compile(refusal).search)
+            await asyncio.to_thread(sidecar.wait_line, "component state (state.redis/v1) waits")
             with server:
                 facts = {"backend": server.address, **server.facts}
                 secret = {"data": {"redis-pw": PASSWORD}}

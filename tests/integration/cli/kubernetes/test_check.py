@@ -72,7 +72,7 @@ async def deployment(cluster: Cluster, namespace: str, name: str) -> None:
 
 async def test_kinds_that_are_missing_or_old(dapr, cluster: Cluster) -> None:
     assert [one for one in await check(dapr) if one["area"] == "kinds"] == []
-    await cluster.client.delete(CRDS, "httpendpoints.dapr.io")
+    await cluster.undefine(RESOURCES["HTTPEndpoint"])
     old: KubeObject = await cluster.client.get(CRDS, "components.dapr.io")
     version = old["spec"]["versions"][0]
     del version["schema"]["openAPIV3Schema"]["properties"]["scopes"]

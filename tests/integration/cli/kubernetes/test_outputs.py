@@ -17,7 +17,6 @@ from harness.stand_in_kubelet import kubelet
 from dapr_common.kube.kinds import (
     COMPONENTS,
     CONFIGURATIONS,
-    CRDS,
     PODS,
     SECRETS,
     Kind,
@@ -240,7 +239,7 @@ async def test_a_cluster_without_dapr(dapr, bare: Cluster) -> None:
             f"❌  there is no Secret dapr-trust-bundle in {where}",
             hint,
         ]
-    await bare.client.delete(CRDS, "mcpservers.dapr.io")
+    await bare.undefine(MCP_SERVERS)
     done = await dapr("mcpservers", "-k")
     assert (done.returncode, done.stdout) == (1, "")
     failure, hint = done.stderr.splitlines()

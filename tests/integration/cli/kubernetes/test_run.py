@@ -107,7 +107,7 @@ async def test_everything_is_made_and_deleted(
                 ]
             run.signal(signal.SIGINT)
             assert await asyncio.to_thread(run.wait_exit) == 0
-        assert run.lines[-1] == "✅  Everything is deleted"
+        assert run.stdout_lines[-1] == "✅  Everything is deleted"
         assert await names(default) == []
     await default.client.delete(CONFIGURATIONS, "appconfig", NAMESPACE)
 
@@ -164,7 +164,7 @@ async def test_what_a_run_did_not_make_stays(
     async with running(kube, file, exit_code=1) as run:
         assert await asyncio.to_thread(run.wait_exit) == 1
     word = "Deployment" if kind is DEPLOYMENTS else "Service"
-    assert run.lines[0] == (
+    assert run.stderr_lines[0] == (
         f"❌  there is a {word} {ids[1]} in namespace default that 'dapr run -k' did not make: it "
         "is left as it is, and nothing is started"
     )
@@ -237,9 +237,9 @@ async def test_one_that_does_not_get_ready_takes_all_with_it(
         UserClient(kubeconfig_login(kube.admin)) as client,
     ):
         with pytest.raises(CliError) as raised:
-            await run_on_cluster(client, read(str(file)).apps, Console(), ready_seconds=2.0)
+            await run_on_cluster(client, read(str(file)).apps, Console(), ready_seconds=6.0)
         assert raised.value.message == (
-            f"not ready after 2 s:\n{ids[1]}: ErrImagePull: no such image"
+            f"not ready after 6 s:\n{ids[1]}: ErrImagePull: no such image"
         )
         assert await names(default) == []
     out = capsys.readouterr().out
@@ -257,7 +257,7 @@ async def test_a_pod_that_was_not_injected(
         UserClient(kubeconfig_login(kube.admin)) as client,
     ):
         with pytest.raises(CliError, match="has no sidecar: the injector was not called"):
-            await run_on_cluster(client, apps, Console(), ready_seconds=2.0)
+            await run_on_cluster(client, apps, Console(), ready_seconds=6.0)
     assert await names(default) == []
 
 
@@ -290,7 +290,9 @@ async def test_one_that_is_deleted_before_it_is_ready(
             await line(run, f"⌛  {ids[1]}: ErrImagePull")
             await default.client.delete(DEPLOYMENTS, ids[1], NAMESPACE)
             assert await asyncio.to_thread(run.wait_exit) == 1
-        assert run.lines[-1] == f"❌  the Deployment {ids[1]} was deleted before it was ready"
+        assert (
+            run.stderr_lines[-1] == f"❌  the Deployment {ids[1]} was deleted before it was ready"
+        )
         assert await names(default) == []
 
 
@@ -309,7 +311,7 @@ async def test_a_cluster_that_does_not_answer_any_more(
         finally:
             kube.process.signal(signal.SIGCONT)
     assert "❌  Not everything could be deleted: the cluster does not answer" in run.lines
-    assert "'dapr stop -k -f FILE' deletes what is left." in run.lines[-1]
+    assert "'dapr stop -k -f FILE' deletes what is left." in run.stderr_lines[-1]
     assert await names(default, DEPLOYMENTS) == [ids[0]]
 
 
@@ -324,7 +326,7 @@ async def test_a_second_signal_does_not_wait_for_the_pods(
         while await names(default, DEPLOYMENTS):
             await asyncio.sleep(0.05)
         run.signal(signal.SIGINT)
-        assert await asyncio.to_thread(run.wait_exit, 10) == 0
+        assert await asyncio.to_thread(run.wait_exit, 30) == 0
     assert await names(default) == [ids[0]]
 
 
