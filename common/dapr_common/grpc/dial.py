@@ -15,6 +15,7 @@ from dapr_common.http.response import dial_text
 
 Make = Callable[[], ClientConnection]
 _UNIX = "unix:"
+_LAST_PORT = 65_535
 
 
 async def dial(
@@ -61,7 +62,10 @@ async def _dial_tcp(
     silence: float | None,
 ) -> ClientConnection:
     loop = asyncio.get_running_loop()
-    host, _, port = target.rpartition(":")
+    host, colon, port = target.rpartition(":")
+    if not (colon and port.isascii() and port.isdecimal() and int(port) <= _LAST_PORT):
+        problem = "invalid port" if colon else "missing port in address"
+        raise _dialing(f"dial tcp: address {target}: {problem}")
     host = host.strip("[]")
     name = (server_hostname or host) if ssl is not None else None
     failure: RpcError = _dialing(f"dial tcp: lookup {host}: no such host")
@@ -108,7 +112,7 @@ async def _addresses(host: str, port: str) -> list[str]:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: a label longer than 63 characters
         raise _dialing(f"dial tcp: lookup {host}: no such host") from error
     return list(dict.fromkeys(str(info[4][0]) for info in found))
 

@@ -340,6 +340,21 @@ async def test_unix_socket(stage: Any, tmp_path: Any) -> None:
         await gone.unary("/test.Echo/Unary", b"hi")
 
 
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("name", "address name: missing port in address"),
+        ("localhost:name", "address localhost:name: invalid port"),
+        ("[::1]:70000", r"address \[::1\]:70000: invalid port"),
+        (f"{'x' * 64}.local:80", "lookup x+.local: no such host"),
+    ],
+)
+async def test_addresses_that_are_none(stage: Any, target: str, problem: str) -> None:
+    with pytest.raises(RpcError, match=f"dial tcp: {problem}") as failed:
+        await stage.channel(target).unary("/test.Echo/Unary", b"hi")
+    assert failed.value.code is GrpcCode.UNAVAILABLE
+
+
 async def test_a_connection_accepted_elsewhere_is_served(stage: Any) -> None:
     server = await stage.server()
     adopted = asyncio.Event()

@@ -211,6 +211,11 @@ async def test_target_by_header_and_by_credentials() -> None:
             "failed to invoke, id: nope, err: couldn't find service: nope",
         ),
         (
+            "/v1.0/invoke/n%ff/method/x",
+            500,
+            "failed to invoke, id: n\ufffd, err: couldn't find service: n\ufffd",
+        ),
+        (
             "/v1.0/invoke//method/x",
             404,
             "failed getting app id either from the URL path or the header dapr-app-id",

@@ -6,6 +6,7 @@ from typing import Any
 
 from dapr_common.errors import BadRequest, DaprError, Detail, ErrorInfo, Help, ResourceInfo
 from dapr_common.http.messages import Response
+from dapr_common.http.url import as_utf8
 from dapr_sidecar.api.http.responses import json_response, text_response
 
 _TYPE = "type.googleapis.com/google.rpc."
@@ -13,7 +14,7 @@ _TYPE = "type.googleapis.com/google.rpc."
 
 def render(error: DaprError) -> Response:
     """The answer for a failure an API caller is told about."""
-    body: dict[str, Any] = {"errorCode": error.code, "message": error.message}
+    body: dict[str, Any] = {"errorCode": error.code, "message": as_utf8(error.message)}
     if error.details:
         body["details"] = [_detail(detail) for detail in error.details]
     return json_response(body, error.http_status, newline=False)
@@ -21,7 +22,7 @@ def render(error: DaprError) -> Response:
 
 def render_unknown(error: Exception) -> Response:
     """The answer for a defect: Dapr's code for it, and the text."""
-    return json_response({"errorCode": "ERROR", "message": str(error)}, 500, newline=False)
+    return json_response({"errorCode": "ERROR", "message": as_utf8(str(error))}, 500, newline=False)
 
 
 def page_not_found() -> Response:
