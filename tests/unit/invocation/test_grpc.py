@@ -19,6 +19,7 @@ from dapr_common.resiliency.policies import RetryPolicy
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as internals
 from dapr_common.wire.dapr.proto.runtime.v1 import invoke_pb2
+from dapr_sidecar.blocks.access_control import build
 from dapr_sidecar.resiliency.runner import PolicyRunner, Surroundings
 
 INVOKE = "/dapr.proto.runtime.v1.Dapr/InvokeService"
@@ -411,6 +412,18 @@ async def test_the_own_app_is_no_other_sidecars_with_its_namespace_either() -> N
             assert b"dapr-caller-app-id" not in result.message
         await channel.close()
         assert table.asked == []
+
+
+async def test_access_control_is_asked_for_the_own_apps_calls_too() -> None:
+    rules = build({"defaultAction": "deny", "trustDomain": "public"}, http=False)
+    async with pair(rules) as (_, a2), grpc_app(a2, APP):
+        channel = api(a2)
+        for target in ("a2", "a2.default"):
+            with pytest.raises(RpcError) as failure:
+                await channel.unary("/my.Echo/Say", b"x", metadata=[("dapr-app-id", target)])
+            assert failure.value.code == GrpcCode.PERMISSION_DENIED
+            assert failure.value.message.endswith("id:  operation: /my.Echo/Say verb: NONE")
+        await channel.close()
 
 
 NOT_FOUND = "required metadata dapr-callee-app-id or dapr-app-id not found"

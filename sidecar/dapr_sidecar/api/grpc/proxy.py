@@ -66,7 +66,7 @@ class ProxyApi:
         elif target.partition(".") == (own, ".", identity.invocation_namespace):
             target = own
         if target == own:
-            self._check(context, internal=internal)
+            self._check(context)
             upstream_source: Open = _Local(self._block, context).open
             runner = None
         else:
@@ -80,9 +80,10 @@ class ProxyApi:
             async for message in responses:
                 yield message
 
-    def _check(self, context: Context, *, internal: bool) -> None:
+    def _check(self, context: Context) -> None:
+        """The way into the app, whoever calls: the app itself has no identity here."""
         method = normalise(context.method)
-        if internal and self._access_control is not None:
+        if self._access_control is not None:
             caller = context.identity if isinstance(context.identity, SpiffeId) else None
             self._access_control.check(caller, method, "NONE")
 
