@@ -12,6 +12,7 @@ from collections.abc import MutableMapping
 
 from dapr_common.aio.host import NoHostAddressError
 from dapr_common.aio.listeners import BindError
+from dapr_common.durations import format_go_duration
 from dapr_common.observe import service_manager
 from dapr_common.observe.logs import get_logger, toggle_debug
 from dapr_common.security.errors import IdentityError, SecuritySettingsError
@@ -178,7 +179,8 @@ class Runtime:
         block = self._options.block_shutdown
         if block is None or not self._signals:
             return
-        _LOG.info("Blocking graceful shutdown for %s or until app reports unhealthy...", block)
+        shown = format_go_duration(block)
+        _LOG.info("Blocking graceful shutdown for %s or until app reports unhealthy...", shown)
         sidecar.readiness.unready("runtime")
         await sidecar.stop_feeding()
         with contextlib.suppress(TimeoutError):

@@ -194,7 +194,7 @@ async def test_block_shutdown_ends_when_the_app_is_not_healthy() -> None:
         async with sidecar:
             await line(sidecar, "App entered healthy status")
             sidecar.signal(signal.SIGTERM)
-            await line(sidecar, "Blocking graceful shutdown")
+            await line(sidecar, "Blocking graceful shutdown for 1h0m0s or until app")
             app.routes["GET /healthz"] = 500
             assert await ended(sidecar) == 0
         assert "App entered un-healthy status" in sidecar.log
