@@ -19,6 +19,7 @@ _QUANTITY = re.compile(
     r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?"
 )
 _MOST_PORT = 65535
+_ENDPOINTS = ("config", "subscribe")
 
 
 def is_boolean(text: str) -> bool:
@@ -88,6 +89,14 @@ def _is_duration(text: str) -> bool:
     return True
 
 
+def _is_positive_duration(text: str) -> bool:
+    return _is_duration(text) and parse_go_duration(text).total_seconds() > 0
+
+
+def _are_endpoints(text: str) -> bool:
+    return all(part in _ENDPOINTS for part in text.split(",") if part)
+
+
 def _is_quantity_or_empty(text: str) -> bool:
     return not text or is_quantity(text)
 
@@ -98,7 +107,7 @@ def choice(*words: str) -> Kind:
         "string",
         f"one of {', '.join(words)}",
         str,
-        lambda text: text.strip().lower() in words,
+        lambda text: text.lower() in words,
     )
 
 
@@ -107,6 +116,8 @@ INTEGER = Kind("int", "a whole number", _read_integer)
 PORT = Kind("int", "a port, 1 to 65535", _read_integer, _is_port)
 BOOLEAN = Kind("bool", "true or false", is_truthy, is_boolean, "read as false")
 DURATION = Kind("string", "a duration such as 5s or 1m30s", str, _is_duration)
+POSITIVE_DURATION = Kind("string", "a duration above 0 such as 30s", str, _is_positive_duration)
+ENDPOINTS = Kind("string", "some of config, subscribe", str, _are_endpoints)
 SIZE = Kind("string", "a quantity such as 4Mi", str, _is_quantity_or_empty)
 RESOURCE = Kind(
     "string",

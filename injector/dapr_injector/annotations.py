@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from dapr_injector.annotation_kinds import (
     BOOLEAN,
     DURATION,
+    ENDPOINTS,
     INTEGER,
     PORT,
+    POSITIVE_DURATION,
     RESOURCE,
     SIZE,
     TEXT,
@@ -97,7 +99,10 @@ class Annotations:
         "disable-builtin-k8s-secret-store", BOOLEAN, False, "no secret store named kubernetes"
     )
     disable_init_endpoints: str | None = annotation(
-        "disable-init-endpoints", TEXT, None, "endpoints of the app that are not asked at start"
+        "disable-init-endpoints",
+        ENDPOINTS,
+        None,
+        "endpoints of the app that are not asked at start",
     )
     jwt_audiences: str = annotation(
         "sentry-request-jwt-audiences", TEXT, "", "audiences of the JWT asked of sentry"
@@ -123,7 +128,10 @@ class Annotations:
         "scheduler-host-address", TEXT, None, "where the scheduler is"
     )
     actors_disseminate_timeout: str | None = annotation(
-        "actors-disseminate-timeout", DURATION, None, "how long a new actor table may take"
+        "actors-disseminate-timeout",
+        POSITIVE_DURATION,
+        None,
+        "how long a new actor table may take",
     )
 
     # --- the end ----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 
 from dapr_common.kube.kinds import KubeObject
 from dapr_injector.annotation_kinds import is_quantity
-from dapr_injector.annotations import Annotations
+from dapr_injector.annotations import PREFIX, Annotations
 from dapr_injector.arguments import HTTP_PORT, PUBLIC_PORT, command_line
 from dapr_injector.environment import sidecar_environment
 from dapr_injector.injection import Injection
@@ -26,6 +26,7 @@ def is_native(injection: Injection) -> bool:
 def sidecar(injection: Injection, components: ComponentContainers) -> KubeObject:
     """The container, without anything that is not set."""
     annotations, settings = injection.annotations, injection.settings
+    _warn_of_equal_ports(injection)
     env = sidecar_environment(injection, components.sockets_folder)
     mounts = sidecar_mounts(injection)
     if components.sockets_folder:
@@ -56,6 +57,24 @@ def _ports(annotations: Annotations) -> list[KubeObject]:
     if annotations.debug:
         ports["dapr-debug"] = annotations.debug_port
     return [{"name": name, "containerPort": number} for name, number in ports.items()]
+
+
+def _warn_of_equal_ports(injection: Injection) -> None:
+    """All containers of a pod share its ports: of two programs, one would not start."""
+    annotations = injection.annotations
+    ports = {
+        "the sidecar's HTTP port": HTTP_PORT,
+        "the sidecar's public port": PUBLIC_PORT,
+        f"{PREFIX}grpc-port": annotations.grpc_port,
+        f"{PREFIX}internal-grpc-port": annotations.internal_grpc_port,
+        f"{PREFIX}metrics-port": annotations.metrics_port if annotations.metrics else 0,
+        f"{PREFIX}app-port": annotations.app_port,
+    }
+    seen: dict[int, str] = {}
+    for name, number in ports.items():
+        if number > 0 and number in seen:
+            injection.warn(f"{name} is {number}, as {seen[number]} is: they must differ")
+        seen.setdefault(number, name)
 
 
 def _resources(annotations: Annotations) -> KubeObject:

@@ -71,6 +71,27 @@ def warnings_about(**values: str) -> list[str]:
             ),
         ),
         (
+            {"app_protocol": " http"},
+            (
+                'dapr.io/app-protocol is " http", passed on as it is: expected one of http, https, '
+                "grpc, grpcs, h2c"
+            ),
+        ),
+        (
+            {"actors_disseminate_timeout": "0s"},
+            (
+                'dapr.io/actors-disseminate-timeout is "0s", passed on as it is: '
+                "expected a duration above 0 such as 30s"
+            ),
+        ),
+        (
+            {"disable_init_endpoints": "config,all"},
+            (
+                'dapr.io/disable-init-endpoints is "config,all", passed on as it is: '
+                "expected some of config, subscribe"
+            ),
+        ),
+        (
             {"log_level": "a\nb" + "c" * 100},
             (
                 'dapr.io/log-level is "a\\nb'
@@ -118,6 +139,7 @@ def test_usual_annotations_are_taken_in_silence() -> None:
             graceful_shutdown_seconds="+5",
             log_level="warn",
             actors_disseminate_timeout="1m30s",
+            disable_init_endpoints="subscribe,config",
         )
         == []
     )

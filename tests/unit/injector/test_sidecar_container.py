@@ -463,3 +463,23 @@ def test_the_token_for_sentry_is_bound_to_the_control_planes_identity(
         "DAPR_CONTROLPLANE_TRUST_DOMAIN": "td.example",
     }
     assert "--sentry-address dapr-sentry.plane.svc.corp.local:443" in flags_of(admitted.sidecar)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "warnings"),
+    [
+        ({"app-port": "3500"}, ["dapr.io/app-port is 3500, as the sidecar's HTTP port is"]),
+        ({"app-port": "9090"}, ["dapr.io/app-port is 9090, as dapr.io/metrics-port is"]),
+        ({"app-port": "9090", "enable-metrics": "false"}, []),
+        ({"grpc-port": "3501"}, ["dapr.io/grpc-port is 3501, as the sidecar's public port is"]),
+        ({"app-port": "0", "metrics-port": "0", "grpc-port": "0"}, []),
+    ],
+)
+def test_ports_that_two_programs_would_listen_on_are_told(
+    annotations: dict[str, str],
+    warnings: list[str],
+    admit: Callable[..., Any],
+    make_pod: Callable[..., Any],
+) -> None:
+    expected = [f"{warning}: they must differ" for warning in warnings]
+    assert admit(make_pod(annotations)).warnings == expected
