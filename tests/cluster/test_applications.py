@@ -16,7 +16,7 @@ def test_two_applications_talk_store_and_publish(space: Space, until: Until) -> 
     for app_id in ("shop", "stock"):
         (pod,) = space.pods(app_id)
         assert has_sidecar(pod)
-    until(lambda: space.exists("service", "stock-dapr"), 5, "its Service is made")
+    until(lambda: space.exists("service", "stock-dapr"), 30, "its Service is made")
 
     (stock,) = space.pods("stock")
     who = space.call("shop", "GET", "/v1.0/invoke/stock/method/who")
@@ -27,7 +27,7 @@ def test_two_applications_talk_store_and_publish(space: Space, until: Until) -> 
     assert space.call("shop", "GET", "/v1.0/state/statestore/order") == (200, {"tea": 2})
 
     assert space.call("shop", "POST", "/v1.0/publish/pubsub/events", {"order": 1})[0] == 204
-    until(lambda: {"order": 1} in space.received("stock"), 10, "the event arrives")
+    until(lambda: {"order": 1} in space.received("stock"), 30, "the event arrives")
 
 
 def test_sidecars_have_identities_of_their_namespace(space: Space) -> None:

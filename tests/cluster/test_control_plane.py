@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from cluster.kubectl import CommandError, get, kubectl
 from cluster.release import DEPLOYMENTS, NAMESPACE, Release, pods, rollout
+from cluster.waiting import Until
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -31,15 +32,21 @@ def test_an_upgrade_keeps_the_authority(release: Release) -> None:
         release.upgrade()
 
 
-def test_high_availability_is_three_of_each(release: Release) -> None:
+def test_high_availability_is_three_of_each(release: Release, until: Until) -> None:
     release.upgrade(global__ha__enabled=True)
     try:
         for name in DEPLOYMENTS:
             rollout(f"deployment/{name}")
-            assert len(pods(name)) == 3
-        budgets = get("poddisruptionbudgets", "-n", NAMESPACE)["items"]
-        assert all(budget["status"]["currentHealthy"] == 3 for budget in budgets)
-        assert len(budgets) >= 3
+            until(lambda name=name: len(pods(name)) == 3, 60, f"{name} is three")
+
+        def healthy() -> bool:
+            budgets = get("poddisruptionbudgets", "-n", NAMESPACE)["items"]
+            return len(budgets) >= 3 and all(
+                budget.get("status", {}).get("currentHealthy") == 3 for budget in budgets
+            )
+
+        # A controller of the cluster counts them, after each became ready.
+        until(healthy, 60, "every budget counts three")
     finally:
         release.upgrade()
 

@@ -83,7 +83,7 @@ def test_changes_arrive_after_the_operator_was_replaced(space: Space, figures: F
         applied = time.time()
         took = max(watch.until(204) - applied, 0.0)  # it may be used before kubectl is back
     figures.add("component after operator replaced, s", took)
-    assert took < 5.0
+    assert took < 20.0  # not only when everything is listed again, which is in a minute
 
 
 @local

@@ -11,7 +11,7 @@ from cluster.waiting import Until
 def test_nothing_is_left_but_the_kinds(release: Release, space: Space, until: Until) -> None:
     space.apply(component("memory", "state.in-memory"))
     space.app("app")
-    until(lambda: space.exists("service", "app-dapr"), 10, "the Service is made")
+    until(lambda: space.exists("service", "app-dapr"), 30, "the Service is made")
 
     release.uninstall()
 
