@@ -112,6 +112,20 @@ async def test_what_the_app_refuses(placement: Placement, sidecar: Sidecar) -> N
         assert "x-daprerrorresponseheader" in got.headers
 
 
+async def test_an_answer_to_another_kind_of_request(placement: Placement, sidecar: Sidecar) -> None:
+    async with stream_app(sidecar, entities=["Confused"]) as app:
+        await asyncio.to_thread(wait_hosts, placement, "Confused", 1)
+        running = asyncio.create_task(calling(sidecar, "Confused/1", "hello"))
+        request = (await app.next()).invoke_request
+        answer = pb.SubscribeActorEventsRequestReminderResponseAlpha1(id=request.id)
+        await app.stream.write(Request(reminder_response=answer))
+        got = await running
+        assert (got.status, got.code) == (500, "ERR_ACTOR_INVOKE_METHOD")
+        assert got.json["message"].endswith(
+            "actor host answered invoke_request with reminder_response"
+        )
+
+
 async def test_idle_actors_are_deactivated(placement: Placement, sidecar: Sidecar) -> None:
     idle = duration_pb2.Duration(nanos=500_000_000)
     async with stream_app(sidecar, entities=["Quiet"], actor_idle_timeout=idle) as app:

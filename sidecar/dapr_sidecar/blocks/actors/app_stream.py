@@ -91,13 +91,15 @@ class StreamActorApp:
         self._pending[request.id] = answer
         try:
             await self._send(pb.SubscribeActorEventsResponseAlpha1(**{which: request}))
-            found = await answer
+            kind, found = await answer
         except RpcError as error:
             raise errors.invoke_failed(_DISCONNECTED) from error
         finally:
             self._pending.pop(request.id, None)
         if isinstance(found, pb.SubscribeActorEventsRequestFailedAlpha1):
             raise _failed(found, ref, method)
+        if kind != which.replace("_request", "_response"):
+            raise errors.invoke_failed(f"actor host answered {which} with {kind}")
         return found
 
     # --- from the app -----------------------------------------------------------------------
@@ -110,7 +112,7 @@ class StreamActorApp:
         answer = getattr(message, which)
         pending = self._pending.get(getattr(answer, "id", ""))
         if pending is not None and not pending.done():
-            pending.set_result(answer)
+            pending.set_result((which, answer))
 
     def close(self) -> None:
         """The stream ended: whoever waits is told."""
