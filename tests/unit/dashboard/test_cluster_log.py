@@ -75,8 +75,8 @@ async def test_a_stream_that_breaks_is_begun_anew_where_it_was(
 ) -> None:
     """No line comes twice, and none is left out."""
     monkeypatch.setattr(pod_lines, "_PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(pod_log, "_IDLE_SECONDS", 0.2)
-    monkeypatch.setattr(pod_lines, "_QUICK_SECONDS", 0.1)
+    monkeypatch.setattr(pod_log, "_IDLE_SECONDS", 2.0)
+    monkeypatch.setattr(pod_lines, "_QUICK_SECONDS", 1.0)
     first = b"2026-11-26T10:00:00.1Z one\n2026-11-26T10:00:00.2Z two\n"
     second = b"2026-11-26T10:00:00.2Z two\n2026-11-26T10:00:00.3Z three\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, get_port_socket
 
 from dapr_dashboard.api import streams
 from dapr_dashboard.facts import Facts
@@ -71,12 +72,19 @@ class Talking:
 async def served(source: Talking) -> AsyncIterator[TestClient[Any, Any]]:
     facts = Facts(cast(Any, source), Sidecars())
     app = Dashboard(facts, History(facts.source, facts.sidecars, 5.0)).application()
-    async with TestClient(TestServer(app)) as client:
+    async with TestClient(TestServer(app, socket_factory=listening)) as client:
         yield client
 
 
+def listening(host: str, port: int, family: socket.AddressFamily) -> socket.socket:
+    """Buffers as small as can be: what fills them has to be looked through for secrets first."""
+    found = get_port_socket(host, port, family)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    return found
+
+
 async def over(source: Talking) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while source.open:
             await asyncio.sleep(0.01)
 
@@ -86,20 +94,21 @@ async def test_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> 
     source = Talking(1_000_000)
     async with served(source) as client:
         # A window that stays small: the client reads no further than its queue.
-        socket = await client.ws_connect(PATH)
-        assert socket._response.connection is not None
-        assert socket._response.connection.transport is not None
-        socket._response.connection.transport.pause_reading()  # type: ignore[attr-defined]
+        patience = aiohttp.ClientWSTimeout(ws_close=0.1)  # it would wait for what it does not read
+        stream = await client.ws_connect(PATH, timeout=patience)
+        assert stream._response.connection is not None
+        assert stream._response.connection.transport is not None
+        stream._response.connection.transport.pause_reading()  # type: ignore[attr-defined]
         await over(source)
-        await socket.close()
+        await stream.close()
 
 
 async def test_who_goes_away_ends_the_stream() -> None:
     source = Talking(1_000_000)
     async with served(source) as client:
-        socket = await client.ws_connect(PATH)
-        assert (await socket.receive_json())["container"] == "daprd"
-        await socket.close()
+        stream = await client.ws_connect(PATH)
+        assert (await stream.receive_json())["container"] == "daprd"
+        await stream.close()
         await over(source)
 
 
@@ -111,25 +120,25 @@ async def test_how_many_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await client.ws_connect(PATH)
         assert refused.value.status == 503
-        for socket in sockets:
-            await socket.close()
+        for stream in sockets:
+            await stream.close()
         await over(source)
         await (await client.ws_connect(PATH)).close()
 
 
 async def test_a_log_that_fails_says_why() -> None:
     async with served(Talking(1)) as client:
-        socket = await client.ws_connect(PATH)
-        assert (await socket.receive_json())["content"] == "pod-0 0"
-        end = await socket.receive()
+        stream = await client.ws_connect(PATH)
+        assert (await stream.receive_json())["content"] == "pod-0 0"
+        end = await stream.receive()
         assert (end.data, end.extra) == (aiohttp.WSCloseCode.INTERNAL_ERROR, "the pod is gone")
 
 
 async def test_of_several_replicas_what_is_there() -> None:
     source = Talking(2, replicas=2)
     async with served(source) as client:
-        socket = await client.ws_connect(PATH)
-        said = [(await socket.receive_json())["content"] for _ in range(4)]
+        stream = await client.ws_connect(PATH)
+        said = [(await stream.receive_json())["content"] for _ in range(4)]
         assert said == ["pod-0 0", "pod-0 1", "pod-1 0", "pod-1 1"]
-        assert (await socket.receive()).data == aiohttp.WSCloseCode.OK
+        assert (await stream.receive()).data == aiohttp.WSCloseCode.OK
         assert source.followed == [False, False]
