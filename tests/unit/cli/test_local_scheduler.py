@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import socket
 from typing import Any
 
@@ -15,9 +17,19 @@ from dapr_cli.settings import RunSettings
 
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Any:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(local_scheduler, "SCHEDULER_PORT", found.getsockname()[1])
+    """Bound and not listening; the port is nobody else's on ::1, either: that is localhost, too."""
+    with contextlib.ExitStack() as bound:
+        while True:
+            found = bound.enter_context(socket.socket())
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+            try:
+                bound.enter_context(socket.socket(socket.AF_INET6)).bind(("::1", port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    continue  # otherwise there is no ::1
+            break
+        monkeypatch.setattr(local_scheduler, "SCHEDULER_PORT", port)
         yield found
 
 

@@ -12,7 +12,7 @@ from harness.fake_api_server import answer, failure, fake_api_server, listing
 from dapr_cli.console import Console
 from dapr_cli.errors import CliError
 from dapr_cli.kube.runs.objects import RunObjects
-from dapr_common.http.messages import Response
+from dapr_common.http.messages import Request, Response
 from dapr_common.kube.client import KubeClient
 
 BODY: dict[str, Any] = {
@@ -32,11 +32,16 @@ async def test_a_request_under_way_is_not_given_up() -> None:
         await gate.wait()
         yield b"{}"
 
+    def reply(request: Request) -> Response:  # the lists are asked for at the same time
+        if request.method == "DELETE":
+            return answer({})
+        return listing(1, MADE) if request.path == DEPLOYMENTS.encode() else listing(1)
+
     async with fake_api_server() as fake, KubeClient(fake.login) as client:
         fake.line.append(Response(201, [], late()))
         objects = RunObjects(client, "run-1", Console())
         making = asyncio.ensure_future(objects.make(BODY))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not fake.asked:
                 await asyncio.sleep(0.01)
             making.cancel()
@@ -46,7 +51,7 @@ async def test_a_request_under_way_is_not_given_up() -> None:
             assert not done
             assert len(fake.asked) == 1, "it looks for what is to be deleted too early"
             fake.line.clear()
-            fake.line.extend([listing(1, MADE), listing(1), answer({})])
+            fake.line.append(reply)
             gate.set()
             assert await removing == []
         assert [(method, path) for method, path, _ in fake.asked[3:]] == [

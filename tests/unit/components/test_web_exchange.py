@@ -100,7 +100,7 @@ async def test_an_answer_that_is_not_read(peer: tuple[Peer, WebService]) -> None
 
 async def test_an_upload_that_is_refused_early() -> None:
     """The body is not sent to its end, and its source is closed."""
-    closed = asyncio.Event()
+    closed, left = asyncio.Event(), asyncio.Event()
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -110,6 +110,9 @@ async def test_an_upload_that_is_refused_early() -> None:
             while await reader.read(1 << 16):
                 pass
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        left.set()
 
     async def endless() -> AsyncIterator[bytes]:
         try:
@@ -127,6 +130,7 @@ async def test_an_upload_that_is_refused_early() -> None:
     assert (answer.status, answer.body) == (403, b"no")
     await asyncio.wait_for(closed.wait(), 30)
     await service.close()
+    await asyncio.wait_for(left.wait(), 30)
     server.close()
     await server.wait_closed()
 

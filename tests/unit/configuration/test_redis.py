@@ -38,7 +38,7 @@ class Updates:
         await self.queue.put(items)
 
     async def next(self) -> Mapping[str, Item]:
-        return await asyncio.wait_for(self.queue.get(), 5)
+        return await asyncio.wait_for(self.queue.get(), 30)
 
 
 async def test_values_and_versions(store: RedisConfigurationStore, server: RedisServer) -> None:
@@ -72,6 +72,9 @@ async def test_updates(store: RedisConfigurationStore, server: RedisServer) -> N
     while first["b"].value:
         first = await updates.next()
     assert first == {"b": Item()}
+    server.call("SET", "a", "last")
+    while (update := await updates.next()) != {"a": Item("last")}:
+        assert update == {"b": Item()}, "that it expired may be told after it was read as gone"
     await store.unsubscribe(found)
     server.call("SET", "a", "quiet")
     await asyncio.sleep(0.05)

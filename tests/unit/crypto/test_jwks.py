@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from harness.block_api import make
-from harness.programs import free_port
 
 from dapr_common.http.messages import Request, Response
 from dapr_common.http.server import HttpServer
@@ -48,7 +47,7 @@ class Site:
         self.asked = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.port = free_port()
+        self.port = 0
         self._server = HttpServer(self._serve, max_body_bytes=None, max_header_bytes=1 << 16)
 
     @property
@@ -56,7 +55,7 @@ class Site:
         return f"http://127.0.0.1:{self.port}/keys"
 
     async def start(self) -> None:
-        await self._server.listen_tcp("127.0.0.1", self.port)
+        self.port = await self._server.listen_tcp("127.0.0.1", 0)
 
     async def close(self) -> None:
         await self._server.close(0)
