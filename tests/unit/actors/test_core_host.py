@@ -253,7 +253,7 @@ async def test_a_call_that_takes_too_long_is_ended(make: Make, settings: dict[st
     world.app.gate.clear()
     running, waiting = world.call(moved), world.call(moved)
     await started(world, 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await world.tables(OWN, OTHER)
     with pytest.raises(DaprError, match="the actor leaves this sidecar"):
         await running

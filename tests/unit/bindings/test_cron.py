@@ -59,7 +59,7 @@ async def collect(binding: CronBinding, time: VirtualTime, count: int) -> list[i
             done.set()
 
     await binding.start(handler)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await done.wait()
     await binding.stop()
     return fired[:count]
@@ -96,7 +96,7 @@ async def test_event() -> None:
         got.set()
 
     await binding.start(handler)
-    await asyncio.wait_for(got.wait(), 5)
+    await asyncio.wait_for(got.wait(), 30)
     await binding.stop()
     assert events[0].data == b""
     assert events[0].metadata == {
@@ -128,12 +128,12 @@ async def test_runs_overlap_and_stop_waits_for_them() -> None:
         ended.append(running)
 
     await binding.start(handler)
-    await asyncio.wait_for(enough.wait(), 5)
+    await asyncio.wait_for(enough.wait(), 30)
     stopping = asyncio.ensure_future(binding.stop())
     await asyncio.sleep(0)
     assert not stopping.done()
     go.set()
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, 30)
     assert len(ended) == running >= 3
     await asyncio.sleep(0)
     assert len(ended) == running
@@ -153,7 +153,7 @@ async def test_errors_of_the_app_are_ignored() -> None:
         raise OSError("no")
 
     await binding.start(handler)
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 30)
     await binding.stop()
 
 

@@ -243,7 +243,7 @@ async def test_one_that_fails_is_tried_again_and_holds_nobody_up(
     broken.failures = 3
     await inputs.start()
     assert fine.handler is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while broken.handler is None:
             await asyncio.sleep(0.001)
     assert set(inputs.started) == {"broken", "fine"}
@@ -282,7 +282,7 @@ async def test_a_slow_app_does_not_hold_the_probe_for_ever(
     context.channel = Slow()  # type: ignore[assignment]
     add(context, "tick")
     inputs = InputBindingSet(context, BindingsBlock(context), probe_timeout=0.01)
-    await asyncio.wait_for(inputs.start(), 5)
+    await asyncio.wait_for(inputs.start(), 30)
     await inputs.stop()
 
 
@@ -444,7 +444,7 @@ async def test_sequential_stops_at_the_first_error_and_parallel_does_not(
     grpc_app.answer.concurrency = appcallback_pb2.BindingEventResponse.PARALLEL
     outputs["a"].gate = asyncio.Event()
     emitting = asyncio.ensure_future(tick.emit())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(order) < 5:
             await asyncio.sleep(0.001)
     outputs["a"].gate.set()

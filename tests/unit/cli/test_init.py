@@ -238,7 +238,7 @@ def test_a_launcher_for_a_python_with_a_blank_in_its_path(tmp_path: Path) -> Non
     script = tmp_path / "daprd"
     script.write_text(launcher.text(str(python)))
     script.chmod(0o755)
-    done = subprocess.run([script, "--app-id", "a b"], capture_output=True, text=True, timeout=10)
+    done = subprocess.run([script, "--app-id", "a b"], capture_output=True, text=True, timeout=30)
     assert done.stdout == f"{script} --app-id a b\n"
     compile(script.read_text(), "daprd", "exec")
 

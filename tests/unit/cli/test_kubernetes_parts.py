@@ -263,9 +263,9 @@ async def test_values_go_by_the_input(tmp_path: Path) -> None:
 
 async def test_helm_is_ended_with_the_command(tmp_path: Path) -> None:
     script = f"trap 'echo ended > {tmp_path}/end; exit 1' TERM; cat; echo > {tmp_path}/begun"
-    stand_in = helm(tmp_path, f"{script}; sleep 9 >/dev/null 2>&1 & wait")
+    stand_in = helm(tmp_path, f"{script}; sleep 40 >/dev/null 2>&1 & wait")
     running = asyncio.ensure_future(stand_in.run("install", given="values"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (tmp_path / "begun").exists():
             await asyncio.sleep(0.01)
     running.cancel()

@@ -52,7 +52,7 @@ def test_the_formats_are_the_same_everywhere(words: list[str], dapr) -> None:
 
 @pytest.mark.parametrize(("lasts", "code"), [(timedelta(days=9), 0), (timedelta(hours=-1), 1)])
 def test_expiry_for_programs(lasts: timedelta, code: int, dapr, tmp_path: Path) -> None:
-    life = Life.of(now() - timedelta(days=1), lasts + timedelta(days=1, minutes=1), timedelta(0))
+    life = Life.of(now() - timedelta(days=1), lasts + timedelta(days=1, minutes=30), timedelta(0))
     write(tmp_path / "certs", new_bundle("localhost", "default", life))
     arguments = ["mtls", "expiry", "--issuer-credentials", str(tmp_path / "certs"), "-o"]
     outcome = dapr(*arguments, "json")

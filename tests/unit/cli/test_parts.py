@@ -118,9 +118,9 @@ def test_ps_finds_what_proc_finds() -> None:
         found = {each.pid: each for each in processes._from_ps()}
         assert found[process.pid].parent == os.getpid()
         same = {each.pid: each for each in processes.daprd_processes()}[process.pid]
-        assert abs((found[process.pid].started - same.started).total_seconds()) <= 2
+        assert abs((found[process.pid].started - same.started).total_seconds()) <= 20
         assert same.arguments == ("daprd", "-c", script)
-        assert abs((datetime.now(UTC) - same.started).total_seconds()) < 30
+        assert abs((datetime.now(UTC) - same.started).total_seconds()) < 60
         assert processes.is_alive(process.pid)
     finally:
         process.kill()

@@ -121,7 +121,7 @@ async def logged(answers: list[Response], over_after: int, monkeypatch: Any) -> 
     async with fake_api_server() as fake:
         fake.line.extend(answers)
         log = ContainerLog(fake.login, "a-1", "daprd", written.append)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await log.follow(lambda: len(fake.asked) >= over_after)
         assert {path for _, path, _ in fake.asked} == {"/api/v1/namespaces/default/pods/a-1/log"}
         return b"".join(written).decode(), [query for _, _, query in fake.asked]

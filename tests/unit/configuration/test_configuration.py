@@ -220,7 +220,7 @@ async def test_an_unhealthy_app_is_waited_for(
     monkeypatch.setattr("dapr_sidecar.blocks.configuration_app._UNHEALTHY_PAUSE", 0.001)
     await get(api, "/cs/subscribe")
     app.sick = 3
-    await asyncio.wait_for(store.update(a=Item("1")), 5)
+    await asyncio.wait_for(store.update(a=Item("1")), 30)
     assert len(app.calls) == 1
 
 
@@ -321,12 +321,12 @@ class Stream:
         return cls(call)
 
     async def next(self) -> pb.SubscribeConfigurationResponse:
-        raw = await asyncio.wait_for(anext(self.call), 5)
+        raw = await asyncio.wait_for(anext(self.call), 30)
         return pb.SubscribeConfigurationResponse.FromString(raw)
 
     async def end(self) -> None:
         with pytest.raises(StopAsyncIteration):
-            await asyncio.wait_for(anext(self.call), 5)
+            await asyncio.wait_for(anext(self.call), 30)
 
 
 @pytest.mark.parametrize("suffix", ["", "Alpha1"])
@@ -352,7 +352,7 @@ async def test_a_client_that_leaves_unsubscribes(client: GrpcChannel, store: Fak
     stream = await Stream.open(client)
     await stream.next()
     stream.call.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while store.handlers:
             await asyncio.sleep(0.005)
 
@@ -371,7 +371,7 @@ async def test_a_slow_client_holds_the_store_up(client: GrpcChannel, store: Fake
     assert not task.done()
     for _ in range(200):
         await stream.next()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 30)
     stream.call.cancel()
 
 

@@ -80,7 +80,7 @@ async def test_a_session_that_ended_is_followed_by_another(broker: Broker, how: 
         first.end.set_exception(OSError("gone"))
     else:
         first.end.set_result(None)
-    await asyncio.wait_for(broker.opened.wait(), 1.5)
+    await asyncio.wait_for(broker.opened.wait(), 30)
     assert first.closed.is_set()
     await receiver.close()
     assert broker.sessions[-1].closed.is_set()
@@ -108,7 +108,7 @@ async def test_a_broker_that_does_not_answer_is_asked_again(
     broker.sessions[0].end.set_result(None)
     await asyncio.sleep(0.2)
     broker.instead = done
-    await asyncio.wait_for(broker.opened.wait(), 1.5)
+    await asyncio.wait_for(broker.opened.wait(), 30)
     await receiver.close()
 
 
@@ -129,8 +129,8 @@ async def test_a_settlement_that_is_not_answered_holds_nobody_up(
     assert broker.put is not None
     broker.put(Delivery("1", never, never))
     broker.put(Delivery("2", never, never))
-    await asyncio.wait_for(both.wait(), 1.5)
-    await asyncio.wait_for(receiver.close(), 1.5)
+    await asyncio.wait_for(both.wait(), 30)
+    await asyncio.wait_for(receiver.close(), 30)
 
 
 async def test_a_cancellation_of_the_task_itself_passes() -> None:

@@ -46,7 +46,7 @@ async def server() -> AsyncIterator[FakeApiServer]:
 
 @pytest.fixture
 async def client(server: FakeApiServer) -> AsyncIterator[KubeClient]:
-    async with KubeClient(server.login, timeout=1.0) as opened:
+    async with KubeClient(server.login) as opened:
         yield opened
 
 
@@ -166,7 +166,7 @@ class Following:
         self.task = asyncio.get_running_loop().create_task(self.informer.run())
 
     async def next(self) -> tuple[str, str | None, str | None]:
-        change = await asyncio.wait_for(self.changes.get(), 5)
+        change = await asyncio.wait_for(self.changes.get(), 30)
         return change.key[1], change.before, change.after
 
 
@@ -281,7 +281,7 @@ async def test_it_is_not_synced_before_a_list(
     one = following()
     assert not one.informer.synced.is_set()
     await one.next()
-    await asyncio.wait_for(one.informer.synced.wait(), 5)
+    await asyncio.wait_for(one.informer.synced.wait(), 30)
 
 
 async def test_one_strange_object_is_left_out(
