@@ -448,6 +448,26 @@ def test_events_arrive_as_they_happen(pair: Pair, where: str) -> None:
 
 
 @WHERE
+@pytest.mark.parametrize("events", [b"", b"data: 1\n\n"])
+def test_events_that_are_over_are_a_stream_all_the_same(
+    pair: Pair, where: str, events: bytes
+) -> None:
+    pair.app.answers["/x"] = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (
+        len(events),
+        events,
+    )
+    answer = call(
+        pair.front.http_port,
+        "GET",
+        pair.method(where, "x"),
+        headers={"Accept": "text/event-stream"},
+    )
+    assert (answer.status, answer.body) == (200, events)
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert "content-length" not in answer.headers
+
+
+@WHERE
 def test_an_error_is_no_event_stream(pair: Pair, where: str) -> None:
     pair.app.answers["/x"] = b"HTTP/1.1 500 X\r\nContent-Length: 2\r\n\r\nno"
     answer = call(

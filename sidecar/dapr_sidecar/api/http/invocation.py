@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import orjson
 from google.protobuf import any_pb2
@@ -109,12 +109,20 @@ def _response(answer: Answer, call: Invocation) -> Response:
     headers, dated = response_headers(answer.headers)
     if 200 <= status < 300 and call.wants_events and (answer.events or not answer.status):
         headers = [pair for pair in headers if pair[0].lower() not in _EVENT_NAMES]
-        return Response(status, [*headers, *_EVENTS], answer.body, dated=dated)
+        events = answer.body
+        if isinstance(events, bytes):
+            events = _stream(events)  # a stream has no length, even when it is over already
+        return Response(status, [*headers, *_EVENTS], events, dated=dated)
     if answer.content_type:
         headers.append((b"Content-Type", answer.content_type.encode("utf-8", "replace")))
     elif not 200 <= status < 400:
         headers.append(JSON_TYPE)
     return Response(status, headers, answer.body, dated=dated)
+
+
+async def _stream(body: bytes) -> AsyncIterator[bytes]:
+    if body:
+        yield body
 
 
 def _status_json(code: int, message: str, details: Sequence[Message]) -> bytes:
