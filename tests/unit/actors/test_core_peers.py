@@ -125,3 +125,14 @@ async def test_names_that_would_lead_elsewhere_are_refused() -> None:
                 await remote(channel).invoke(call, THERE)
         await remote(channel).invoke(ActorCall(ACTOR, "a/b"), THERE)
     assert [call.method for call in router.calls] == ["a/b"]
+
+
+@pytest.mark.parametrize(
+    ("ref", "name"), [(ACTOR, "../../evil"), (ACTOR, "a/.."), (ActorRef("T", "a/b"), "r")]
+)
+async def test_names_that_would_lead_elsewhere_fire_nothing(ref: ActorRef, name: str) -> None:
+    router = StandInRouter()
+    async with there(router) as channel:
+        with pytest.raises(DaprError, match="invalid request: invalid actor"):
+            await remote(channel).fire(Callback(ref, name, "reminder"), THERE)
+    assert not router.fired

@@ -58,7 +58,9 @@ class ActorBlock:
         return await self._router.invoke_here(call)
 
     async def fire_for_peer(self, callback: Callback) -> bool:
-        """A reminder or timer that another sidecar has. Raises ``DaprError``."""
+        """A reminder or timer that another sidecar has. Raises ``DaprError`` as above."""
+        if (problem := call_problem(callback.ref, callback.name)) is not None:
+            raise errors.bad_request(problem)
         if self._closed():
             raise errors.runtime_closed()
         return await self._router.fire_here(callback)
