@@ -27,6 +27,10 @@ class PermanentError(Exception):
     """Never retried; ``__cause__`` is the real failure."""
 
 
+class AnsweredError(PermanentError):
+    """The target is well and refused the call: nothing to retry, no failure for its breaker."""
+
+
 class CircuitOpenError(PermanentError):
     """The breaker refused the call."""
 

@@ -15,6 +15,7 @@ from dapr_common.observe.logs import get_logger
 from dapr_common.observe.tracing import current_span
 from dapr_common.resiliency.policies import RetryPolicy
 from dapr_sidecar.resiliency.base import (
+    AnsweredError,
     CircuitOpenError,
     CodedError,
     Operation,
@@ -154,6 +155,9 @@ class PolicyRunner:
         try:
             result = await self._timed(operation)
             success = True
+        except AnsweredError:
+            success = True
+            raise
         finally:
             # A cancelled call counts as failed: a half-open breaker must get its slot back.
             breaker.after(generation, success)

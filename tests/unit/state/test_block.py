@@ -365,6 +365,26 @@ async def test_etag_failures_are_never_retried(
     assert len(scripted.seen) == 4
 
 
+async def test_etag_failures_open_no_breaker(
+    block: StateBlock, api: HttpApi, scripted: Scripted
+) -> None:
+    breaker = {"trip": "consecutiveFailures >= 1", "timeout": "60s"}
+    target = {"outbound": {"circuitBreaker": "cb"}}
+    spec = {
+        "policies": {"circuitBreakers": {"cb": breaker}},
+        "targets": {"components": {"bad": target}},
+    }
+    block.context.policies = LoadedPolicies([Resiliency("r", spec=spec)], "app1")
+    scripted.failures = {"app1||a": [EtagError("x")] * 3}
+    one = [{"key": "a", "value": 1}]
+    assert (await api.call("POST", "/v1.0/state/bad", one)).error[0] == 409
+    assert (await api.call("POST", "/v1.0/state/bad", one * 2)).error[0] == 409
+    assert (await api.call("POST", "/v1.0/state/bad", one)).status == 204
+    scripted.failures = {"app1||a": [OSError("gone")]}
+    assert (await api.call("POST", "/v1.0/state/bad", one)).error[0] == 500
+    assert "circuit breaker is open" in (await api.call("POST", "/v1.0/state/bad", one)).error[2]
+
+
 # --- transactions --------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from dapr_sidecar.components.state.base import (
     TransactionOperation,
 )
 from dapr_sidecar.context import SidecarContext
-from dapr_sidecar.resiliency.base import PermanentError
+from dapr_sidecar.resiliency.base import AnsweredError, PermanentError
 
 T = TypeVar("T")
 _KIND = "Statestore"
@@ -146,5 +146,7 @@ async def _final(call: Callable[[], Awaitable[T]], may: MayWrite | None) -> T:
         if may is not None and not may():
             raise ForbiddenError
         return await call()
-    except (EtagError, ForbiddenError) as error:
+    except EtagError as error:
+        raise AnsweredError(str(error)) from error
+    except ForbiddenError as error:
         raise PermanentError(str(error)) from error

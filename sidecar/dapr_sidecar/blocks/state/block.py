@@ -29,7 +29,7 @@ from dapr_sidecar.components.state.base import (
     TransactionOperation,
 )
 from dapr_sidecar.context import SidecarContext
-from dapr_sidecar.resiliency.base import PermanentError
+from dapr_sidecar.resiliency.base import AnsweredError
 
 T = TypeVar("T")
 _KIND = "Statestore"
@@ -226,11 +226,11 @@ class StateBlock:
 
 
 async def _final(call: Callable[..., Awaitable[T]], arguments: tuple[object, ...]) -> T:
-    """A call whose etag failures no policy repeats."""
+    """A call whose etag failures no policy repeats, and no breaker holds against the store."""
     try:
         return await call(*arguments)
     except EtagError as error:
-        raise PermanentError(str(error)) from error
+        raise AnsweredError(str(error)) from error
 
 
 def _delete_request(view: View, item: DeleteItem, *, named: bool = True) -> DeleteRequest:
