@@ -6,6 +6,7 @@ import ssl
 from typing import Protocol
 
 from dapr_common.grpc.client import AfterCall, GrpcChannel
+from dapr_sidecar.messaging.wire import message_limit
 
 _IDLE_SECONDS = 180.0
 _PING_SECONDS, _PING_TIMEOUT = 10.0, 5.0
@@ -95,7 +96,7 @@ class Peers:
             address,
             ssl=context,
             verify_peer=verify,
-            max_receive_bytes=self._max_message_bytes,
+            max_receive_bytes=message_limit(self._max_message_bytes),
             ping_interval=_PING_SECONDS,
             ping_timeout=_PING_TIMEOUT,
             idle_timeout=_IDLE_SECONDS,

@@ -19,6 +19,8 @@ from dapr_common.wire.dapr.proto.internals.v1 import service_invocation_pb2 as i
 from dapr_sidecar.messaging.call import Answer, Invocation, InvocationError
 
 CHUNK_BYTES = 2048
+_WRAPPING_BYTES = 64 << 10
+"""What a message between sidecars may have beside its body: the headers of its call, mostly."""
 VERBS: dict[str, int] = dict(common_pb2.HTTPExtension.Verb.items())
 _POST = VERBS["POST"]
 
@@ -33,6 +35,11 @@ KEPT_LIMIT, KEPT_BYTES = 1024, 256
 _NAME = itemgetter(0)
 _kept: dict[Header, bytes] = {}
 _kept_messages: dict[tuple[str, str, str], bytes] = {}
+
+
+def message_limit(body_limit: int | None) -> int | None:
+    """The largest message for bodies of that size: who is called must not depend on where it is."""
+    return None if body_limit is None else body_limit + _WRAPPING_BYTES
 
 
 def _varint(number: int) -> bytes:

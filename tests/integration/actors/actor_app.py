@@ -124,7 +124,7 @@ async def _write(actor: str) -> int:
 
 
 def main() -> None:
-    app = web.Application()
+    app = web.Application(client_max_size=8 << 20)
     app.add_routes(App().routes())
     web.run_app(
         app, host="127.0.0.1", port=int(os.environ["APP_PORT"]), print=None, shutdown_timeout=0.1

@@ -75,6 +75,13 @@ def test_a_method_with_a_slash(caller: Sidecar) -> None:
     )
 
 
+def test_the_largest_body_reaches_the_actor_wherever_it_lives(caller: Sidecar) -> None:
+    path = "/v1.0/actors/Turn/1/method/slow?seconds=0"
+    assert call(caller.http_port, "POST", path, b"x" * (4 << 20)).status == 200
+    too_large = call(caller.http_port, "POST", path, b"x" * ((4 << 20) + 1))
+    assert (too_large.status, too_large.code) == (400, "ERR_BODY_READ")
+
+
 def test_what_the_app_refuses(caller: Sidecar) -> None:
     failed = call_actor(caller, "Turn/1", "fail")
     assert failed.status == 500

@@ -58,7 +58,7 @@ class InternalApi:
         self._most_kept = settings.max_message_bytes
         watch = telemetry.metering or telemetry.tracing
         self.server = GrpcServer(
-            max_receive_bytes=settings.max_message_bytes,
+            max_receive_bytes=wire.message_limit(settings.max_message_bytes),
             max_header_list_bytes=settings.read_buffer_bytes * 1024,
             ping_interval=_PING_SECONDS,
             ping_timeout=_PING_TIMEOUT,
