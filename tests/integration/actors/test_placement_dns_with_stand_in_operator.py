@@ -12,4 +12,4 @@ from harness.dns_server import run_in_own_network
 @pytest.mark.slow
 def test_a_headless_name_stands_for_several_servers_and_later_for_others(tmp_path: Path) -> None:
     require("etcd")  # nothing can be had from that network
-    run_in_own_network(Path(__file__).with_name("placement_dns.py"), tmp_path, seconds=110.0)
+    run_in_own_network(Path(__file__).with_name("placement_dns.py"), tmp_path, seconds=200.0)
