@@ -217,8 +217,8 @@ async def test_refusals(binding: Any, sql: str, params: str, message: str) -> No
 
 
 async def test_a_statement_that_takes_too_long(open_binding: Open) -> None:
-    binding = await open_binding(timeout="500ms", maxConns="1")
-    with pytest.raises(PostgresError, match=r"did not answer within 0\.5 s"):
+    binding = await open_binding(timeout="3s", maxConns="1")
+    with pytest.raises(PostgresError, match="did not answer within 3 s"):
         await call(binding, "exec", "SELECT pg_sleep(30)")
     assert await value(binding, "SELECT 1") == 1
 
