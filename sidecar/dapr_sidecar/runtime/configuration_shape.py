@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# A dict is a mapping with these fields, a one-element list a list of that, a type a scalar. A text
-# may be given as any scalar, as Dapr's own reader allows; fields that are not named are ignored.
+# A dict is a mapping with these fields, a one-element list a list of that, a type a scalar, a tuple
+# one of several of these. A text may be given as any scalar, as Dapr's own reader allows; fields
+# that are not named are ignored.
 _RULES = [{"name": str, "type": str, "protocol": str, "version": str}]
 _PIPELINE = {
     "handlers": [
@@ -67,7 +68,11 @@ _SPEC: Mapping[str, Any] = {
     "tracing": {
         "otel": {
             "endpointAddress": str,
-            "headers": [{"name": str, "envRef": str, "secretKeyRef": {"name": str, "key": str}}],
+            # ``name=value`` in files, as everywhere else in Dapr; the other is of Kubernetes.
+            "headers": (
+                str,
+                [(str, {"name": str, "envRef": str, "secretKeyRef": {"name": str, "key": str}})],
+            ),
             "isSecure": bool,
             "protocol": str,
             "timeout": str,
@@ -107,6 +112,8 @@ def check(spec: object) -> None:
 def _check(value: object, shape: Any, where: str) -> None:
     if value is None:
         return
+    if isinstance(shape, tuple):
+        shape = next((each for each in shape if _is_such(value, each)), shape[-1])
     if isinstance(shape, Mapping):
         if not isinstance(value, Mapping):
             raise _wrong(where, "a mapping", value)
@@ -119,6 +126,13 @@ def _check(value: object, shape: Any, where: str) -> None:
             _check(item, shape[0], f"{where}[{number}]")
     elif not _is_scalar(value, shape):
         raise _wrong(where, _WORDS[shape], value)
+
+
+def _is_such(value: object, shape: Any) -> bool:
+    """Whether a value is of the kind of a shape, whatever is in it."""
+    if isinstance(shape, (Mapping, list)):
+        return isinstance(value, Mapping if isinstance(shape, Mapping) else list)
+    return _is_scalar(value, shape)
 
 
 def _is_scalar(value: object, kind: type) -> bool:

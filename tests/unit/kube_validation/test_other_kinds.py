@@ -32,6 +32,10 @@ CONFIGURATION = [
         "tracing: {otel: {endpointAddress: 'c:1', headers: [{value: v}]}}",
         "spec.tracing.otel.headers[0].name: is required",
     ),
+    (
+        "tracing: {otel: {endpointAddress: 'c:1', headers: [a=b, topsecret]}}",
+        "spec.tracing.otel.headers[1]: expected name=value",
+    ),
     ("metrics: {latencyDistributionBuckets: [1, -2]}", "spec.metrics.latencyDistributionBuckets"),
     (
         "metric: {http: {pathMatching: [orders]}}",
@@ -260,6 +264,12 @@ def test_what_is_refused(said: Said, kind: str, version: str, spec: str, message
 def test_what_is_only_told(said: Said, kind: str, version: str, spec: str, message: str) -> None:
     [found] = said(kind, spec, version)
     assert found.startswith(f"warning: {message}")
+
+
+@pytest.mark.parametrize("word", ["Never", "RenegotiateOnceAsClient", "renegotiatenever"])
+def test_words_of_the_definition_and_of_dapr_s_files(said: Said, word: str) -> None:
+    spec = f"{{baseUrl: 'https://a', clientTLS: {{renegotiation: {word}}}}}"
+    assert said("HTTPEndpoint", spec) == []
 
 
 def test_policies_of_other_resources_count(make_body: Callable[..., dict[str, Any]]) -> None:

@@ -55,6 +55,18 @@ def _tracing(spec: Node) -> None:
     otel.choice("protocol", _PROTOCOLS)
     if not otel.text("timeout").strip().isdecimal():  # those are milliseconds
         _duration(otel, "timeout")
+    _headers(otel)
+
+
+def _headers(otel: Node) -> None:
+    """In files they may be texts; in a cluster its definition lets none of them in."""
+    given = otel.value.get("headers")
+    texts = given.split(",") if isinstance(given, str) else given
+    if isinstance(texts, list) and texts and all(isinstance(each, str) for each in texts):
+        for number, text in enumerate(texts):
+            if not text.partition("=")[0].strip() or "=" not in text:
+                otel.error(f"headers[{number}]", "expected name=value")  # it may be a secret
+        return
     for header in otel.nodes("headers"):
         header.required("name")
         check_source(header)

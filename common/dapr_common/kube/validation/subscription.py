@@ -8,6 +8,7 @@ from dapr_common.kube.validation.values import url_problem
 from dapr_common.match_expressions import MissingEvaluatorError, RuleError, check_match
 
 _RENEGOTIATION = ("Never", "OnceAsClient", "FreelyAsClient")
+"""What the definition has; in files also with ``Renegotiate`` in front."""
 _TLS = ("rootCA", "certificate", "privateKey")
 
 
@@ -50,7 +51,8 @@ def check_http_endpoint(body: Node) -> None:
     if tls.has("certificate") != tls.has("privateKey"):
         text = "certificate and privateKey need each other"
         spec.error("clientTLS", text, "FieldValueRequired")
-    tls.choice("renegotiation", _RENEGOTIATION)
+    words = (*_RENEGOTIATION, *(f"Renegotiate{word}" for word in _RENEGOTIATION))
+    tls.choice("renegotiation", words)
 
 
 def _warn_of_no_route(spec: Node, name: str) -> None:
