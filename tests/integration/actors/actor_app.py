@@ -2,7 +2,7 @@
 
 Methods of every actor: ``echo`` (who was called and how), ``slow`` (waits ``?seconds``), ``chain``
 (its body lists further actors as ``type/id``, called one in the other with the reentrancy header),
-``fail``, ``refuse`` (an error of the app's own) and ``write`` (waits ``?seconds``, then writes
+``mirror`` (its body), ``fail``, ``refuse`` (an error of the app's own) and ``write`` (waits ``?seconds``, then writes
 state through the sidecar). ``PUT /health/<status>`` says how its health checks are answered.
 
 Reports on standard output, one JSON object a line, what came and when it was over.
@@ -77,6 +77,8 @@ class App:
             return web.json_response({"written": await _write(actor)})
         elif method == "chain":
             return await _chain(request)
+        elif method == "mirror":
+            return web.Response(body=await request.read())
         elif method == "fail":
             return web.Response(status=500, text="it failed")
         elif method == "refuse":
