@@ -6,6 +6,7 @@ import asyncio
 
 from dapr_common.grpc.server import Method
 from dapr_common.kube.resources import Component
+from dapr_sidecar.api.grpc import absent as grpc_absent
 from dapr_sidecar.api.grpc import bindings as grpc_bindings
 from dapr_sidecar.api.grpc import configuration as grpc_configuration
 from dapr_sidecar.api.grpc import crypto as grpc_crypto
@@ -13,6 +14,7 @@ from dapr_sidecar.api.grpc import lock as grpc_lock
 from dapr_sidecar.api.grpc import pubsub as grpc_pubsub
 from dapr_sidecar.api.grpc import secrets as grpc_secrets
 from dapr_sidecar.api.grpc import state as grpc_state
+from dapr_sidecar.api.http import absent as http_absent
 from dapr_sidecar.api.http import bindings as http_bindings
 from dapr_sidecar.api.http import configuration as http_configuration
 from dapr_sidecar.api.http import crypto as http_crypto
@@ -21,6 +23,7 @@ from dapr_sidecar.api.http import pubsub as http_pubsub
 from dapr_sidecar.api.http import secrets as http_secrets
 from dapr_sidecar.api.http import state as http_state
 from dapr_sidecar.api.http.routing import Route
+from dapr_sidecar.blocks.absent import AbsentApis
 from dapr_sidecar.blocks.actors.store import ActorStorePreparer
 from dapr_sidecar.blocks.bindings.input import InputBindingSet
 from dapr_sidecar.blocks.bindings.output import BindingsBlock
@@ -60,6 +63,7 @@ class BuildingBlocks:
         self.configuration = ConfigurationBlock(context)
         self.crypto = CryptoBlock(context)
         self.lock = LockBlock(context)
+        self.absent = AbsentApis(has_placement=bool(options.placement_addresses))
         self.actors: ActorParts | None = None
         """Set as soon as there are connections to other sidecars for it to use."""
         self.scheduler: SchedulerParts | None = None
@@ -80,6 +84,7 @@ class BuildingBlocks:
             *http_configuration.routes(self.configuration),
             *http_crypto.routes(self.crypto),
             *http_lock.routes(self.lock),
+            *http_absent.routes(self.absent),
             *(self.actors.routes() if self.actors is not None else ()),
             *(self.scheduler.routes() if self.scheduler is not None else ()),
         ]
@@ -94,6 +99,7 @@ class BuildingBlocks:
             *grpc_configuration.methods(self.configuration),
             *grpc_crypto.methods(self.crypto),
             *grpc_lock.methods(self.lock),
+            *grpc_absent.methods(self.absent),
             *(self.actors.methods() if self.actors is not None else ()),
             *(self.scheduler.methods() if self.scheduler is not None else ()),
         ]

@@ -13,7 +13,7 @@ import pytest
 from harness.http_call import call, exchange
 from harness.sidecar import Sidecar, component
 
-from dapr_common.wire.dapr.proto.runtime.v1 import pubsub_pb2, state_pb2
+from dapr_common.wire.dapr.proto.runtime.v1 import ai_pb2, pubsub_pb2, state_pb2
 
 DAPR = "/dapr.proto.runtime.v1.Dapr/"
 STATE, BULK = "/v1.0/state/st", "/v1.0/state/st/bulk"
@@ -241,6 +241,44 @@ def memory(sidecar: Sidecar) -> int:
     return int(fields[1]) * 4096
 
 
+@pytest.mark.parametrize("version", ["v1.0", "v1.0-alpha1", "v1.0-beta1"])
+@pytest.mark.parametrize(
+    "path",
+    ["i", "n/start", "i/raiseEvent/e", "i/pause", "i/resume", "i/terminate", "i/purge"],
+)
+def test_workflows_that_are_not_there(sidecar: Sidecar, version: str, path: str) -> None:
+    method = "POST" if "/" in path else "GET"
+    answer = call(sidecar.http_port, method, f"/{version}/workflows/dapr/{path}", b"{}")
+    assert (answer.status, answer.code) == (400, "ERR_ACTOR_NO_PLACEMENT")
+
+
+def test_apis_that_are_not_there() -> None:
+    named = ai_pb2.ConversationRequestAlpha2(name="c").SerializeToString()
+    with (
+        Sidecar(flags=["--placement-host-address=127.0.0.1:1"], ready="healthz/outbound") as other,
+        grpc.insecure_channel(other.grpc_address) as channel,
+    ):
+        for method, path, status, code in (
+            ("GET", "/v1.0/workflows/dapr/i", 501, "ERR_API_UNIMPLEMENTED"),
+            ("POST", "/v1.0-alpha1/conversation/c/converse", 400, "ERR_CONVERSATION_NOT_FOUND"),
+            ("POST", "/v1.0-alpha2/conversation/c/converse", 400, "ERR_CONVERSATION_NOT_FOUND"),
+            ("GET", "/v1.0-alpha2/conversation/c/converse", 404, "ERR_DIRECT_INVOKE"),
+        ):
+            answer = call(other.http_port, method, path, None if method == "GET" else b"{}")
+            assert (answer.status, answer.code) == (status, code)
+        for name, request, wanted, text in (
+            (f"{DAPR}StartWorkflowBeta1", b"", "UNIMPLEMENTED", "currently not implemented"),
+            (f"{DAPR}PurgeWorkflowAlpha1", b"", "UNIMPLEMENTED", "currently not implemented"),
+            ("/TaskHubSidecarService/Hello", b"", "UNIMPLEMENTED", "has no workflows"),
+            (f"{DAPR}ConverseAlpha1", named, "INVALID_ARGUMENT", "conversation component c"),
+            (f"{DAPR}ConverseAlpha2", named, "INVALID_ARGUMENT", "conversation component c"),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(name)(request, timeout=10)
+            assert caught.value.code().name == wanted
+            assert text in caught.value.details()
+
+
 def refusal(sidecar: Sidecar, method: str, request: bytes) -> grpc.StatusCode:
     with grpc.insecure_channel(sidecar.grpc_address) as channel:
         with pytest.raises(grpc.RpcError) as caught:
@@ -253,6 +291,7 @@ def refusal(sidecar: Sidecar, method: str, request: bytes) -> grpc.StatusCode:
     ("method", "request_bytes", "code"),
     [
         ("Nothing", b"", grpc.StatusCode.UNKNOWN),
+        ("GetWorkflowBeta1", b"", grpc.StatusCode.UNAVAILABLE),
         ("SaveState", b"\xff\xff\xff", grpc.StatusCode.INTERNAL),
         (
             "GetState",

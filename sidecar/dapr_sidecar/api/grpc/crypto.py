@@ -11,6 +11,7 @@ from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.grpc.server import Context, Method
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.runtime.v1 import crypto_pb2 as pb
+from dapr_sidecar.blocks.absent import not_implemented
 from dapr_sidecar.blocks.crypto.block import CryptoBlock, EncryptOptions, operation_failed
 from dapr_sidecar.blocks.crypto.errors import SchemeError
 
@@ -50,12 +51,7 @@ def methods(block: CryptoBlock) -> list[Method]:
                 yield response
 
     async def subtle(request: Any, context: Context) -> Any:
-        raise DaprError(
-            "ERR_API_UNIMPLEMENTED",
-            "this API is currently not implemented",
-            http_status=501,
-            grpc_code=GrpcCode.UNIMPLEMENTED,
-        )
+        raise not_implemented()
 
     return [
         Method(

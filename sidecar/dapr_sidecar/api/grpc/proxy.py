@@ -27,6 +27,8 @@ _NO_TARGET = (
     "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found"
 )
 _NO_TARGET_FOREIGN = "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
+_TASK_HUB = "/TaskHubSidecarService/"  # what workflow SDKs speak to their sidecar
+_NO_WORKFLOWS = "this sidecar has no workflows"
 _NOT_FORWARDED = frozenset(
     {_TARGET, "te", "content-type", "user-agent", "grpc-timeout", "grpc-encoding"}
     | {"grpc-accept-encoding"}
@@ -173,6 +175,8 @@ def _forwarded(context: Context) -> Metadata:
 def _target(context: Context) -> str:
     target = _text(context, _CALLEE) or _text(context, _TARGET)
     if not target:
+        if context.method.startswith(_TASK_HUB):
+            raise RpcError(GrpcCode.UNIMPLEMENTED, _NO_WORKFLOWS)
         foreign = not context.method.startswith(_OWN_SERVICES)
         raise RpcError(GrpcCode.UNKNOWN, _NO_TARGET_FOREIGN if foreign else _NO_TARGET)
     return target

@@ -14,6 +14,7 @@ from dapr_common.http.messages import (
 )
 from dapr_common.words import is_truthy
 from dapr_sidecar.api.http.routing import Route
+from dapr_sidecar.blocks.absent import not_implemented
 from dapr_sidecar.blocks.crypto.block import CryptoBlock, EncryptOptions, operation_failed
 from dapr_sidecar.blocks.crypto.errors import SchemeError
 
@@ -42,12 +43,7 @@ def routes(block: CryptoBlock) -> list[Route]:
         return await _whole(block.decrypt(component, key_name, _body(request)))
 
     async def subtle(request: Request, component: str) -> Response:
-        raise DaprError(
-            "ERR_API_UNIMPLEMENTED",
-            "this API is currently not implemented",
-            http_status=501,
-            grpc_code=GrpcCode.UNIMPLEMENTED,
-        )
+        raise not_implemented()
 
     root, group = "/v1.0-alpha1/crypto/{name}", "v1alpha1/crypto"
     return [
