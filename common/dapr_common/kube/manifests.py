@@ -97,7 +97,8 @@ def typed(document: Document) -> Resource | None:
 
 def from_body(body: Mapping[str, Any], source: str = "") -> Resource:
     """Type a document whose apiVersion and kind are known."""
-    metadata = _mapping(body.get("metadata"))
+    body = _fields(body)
+    metadata = _fields(body.get("metadata"))
     name = _text(metadata.get("name"))
     if name in _BAD_NAMES or "/" in name or "%" in name:
         raise ManifestError(f"invalid name '{name}': it must not be '.', '..' or hold '/' or '%'")
@@ -131,7 +132,7 @@ def value_text(value: object) -> str:
 
 
 def _component(body: Mapping[str, Any], name: str, namespace: str, source: str) -> Component:
-    spec = _mapping(body.get("spec"))
+    spec = _fields(body.get("spec"))
     timeout = spec.get("initTimeout")
     return Component(
         name=name,
@@ -140,7 +141,7 @@ def _component(body: Mapping[str, Any], name: str, namespace: str, source: str) 
         metadata=tuple(_name_value(item) for item in _sequence(spec.get("metadata"), "metadata")),
         namespace=namespace,
         scopes=_texts(body.get("scopes"), "scopes"),
-        secret_store=_text(_mapping(body.get("auth")).get("secretStore")),
+        secret_store=_text(_fields(body.get("auth")).get("secretStore")),
         init_timeout=_init_timeout(timeout),
         ignore_errors=_boolean(spec.get("ignoreErrors"), "ignoreErrors"),
         source=source,
@@ -157,35 +158,35 @@ def _init_timeout(value: object) -> timedelta:
 
 
 def _name_value(item: object) -> NameValue:
-    entry = _mapping(item)
+    entry = _fields(item)
     if not (name := entry.get("name")):
         raise ManifestError("an entry of metadata has no name")
-    reference = entry.get("secretKeyRef")
+    reference, value = entry.get("secretKeyRef"), entry.get("value")
     return NameValue(
         name=_text(name),
-        value=value_text(entry["value"]) if entry.get("value") is not None else None,
+        value=None if value is None else value_text(value),
         secret_key_ref=_secret_key_ref(reference) if reference else None,
         env_ref=_text(entry.get("envRef")),
     )
 
 
 def _secret_key_ref(reference: object) -> SecretKeyRef:
-    entry = _mapping(reference)
+    entry = _fields(reference)
     return SecretKeyRef(_text(entry.get("name")), _text(entry.get("key")))
 
 
 def _subscription(body: Mapping[str, Any], name: str, namespace: str) -> Subscription:
-    spec = _mapping(body.get("spec"))
+    spec = _fields(body.get("spec"))
     rules: tuple[Rule, ...] = ()
     default = _text(spec.get("route"))
     if body.get("apiVersion") == _V2:
-        routes = _mapping(spec.get("routes"))
+        routes = _fields(spec.get("routes"))
         default = _text(routes.get("default"))
         rules = tuple(
             Rule(_text(rule.get("match")), _text(rule.get("path")))
-            for rule in map(_mapping, _sequence(routes.get("rules"), "rules"))
+            for rule in map(_fields, _sequence(routes.get("rules"), "rules"))
         )
-    bulk = _mapping(spec.get("bulkSubscribe"))
+    bulk = _fields(spec.get("bulkSubscribe"))
     return Subscription(
         pubsub_name=_text(spec.get("pubsubname")),
         topic=_text(spec.get("topic")),
@@ -205,8 +206,8 @@ def _subscription(body: Mapping[str, Any], name: str, namespace: str) -> Subscri
 
 
 def _http_endpoint(body: Mapping[str, Any], name: str, namespace: str) -> HttpEndpoint:
-    spec = _mapping(body.get("spec"))
-    tls = _mapping(spec.get("clientTLS"))
+    spec = _fields(body.get("spec"))
+    tls = _fields(spec.get("clientTLS"))
     return HttpEndpoint(
         name=name,
         base_url=_text(spec.get("baseUrl")),
@@ -217,7 +218,7 @@ def _http_endpoint(body: Mapping[str, Any], name: str, namespace: str) -> HttpEn
         renegotiation=_text(tls.get("renegotiation")),
         namespace=namespace,
         scopes=_texts(body.get("scopes"), "scopes"),
-        secret_store=_text(_mapping(body.get("auth")).get("secretStore")),
+        secret_store=_text(_fields(body.get("auth")).get("secretStore")),
     )
 
 
@@ -225,6 +226,21 @@ def _tls_value(name: str, tls: Mapping[str, Any]) -> NameValue | None:
     if not (entry := tls.get(name)):
         return None
     return _name_value({"name": name, **_mapping(entry)})
+
+
+class _Fields(dict[str, Any]):
+    """Members of an object whose names may be written in any case, as Go's JSON reads them."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The member of this spelling, or else the first of another one."""
+        if name in self:
+            return self[name]
+        wanted = name.lower()
+        return next((value for key, value in self.items() if str(key).lower() == wanted), default)
+
+
+def _fields(value: object) -> _Fields:
+    return _Fields(_mapping(value))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

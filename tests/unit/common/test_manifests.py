@@ -132,6 +132,60 @@ spec: {pubsubname: ps, topic: t, routes: {default: /d, rules: [{match: a, path: 
     assert second == Subscription("ps", "t", (Rule("a", "/a"),), "/d", name="s")
 
 
+def test_names_of_fields_ignore_case_and_those_of_values_do_not() -> None:
+    found = read(
+        """apiVersion: dapr.io/v2alpha1
+kind: Subscription
+Metadata: {Name: s}
+SPEC:
+  pubsubName: ps
+  Topic: t
+  Routes: {Default: /d, RULES: [{Match: m, PATH: /p}]}
+  deadlettertopic: dead
+  metadata: {rawPayload: "true", RAWPAYLOAD: "false"}
+  BulkSubscribe: {Enabled: true, maxmessagescount: 5}
+Scopes: [a]
+"""
+    )
+    assert found == Subscription(
+        pubsub_name="ps",
+        topic="t",
+        rules=(Rule("m", "/p"),),
+        default_route="/d",
+        metadata={"rawPayload": "true", "RAWPAYLOAD": "false"},
+        dead_letter_topic="dead",
+        bulk=BulkSubscribe(enabled=True, max_messages_count=5),
+        name="s",
+        scopes=("a",),
+    )
+    component = read(
+        HEAD
+        + """Component
+metadata: {name: c}
+spec:
+  Type: state.x
+  IgnoreErrors: true
+  type: state.exact
+  metadata:
+  - {Name: a, VALUE: 1}
+  - {name: b, secretkeyref: {Name: s, KEY: k}}
+auth: {secretstore: v}
+"""
+    )
+    assert component == Component(
+        name="c",
+        type="state.exact",
+        version="v1",
+        metadata=(
+            NameValue("a", "1"),
+            NameValue("b", secret_key_ref=SecretKeyRef("s", "k")),
+        ),
+        secret_store="v",
+        ignore_errors=True,
+        source="a.yaml",
+    )
+
+
 def test_an_http_endpoint() -> None:
     found = read(
         HEAD
