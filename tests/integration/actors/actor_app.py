@@ -3,7 +3,8 @@
 Methods of every actor: ``echo`` (who was called and how), ``slow`` (waits ``?seconds``), ``chain``
 (its body lists further actors as ``type/id``, called one in the other with the reentrancy header),
 ``mirror`` (its body), ``fail``, ``refuse`` (an error of the app's own) and ``write`` (waits
-``?seconds``, then writes state through the sidecar). ``PUT /health/<status>`` says how its health checks are answered.
+``?seconds``, then writes state through the sidecar). ``PUT /health/<status>`` says how its health
+checks are answered.
 
 Reports on standard output, one JSON object a line, what came and when it was over.
 """
