@@ -27,6 +27,8 @@ def sidecar(injection: Injection, components: ComponentContainers) -> KubeObject
     """The container, without anything that is not set."""
     annotations, settings = injection.annotations, injection.settings
     _warn_of_equal_ports(injection)
+    if annotations.debug:
+        injection.warn(f"{PREFIX}enable-debug starts /dlv in the image: daprd's own has none")
     env = sidecar_environment(injection, components.sockets_folder)
     mounts = sidecar_mounts(injection)
     if components.sockets_folder:

@@ -483,3 +483,10 @@ def test_ports_that_two_programs_would_listen_on_are_told(
 ) -> None:
     expected = [f"{warning}: they must differ" for warning in warnings]
     assert admit(make_pod(annotations)).warnings == expected
+
+
+def test_a_debugger_that_the_image_has_not_is_told(
+    admit: Callable[..., Any], make_pod: Callable[..., Any]
+) -> None:
+    (warning,) = admit(make_pod({"enable-debug": "true"})).warnings
+    assert "starts /dlv in the image" in warning
