@@ -22,7 +22,7 @@ from dapr_sidecar.components.bindings.base import (
 )
 
 KIND = "bindings"
-WAIT = 15.0
+WAIT = 40.0  # a consumer group forms within seconds, on a busy machine in some more
 
 
 @pytest.fixture
