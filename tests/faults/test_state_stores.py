@@ -129,7 +129,7 @@ def established(port: int) -> int:
 
 async def works_again(store: Any, key: str = "k") -> bytes | None:
     """The value, once the store can serve again; that must be soon."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while True:
             try:
                 data: bytes | None = (await store.get(GetRequest(key))).data
