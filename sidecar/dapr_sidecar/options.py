@@ -192,8 +192,9 @@ def _options(parsed: Parsed, environment: Mapping[str, str], http_port: int) -> 
         jwt_audiences=tuple(parsed.texts("sentry-request-jwt-audiences")),
         placement_addresses=values.csv(parsed.text("placement-host-address")),
         disseminate_timeout=parsed.duration("actors-disseminate-timeout").total_seconds(),
-        scheduler_addresses=tuple(parsed.texts("scheduler-host-address"))
-        or values.csv(environment.get("DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "")),
+        scheduler_addresses=values.csv(",".join(parsed.texts("scheduler-host-address")))
+        if "scheduler-host-address" in parsed.given
+        else values.csv(environment.get("DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "")),
         scheduler_streams=parsed.number("scheduler-job-streams"),
         api_token=environment.get("DAPR_API_TOKEN", ""),
         app_token=environment.get("APP_API_TOKEN", ""),

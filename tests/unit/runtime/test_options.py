@@ -256,6 +256,10 @@ def test_environment_stands_in_for_flags_that_are_not_given() -> None:
         DAPR_SCHEDULER_HOST_ADDRESS_DNS_A="s1:1",
     )
     assert (given.control_plane_namespace, given.scheduler_addresses) == ("x", ("s:1",))
+    none = read("--scheduler-host-address= ", DAPR_SCHEDULER_HOST_ADDRESS_DNS_A="s1:1")
+    assert none.scheduler_addresses == ()
+    spaced = read("--scheduler-host-address=s1:1, s2:2 ,", "--scheduler-host-address", "s3:3")
+    assert spaced.scheduler_addresses == ("s1:1", "s2:2", "s3:3")
 
 
 @pytest.mark.parametrize("text", ["y", "Yes", "TRUE", "t", "on", "1"])
