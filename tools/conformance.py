@@ -18,7 +18,7 @@ ACCEPTED = ROOT / "tests" / "conformance" / "accepted.yaml"
 PROGRAMS = {"daprd": "daprd", "sentry": "dapr-sentry", "placement": "dapr-placement"}
 SCHEDULER = ROOT / "tests" / "harness" / "stand_in_scheduler.py"
 # Areas of the kit that no program here serves yet.
-NOT_SERVED = frozenset({"conversation", "workflow"})
+NOT_SERVED = frozenset({"conversation"})
 _AREA = re.compile(r"^area: *(\S+)", re.MULTILINE)
 
 
