@@ -9,6 +9,8 @@ import asyncio
 import faulthandler
 import functools
 import inspect
+import os
+import resource
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any
 
@@ -20,9 +22,17 @@ from harness.backends import Backends, running_backends
 LIMIT_SECONDS = 60
 _SLOW_WATCH_SECONDS = 360  # a slow test's limit, and what it sets up and takes down
 
-# How long one example takes says more of the machine's other work than of the code.
-hypothesis.settings.register_profile("shared machine", deadline=None)
+# How long one example takes says more of the machine's other work than of the code. What has to be
+# the same twice (CI) tries the same examples; everybody else's runs look for new ones.
+hypothesis.settings.register_profile(
+    "shared machine", deadline=None, derandomize="CI" in os.environ
+)
 hypothesis.settings.load_profile("shared machine")
+
+# A claimed port is a descriptor held to the end of the run (harness.programs.free_port). No more:
+# some brokers make tables of as many places as they may open files.
+_now, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(_now, min(_most, 16_384)), _most))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
