@@ -206,8 +206,8 @@ async def test_without_hot_reload_nothing_changes_and_failures_are_final(place: 
     assert "process component bad error: [INIT_COMPONENT_FAILURE]" in broken.log
 
 
-async def test_a_change_is_used_within_a_second(place: Place) -> None:
-    """From ``kubectl apply`` on, most of the time: what else the machine does is in it, too."""
+async def test_a_change_is_used_at_once(place: Place) -> None:
+    """From ``kubectl apply`` on, and not when everything is listed again, which is in a minute."""
     loop = asyncio.get_running_loop()
     taken = []
     async with await place.sidecar() as sidecar:
@@ -217,4 +217,4 @@ async def test_a_change_is_used_within_a_second(place: Place) -> None:
             await place.component("a", kind)
             await until(sidecar, {"a": kind})
             taken.append(loop.time() - began)
-    assert statistics.median(taken) < 1.0, taken
+    assert statistics.median(taken) < 5.0, taken  # the rest is the machine's other work
