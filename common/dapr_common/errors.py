@@ -80,8 +80,11 @@ class DaprError(Exception):
     """A failure that the caller of an API is told about.
 
     ``code`` is the HTTP ``errorCode``. ``details`` go to both transports; ``grpc_details`` to gRPC
-    only (Dapr's "basic" errors carry an ErrorInfo there and nothing over HTTP).
+    only (Dapr's "basic" errors carry an ErrorInfo there and nothing over HTTP). ``http_headers``
+    stand beside the answer over HTTP.
     """
+
+    http_headers: Sequence[tuple[bytes, bytes]] = ()
 
     def __init__(
         self,

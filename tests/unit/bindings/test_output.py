@@ -4,8 +4,9 @@ import pytest
 from harness.block_api import SERVICE, HttpApi, grpc_api, loaded, make_context
 from harness.spans import SpanList
 
-from dapr_common.errors import GrpcCode
+from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.grpc.errors import RpcError
+from dapr_common.http.messages import Request
 from dapr_common.observe.tracing import SpanContext, Tracer, current_span
 from dapr_common.wire.dapr.proto.runtime.v1 import binding_pb2
 from dapr_sidecar.api.grpc.bindings import methods
@@ -98,6 +99,18 @@ async def test_error_with_metadata(api: HttpApi, binding: FakeBinding) -> None:
     text = "error invoking output binding out: received status code 404"
     assert answer.error == (500, "ERR_INVOKE_OUTPUT_BINDING", text)
     assert answer.headers["metadata.statuscode"] == "404"
+
+
+async def test_a_failure_is_raised_to_where_errors_are_counted(
+    block: BindingsBlock, binding: FakeBinding
+) -> None:
+    binding.failure = InvokeError("no", {})
+    body = b'{"operation":"get"}'
+    request = Request("POST", PATH.encode(), b"", [], body=body, content_length=len(body))
+    [route] = routes(block)
+    with pytest.raises(DaprError) as failed:
+        await route.handler(request, "out")
+    assert failed.value.code == "ERR_INVOKE_OUTPUT_BINDING"
 
 
 @pytest.mark.parametrize(

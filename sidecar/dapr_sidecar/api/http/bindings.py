@@ -13,7 +13,6 @@ from dapr_common.http.messages import (
     Request,
     Response,
 )
-from dapr_sidecar.api.http.errors import render
 from dapr_sidecar.api.http.responses import JSON_TYPE, empty, metadata_headers
 from dapr_sidecar.api.http.routing import Route
 from dapr_sidecar.blocks.bindings.output import BindingsBlock, OutputBindingError
@@ -31,9 +30,8 @@ def routes(block: BindingsBlock) -> list[Route]:
         try:
             response = await block.invoke(name, operation, data, metadata)
         except OutputBindingError as error:
-            failure = render(error)
-            failure.headers += _safe_headers(error.metadata)
-            return failure
+            error.http_headers = _safe_headers(error.metadata)
+            raise
         if response is None:
             return empty()
         return Response(200, [JSON_TYPE, *_safe_headers(response.metadata)], response.data)

@@ -17,7 +17,9 @@ def render(error: DaprError) -> Response:
     body: dict[str, Any] = {"errorCode": error.code, "message": as_utf8(error.message)}
     if error.details:
         body["details"] = [_detail(detail) for detail in error.details]
-    return json_response(body, error.http_status, newline=False)
+    response = json_response(body, error.http_status, newline=False)
+    response.headers += error.http_headers
+    return response
 
 
 def render_unknown(error: Exception) -> Response:
