@@ -108,6 +108,30 @@ async def test_credentials_of_a_url(
         assert app.requests[0].header(b"authorization") == seen
 
 
+async def test_headers_of_an_endpoint() -> None:
+    async with outside() as (a1, app, _):
+        endpoints = a1.context.components.http_endpoints
+
+        def given(*pairs: tuple[str, str]) -> None:
+            headers = tuple(NameValue(name, value) for name, value in pairs)
+            endpoints["e"] = HttpEndpoint("e", f"http://127.0.0.1:{app.port}", headers)
+
+        path, body = "/v1.0/invoke/e/method/x", b"data"
+        given(("X-A", "1"), ("x-a", "2"), ("Host", "h"), ("Content-Length", "9"), ("TRAILER", "t"))
+        status, _, _ = await a1.call("POST", path, [(b"X-A", b"mine")], body)
+        asked = app.requests[0]
+        assert (status, await asked.read()) == (200, body)
+        assert [value for name, value in asked.headers if name == b"x-a"] == [b"2"]
+        assert asked.header(b"host") == b"127.0.0.1:%d" % app.port
+        assert asked.header(b"trailer") is None
+        given(("X A", "1"))
+        status, _, answer = await a1.call("POST", path, [], body)
+        assert status == 500
+        assert orjson.loads(answer)["message"] == (
+            'failed to invoke, id: e, err: net/http: invalid header field name "X A"'
+        )
+
+
 async def test_a_proxy_leads_outside_and_not_to_apps(monkeypatch: pytest.MonkeyPatch) -> None:
     async with outside() as (a1, _, proxy), http_app(a1) as app:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")

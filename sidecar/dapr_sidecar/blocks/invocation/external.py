@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from base64 import b64encode
 from collections.abc import Sequence
@@ -164,6 +165,9 @@ class ExternalCaller:
 
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# What follows from where a request goes and what it carries, as in Go's client.
+_OF_THE_REQUEST = frozenset({b"host", b"content-length", b"transfer-encoding", b"trailer"})
 _SECRET = frozenset({b"authorization", b"cookie", b"www-authenticate", b"dapr-api-token"})
 
 
@@ -195,15 +199,20 @@ def _origin(url: str) -> tuple[str, str]:
 
 
 def _with_own(headers: list[Header], endpoint: HttpEndpoint) -> list[Header]:
-    """The endpoint's own headers, over those of the caller."""
-    own = [
-        (header.name.encode(), (header.value or "").encode("utf-8", "replace"))
-        for header in endpoint.headers
-    ]
+    """The endpoint's own headers, over those of the caller; of two with one name the last.
+
+    Raises ``InvocationError`` for what is no name of a header.
+    """
+    own: dict[bytes, Header] = {}
+    for header in endpoint.headers:
+        name = header.name.encode()
+        if _NAME.fullmatch(name) is None:
+            raise InvocationError(f'net/http: invalid header field name "{header.name}"')
+        if (key := name.lower()) not in _OF_THE_REQUEST:
+            own[key] = (name, (header.value or "").encode("utf-8", "replace"))
     if not own:
         return headers
-    names = {name.lower() for name, _ in own}
-    return [pair for pair in headers if pair[0].lower() not in names] + own
+    return [pair for pair in headers if pair[0].lower() not in own] + list(own.values())
 
 
 def _with_credentials(headers: list[Header], url: str) -> list[Header]:
