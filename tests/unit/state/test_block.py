@@ -37,6 +37,7 @@ from dapr_sidecar.resiliency.policy import LoadedPolicies
 RULES = StoreRules("app1||", None, None)
 ST = "/v1.0/state/st"
 WORDS = "failed deserializing HTTP body: "
+DEEP = b"[" * 700 + b"]" * 700
 
 
 class Scripted(StateStore):
@@ -479,9 +480,24 @@ async def test_only_a_save_says_alone_what_is_wrong(
     assert ("HTTP body" in message) == bool(lead)
 
 
-@pytest.mark.parametrize("more", [b"NaN", b"-Infinity", b"1e400", b'"\\ud800"', b"[" * 2000])
+@pytest.mark.parametrize("more", [b"NaN", b"-Infinity", b"1e400", b"[" * 2000])
 async def test_a_long_number_makes_nothing_else_json(api: HttpApi, more: bytes) -> None:
     body = b'[{"key":"n","value":[1234567890123456789012345,%b]}]' % more
+    assert (await api.call("POST", ST, body)).error[:2] == (400, "ERR_MALFORMED_REQUEST")
+
+
+async def test_half_a_character_is_a_replacement_character(api: HttpApi) -> None:
+    body = b'[{"key":"cut","value":{"a\\uDC00":["\\ud83dA","\\ud83d\\ude00",%d]}}]' % 2**70
+    assert (await api.call("POST", ST, body)).status == 204
+    found = await api.call("GET", f"{ST}/cut")
+    assert found.json == {"a\ufffd": ["\ufffdA", "\U0001f600", 2**70]}
+
+
+@pytest.mark.parametrize(
+    "more", [b"NaN", b"-Infinity", b"1e400", DEEP, b"[" * 5000, b"x", b'"\xff"']
+)
+async def test_half_a_character_makes_nothing_else_json(api: HttpApi, more: bytes) -> None:
+    body = b'[{"key":"cut","value":["\\ud83d",%b]}]' % more
     assert (await api.call("POST", ST, body)).error[:2] == (400, "ERR_MALFORMED_REQUEST")
 
 

@@ -26,7 +26,13 @@ _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 def loads(text: bytes) -> object:
     """Parse JSON; integers keep every digit. Raises ``ValueError``."""
-    value = orjson.loads(text)
+    try:
+        value = orjson.loads(text)
+    except ValueError:
+        # Half a character: JavaScript writes what is left of an emoji that was cut in two.
+        if text.lower().find(b"\\ud") < 0:
+            raise
+        return _loads_halves(text)
     if not _has_long_number(text):
         return value
     # orjson turns integers past 64 bits into floats; the slower parser does not, but takes what is
@@ -35,6 +41,32 @@ def loads(text: bytes) -> object:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _loads_halves(text: bytes) -> object:
+    try:
+        found = json.loads(text.decode(), parse_float=_finite, parse_constant=_finite)
+        return _whole(found)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number of JSON's")
+    return value
+
+
+def _whole(value: object) -> object:
+    """The same with U+FFFD for halves of characters, as Go reads them."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_whole(inner) for inner in value]
+    return value
 
 
 def _has_long_number(text: bytes) -> bool:
