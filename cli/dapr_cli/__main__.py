@@ -11,6 +11,7 @@ import click
 
 from dapr_cli.console import mute
 from dapr_cli.errors import CliError
+from dapr_cli.go_flags import FlagNames, plain
 from dapr_cli.session import Session, global_options
 
 _USAGE_ERROR = 255
@@ -59,7 +60,12 @@ class Root(click.Group):
         """``dapr help VERB`` is ``dapr VERB --help``."""
         if args and args[0] == "help":
             args = [*args[1:], "--help"]
-        return super().parse_args(ctx, args)
+        names = FlagNames(
+            switches=frozenset({"-v", "--version", "--log-as-json"}),
+            valued=frozenset({"--runtime-path"}),
+        )
+        words = plain(args, names, strict=not ctx.resilient_parsing, only_first=True)
+        return super().parse_args(ctx, words)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)

@@ -20,16 +20,21 @@ class FlagNames:
     """The flags of a command. ``truths`` may have a value, which is true where there is none."""
 
     switches: frozenset[str]
-    truths: frozenset[str]
     valued: frozenset[str]
+    truths: frozenset[str] = frozenset()
 
 
-def plain(words: Iterable[str], names: FlagNames, *, strict: bool) -> list[str]:
-    """The same for click. Raises ``click.UsageError``, unless a shell only asks what may follow."""
+def plain(
+    words: Iterable[str], names: FlagNames, *, strict: bool, only_first: bool = False
+) -> list[str]:
+    """The same for click. Raises ``click.UsageError``, unless a shell only asks what may follow.
+
+    ``only_first``: what follows the first word that is no flag has flags of its own.
+    """
     found: list[str] = []
     rest = iter(words)
     for word in rest:
-        if word == "--":
+        if word == "--" or (only_first and not word.startswith("-")):
             return [*found, word, *rest]
         parts, wants_value = _parts(word, names, strict=strict)
         found += parts

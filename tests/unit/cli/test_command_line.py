@@ -127,6 +127,17 @@ def test_global_flags_stand_before_or_after_the_verb(dapr, tmp_path: Path) -> No
     assert (after / ".dapr" / "bin" / "daprd").exists()
 
 
+def test_flags_before_the_verb_take_true_and_false(dapr, tmp_path: Path) -> None:
+    path = str(tmp_path)
+    for words in (["--log-as-json=true", "--runtime-path", path], [f"--runtime-path={path}"]):
+        outcome = dapr(*words, "init", "--slim")
+        assert outcome.code == 0
+        assert outcome.out.startswith("{") is (len(words) > 1)
+    assert dapr("--log-as-json=maybe", "list").code == 255
+    # What stands behind the verb is the verb's.
+    assert "couldn't find app id -v=GET" in dapr("stop", "-a", "-v=GET").err
+
+
 def test_switches_take_true_and_false() -> None:
     command = root().get_command(None, "init")
     context = command.make_context("init", ["--slim=false", "--redis=true"], obj=Session())
