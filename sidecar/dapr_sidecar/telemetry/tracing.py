@@ -132,9 +132,9 @@ def otlp_settings(spec: Mapping[str, Any], environment: Environment) -> Otlp | N
     otel = spec.get("otel") or {}
     if endpoint := _endpoint(spec):
         return Otlp(
-            endpoint,
+            _without_scheme(endpoint),
             str(otel.get("protocol") or "grpc").lower(),
-            otel.get("isSecure") is not False,
+            otel.get("isSecure") is not False and not endpoint.startswith("http://"),
             tuple(_headers(otel.get("headers") or [], environment)),
             _timeout(otel.get("timeout")),
         )
@@ -143,7 +143,7 @@ def otlp_settings(spec: Mapping[str, Any], environment: Environment) -> Otlp | N
         return None
     protocol = _variable(environment, "PROTOCOL")
     return Otlp(
-        endpoint.removeprefix("https://").removeprefix("http://"),
+        _without_scheme(endpoint),
         "http" if protocol.lower().startswith("http") else "grpc",
         # An http URL that were dialled with TLS could only fail.
         not endpoint.startswith("http://")
@@ -183,6 +183,10 @@ def _otlp_exporter(otlp: Otlp, resource: Mapping[str, str]) -> Exporter:
         headers=otlp.headers,
         timeout=otlp.timeout,
     )
+
+
+def _without_scheme(endpoint: str) -> str:
+    return endpoint.removeprefix("https://").removeprefix("http://")
 
 
 def _endpoint(spec: Mapping[str, Any]) -> str:

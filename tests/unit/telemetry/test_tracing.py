@@ -110,6 +110,8 @@ def test_a_configuration_that_cannot_work(spec: dict[str, Any], message: str) ->
     [
         ({}, Otlp("o:4317", "grpc", True, (), 10.0)),
         ({"protocol": "HTTP", "isSecure": False}, Otlp("o:4317", "http", False, (), 10.0)),
+        ({"endpointAddress": "http://o:4317"}, Otlp("o:4317", "grpc", False, (), 10.0)),
+        ({"endpointAddress": "https://o:4317"}, Otlp("o:4317", "grpc", True, (), 10.0)),
         ({"timeout": "3s"}, Otlp("o:4317", "grpc", True, (), 3.0)),
         ({"timeout": 2500}, Otlp("o:4317", "grpc", True, (), 2.5)),
         (
