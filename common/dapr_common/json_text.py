@@ -20,3 +20,15 @@ def whole_numbers(value: object) -> object:
     if isinstance(value, list):
         return [whole_numbers(inner) for inner in value]
     return value
+
+
+def whole_characters(text: str) -> str:
+    """U+FFFD for halves of surrogate pairs, as Go reads them: no UTF-8 holds such a half.
+
+    JavaScript writes them when it cuts an emoji in two.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+import orjson
 import pytest
 from harness.block_api import SERVICE, HttpApi, grpc_api, loaded, make_context
 
@@ -25,14 +25,19 @@ class Recorder(InMemoryPubSub):
     def __init__(self) -> None:
         super().__init__(None, ComponentContext("ps", "app1"))
         self.seen: list[Mapping[str, str] | None] = []
+        self.entries: list[tuple[str, str]] = []
 
     async def publish(self, request: PublishRequest) -> None:
         self.seen.append(request.metadata)
 
     async def bulk_publish(
-        self, topic: str, entries: Any, metadata: Mapping[str, str] | None
+        self,
+        topic: str,
+        entries: Sequence[BulkPublishEntry],
+        metadata: Mapping[str, str] | None,
     ) -> dict[str, Exception]:
-        self.seen += [entry.metadata for entry in entries if isinstance(entry, BulkPublishEntry)]
+        self.seen += [entry.metadata for entry in entries]
+        self.entries += [(one.entry_id, orjson.loads(one.data)["data"]) for one in entries]
         return {}
 
 
@@ -68,6 +73,19 @@ async def test_a_null_in_an_entrys_metadata_is_an_empty_text(
     answer = await HttpApi(routes(block)).call("POST", "/v1.0/publish/bulk/ps/t", [entry])
     assert answer.status == 204
     assert recorder.seen == [{"a": ""}]
+
+
+async def test_half_a_character_in_an_entry_is_a_replacement_character(
+    block: PubSubBlock, recorder: Recorder
+) -> None:
+    body = (
+        b'[{"entryId":"\\ud83d","event":"\\ud83dx","contentType":"text/plain",'
+        b'"metadata":{"a":"\\ud83d"}}]'
+    )
+    api = HttpApi(routes(block))
+    assert (await api.call("POST", "/v1.0/publish/bulk/ps/t", body)).status == 204
+    assert recorder.seen == [{"a": "\ufffd"}]
+    assert recorder.entries == [("\ufffd", "\ufffdx")]
 
 
 def test_a_null_in_a_subscriptions_metadata_is_an_empty_text() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dapr_common.http.messages import BodyIncompleteError, BodyTooLargeError, Request, Response
+from dapr_common.json_text import whole_characters
 from dapr_sidecar.api.http.responses import empty, json_response, metadata_params
 from dapr_sidecar.api.http.routing import Route
 from dapr_sidecar.blocks.pubsub import errors
@@ -122,13 +123,16 @@ class _Entry:
             if not isinstance(raw.value, dict):
                 raise ValueError("an entry is not an object")
             members = {name.lower(): one for name, one in object_members(raw.text).items()}
-        self.entry_id = str(_typed(members, "entryid", str) or "")
-        self.content_type = str(_typed(members, "contenttype", str) or "")
+        self.entry_id = whole_characters(_typed(members, "entryid", str) or "")
+        self.content_type = whole_characters(_typed(members, "contenttype", str) or "")
         metadata = _typed(members, "metadata", dict) or {}
         metadata = {key: "" if value is None else value for key, value in metadata.items()}
         if not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError("metadata must hold text only")
-        self.metadata: dict[str, str] | None = metadata or None
+        pairs = (
+            (whole_characters(key), whole_characters(value)) for key, value in metadata.items()
+        )
+        self.metadata: dict[str, str] | None = dict(pairs) or None
         self._event = members.get("event", Raw(None, "null"))
 
     def event_bytes(self) -> bytes:
@@ -140,7 +144,7 @@ class _Entry:
         if not isinstance(value, str):
             raise ValueError("the event is not text")
         if kind is ContentKind.TEXT:
-            return value.encode("utf-8", "replace")
+            return whole_characters(value).encode()
         if kind is ContentKind.BINARY:
             try:
                 return base64.b64decode(value, validate=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from dapr_common.json_text import html_escape
+from dapr_common.json_text import html_escape, whole_characters
 from dapr_sidecar.components.state.base import Json, StateValue
 
 _ROUNDED_LIMIT = 83_886_079
@@ -59,9 +59,9 @@ def _finite(text: str) -> float:
 
 
 def _whole(value: object) -> object:
-    """The same with U+FFFD for halves of characters, as Go reads them."""
+    """The same without halves of characters."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return whole_characters(value)
     if isinstance(value, dict):
         return {_whole(key): _whole(inner) for key, inner in value.items()}
     if isinstance(value, list):
