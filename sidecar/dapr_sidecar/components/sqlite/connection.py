@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 T = TypeVar("T")
 
@@ -20,8 +21,9 @@ class DatabaseError(Exception):
 class Database:
     """Runs functions against a connection, one after the other.
 
-    ``location`` is a path or a ``file:`` URI. ``timeout`` bounds each call (seconds) from the
-    caller's side; the call itself is finished by the thread.
+    ``location`` is a path or a ``file:`` URI, with the URI's parameters if there are any.
+    ``timeout`` bounds each call (seconds) from the caller's side; the call itself is finished by
+    the thread.
     """
 
     def __init__(
@@ -92,18 +94,12 @@ class Database:
         return text
 
     def _connect(self) -> None:
-        uri = self._location.startswith("file:")
-        if not uri and self._location != ":memory:":
-            Path(self._location).expanduser().parent.mkdir(parents=True, exist_ok=True)
-        target = self._location if uri else str(Path(self._location).expanduser())
-        if self._location == ":memory:":
-            target = ":memory:"
         connection = sqlite3.connect(
-            target,
+            _uri(self._location),
             timeout=self._busy_timeout,
             isolation_level=None,
             check_same_thread=False,
-            uri=uri,
+            uri=True,
         )
         if self._wal:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -114,6 +110,21 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _uri(location: str) -> str:
+    """The ``file:`` URI of a location; the folder of a plain path is made.
+
+    A plain path ends at its ``?``, as in Dapr: what follows are parameters of the URI.
+    """
+    if location.startswith("file:"):
+        return location
+    path, mark, parameters = location.partition("?")
+    if path != ":memory:":
+        file = Path(path).expanduser()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        path = ("//" if file.is_absolute() else "") + quote(str(file))
+    return f"file:{path}{mark}{parameters}"
 
 
 @contextmanager
