@@ -46,6 +46,13 @@ async def test_a_write_under_way_while_closing_leaves_no_socket(tmp_path: Path) 
     assert made._bell._sender is None
 
 
+@pytest.mark.parametrize("location", ["{}?cache=private", "file:{}", "file://{}?mode=rwc"])
+def test_who_spells_the_file_otherwise_is_woken_too(tmp_path: Path, location: str) -> None:
+    spelled = SqlitePubSubSettings(location=location.format(tmp_path / "events.db"))
+    made = SqlitePubSub(spelled, ComponentContext("ps", "app"))
+    assert made._bell._folder == broker(tmp_path)._bell._folder
+
+
 @pytest.mark.parametrize("name", ["leaseDuration", "pollInterval"])
 def test_a_time_of_nothing_is_refused(tmp_path: Path, name: str) -> None:
     properties = {"connectionString": str(tmp_path / "bus.db"), name: "0s"}

@@ -286,8 +286,9 @@ def _expiry(metadata: Mapping[str, str] | None) -> int | None:
 
 def _path(location: str) -> Path:
     """The file behind a location. Raises ``SettingsError`` for what no two processes can share."""
-    if location.startswith("file:"):
-        location = unquote(location[len("file:") :].partition("?")[0])
+    uri, (location, _, _) = location.startswith("file:"), location.partition("?")
+    if uri:
+        location = unquote(location[len("file:") :])
         location = "/" + location.lstrip("/") if location.startswith("//") else location
     if not location or ":memory:" in location:
         raise SettingsError(
