@@ -29,7 +29,7 @@ def host_address(environment: Mapping[str, str] | None = None) -> str:
     Falls back to the best address of the host name. Raises ``NoHostAddressError``.
     """
     environment = os.environ if environment is None else environment
-    if given := environment.get("DAPR_HOST_IP", ""):
+    if given := environment.get("DAPR_HOST_IP", "").strip(" []"):
         return given
     for family, target in _PROBES:
         try:

@@ -10,6 +10,7 @@ from dapr_common.aio.host import NoHostAddressError, host_address, join_host_por
 
 def test_the_environment_decides() -> None:
     assert host_address({"DAPR_HOST_IP": "10.1.2.3"}) == "10.1.2.3"
+    assert host_address({"DAPR_HOST_IP": " [fd00::1] "}) == "fd00::1"
 
 
 def test_an_address_of_this_machine_is_one() -> None:
