@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from dapr_sidecar.runtime.security import SidecarSecurity
 
 _LOG = get_logger("dapr.runtime.actors")
-_LOOPBACKS = ("127.0.0.1", "localhost", "[::1]")
+_LOOPBACKS = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 class ActorParts:

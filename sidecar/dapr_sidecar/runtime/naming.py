@@ -15,7 +15,7 @@ from dapr_sidecar.identity import SidecarIdentity
 from dapr_sidecar.options import Options
 
 _LOG = get_logger("dapr.runtime")
-_LOOPBACKS = ("127.0.0.1", "localhost", "[::1]")
+_LOOPBACKS = ("127.0.0.1", "localhost", "::1", "[::1]")
 _DEFAULTS = {"standalone": "mdns", "kubernetes": "kubernetes"}  # by --mode
 
 

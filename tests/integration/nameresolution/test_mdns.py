@@ -58,10 +58,12 @@ def test_an_instance_that_comes_later_joins_in() -> None:
 
 
 @pytest.mark.slow
-def test_a_sidecar_that_listens_on_localhost_is_found() -> None:
-    flags = ["--dapr-internal-grpc-listen-address=localhost"]
+@pytest.mark.parametrize("address", ["localhost", "::1"])
+def test_a_sidecar_that_listens_on_localhost_is_found(address: str) -> None:
+    flags = [f"--dapr-internal-grpc-listen-address={address}"]
+    elsewhere = {"DAPR_HOST_IP": "192.0.2.9"}  # where nobody listens
     with ExitStack() as stack:
         caller = stack.enter_context(Sidecar())
         port = app(stack, "here").port
-        callee = stack.enter_context(Sidecar(app_port=port, flags=flags))
+        callee = stack.enter_context(Sidecar(app_port=port, flags=flags, env=elsewhere))
         assert next(answers(caller, callee.app_id)) == b"here"
