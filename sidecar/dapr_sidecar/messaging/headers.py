@@ -27,6 +27,7 @@ _RARE = frozenset({b"connection", b"baggage", b"date", b"traceparent", b"tracest
 # What sidecars say of a call: no client can have it left out by naming it in ``Connection``.
 _SAID_BY_SIDECARS = frozenset(
     {b"dapr-caller-app-id", b"dapr-caller-namespace", b"dapr-callee-app-id"}
+    | {b"dapr-api-call", b"x-dapr-remote"}
     | {b"x-forwarded-for", b"x-forwarded-host", b"forwarded"}
 )
 _KNOWN_LIMIT = 1024

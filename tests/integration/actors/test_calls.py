@@ -48,6 +48,7 @@ def test_the_app_gets_the_call_and_who_made_it(here: Host, there: Sidecar) -> No
         "dapr-CALLER-app-id": "forged",
         "Dapr-Caller-Namespace": "forged",
         "X-Dapr-Remote": "forged",
+        "Connection": "dapr-api-call, x-dapr-remote, dapr-caller-app-id",
         "traceparent": f"00-{TRACE}-{'1' * 16}-01",
     }
     for sidecar in (here.sidecar, there):
