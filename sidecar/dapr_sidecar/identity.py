@@ -11,7 +11,7 @@ class SidecarIdentity:
 
     app_id: str
     namespace: str
-    """The process's ``NAMESPACE`` as it is, "" when unset (key prefixes, scoping)."""
+    """The process's ``NAMESPACE`` as it is, "" when unset (key prefixes)."""
 
     invocation_namespace: str
     """``NAMESPACE``, or "default" when the variable does not exist."""

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from harness.block_api import make_context
 
+from dapr_common.kube.resources import Component, NameValue
+from dapr_sidecar.blocks.pubsub.publish import PubSubBlock
 from dapr_sidecar.blocks.pubsub.scopes import TopicScopes
 
 
@@ -40,3 +43,13 @@ def test_protected_topics_need_a_scope() -> None:
     assert not scopes(protectedtopics="p").may_publish("p")
     assert scopes(protectedtopics="p", publishingscopes="app1=p").may_publish("p")
     assert scopes(protectedtopics="p").may_publish("other")
+
+
+@pytest.mark.parametrize(
+    ("value", "prefix"), [("{namespace}-x", "default"), ("{appID}", ""), ("namespace", "")]
+)
+def test_a_namespace_in_any_value_goes_before_every_topic(value: str, prefix: str) -> None:
+    manifest = Component("ps", "pubsub.x", metadata=(NameValue("consumerID", value),))
+    context = make_context()
+    assert context.identity.namespace == "", "NAMESPACE is not set"
+    assert PubSubBlock(context).prepare(manifest, {}).prefix == prefix

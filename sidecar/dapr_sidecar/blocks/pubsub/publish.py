@@ -79,7 +79,8 @@ class PubSubBlock:
         identity = self.context.identity
         scoped = any(_NAMESPACE_TEMPLATE in (entry.value or "") for entry in manifest.metadata)
         return Prepared(
-            TopicScopes.of(properties, identity.app_id), identity.namespace if scoped else ""
+            TopicScopes.of(properties, identity.app_id),
+            identity.invocation_namespace if scoped else "",
         )
 
     def find(self, name: str, topic: str, metadata: Mapping[str, str] | None) -> Loaded[PubSub]:
