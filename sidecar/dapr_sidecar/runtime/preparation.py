@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 class MissingDirectoryError(Exception):
-    """A directory of resources is not there."""
+    """A directory of resources is not there, or is none."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"failed to load resources: {path}: no such file or directory")
+        why = "not a directory" if os.path.exists(path) else "no such file or directory"  # noqa: PTH110
+        super().__init__(f"failed to load resources: {path}: {why}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def test_a_wrong_command_line_is_exit_code_2() -> None:
         (["--log-file=/dev/null/at/all"], "cannot be written: Not a directory"),
         (["--config=/proc/nowhere.yaml"], "configuration: /proc/nowhere.yaml: No such file"),
         (["--resources-path=/proc/nowhere"], "/proc/nowhere: no such file or directory"),
+        (["--resources-path=/dev/null"], "/dev/null: not a directory"),
         (["--unix-domain-socket=/proc/nowhere"], "could not listen on /proc/nowhere/dapr-"),
     ],
 )
