@@ -252,6 +252,7 @@ async def test_requests_that_cannot_be_used(sides: Any) -> None:
             "operation type nonsense not supported",
         ),
         ([{"request": {"key": "k"}}], "operation is empty"),
+        ([None], "operation is empty"),
         ([{"operation": "upsert"}], "request data is empty"),
         ([{"operation": "upsert", "request": {"value": 1}}], "missing key"),
     ]
@@ -261,7 +262,7 @@ async def test_requests_that_cannot_be_used(sides: Any) -> None:
             "ERR_ACTOR_STATE_TRANSACTION_SAVE",
             f"error saving actor transaction state: {text}",
         )
-    for bad in (b"zzz", b"{}", b""):
+    for bad in (b"zzz", b"{}", b"", b"[1]", b'[{"operation":1,"request":{"key":"k"}}]'):
         status, code, text = (await side.http.call("POST", STATE, bad)).error
         assert (status, code) == (400, "ERR_MALFORMED_REQUEST")
         assert text.startswith("failed deserializing HTTP body: ")

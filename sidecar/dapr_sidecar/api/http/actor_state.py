@@ -60,8 +60,9 @@ class ActorStateRoutes:
             entries = []
         if not isinstance(entries, list):
             raise state_errors.malformed("expected an array of operations")
+        operations = [_operation_members(entry) for entry in entries]
         ref = ActorRef(actor_type, actor_id)
-        await self._state.transact(ref, lambda: [_operation(entry) for entry in entries])
+        await self._state.transact(ref, lambda: [_operation(one) for one in operations])
         return empty()
 
     async def get_state(
@@ -190,9 +191,20 @@ def _data(body: Mapping[str, Any]) -> bytes | None:
     return raw_json(body["data"]) if "data" in body else None
 
 
-def _operation(entry: object) -> Operation:
+def _operation_members(entry: object) -> Mapping[str, Any]:
+    """What is no operation at all makes the whole body malformed, as for Go's decoder."""
+    if entry is None:
+        return {}
+    if not isinstance(entry, dict):
+        raise state_errors.malformed("an operation must be an object")
+    members = {name.lower(): value for name, value in entry.items()}
+    if not isinstance(members.get("operation") or "", str):
+        raise state_errors.malformed("operation must be a string")
+    return members
+
+
+def _operation(body: Mapping[str, Any]) -> Operation:
     """One operation of a transaction. Raises ``ValueError`` with Dapr's text."""
-    body = _members(entry, "an operation")
     kind, inner = body.get("operation"), body.get("request")
     if not kind:
         raise ValueError("operation is empty")
