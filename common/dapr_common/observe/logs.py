@@ -12,21 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dapr_common import RUNTIME_VERSION
+from dapr_common.go_quoting import go_quoted
 from dapr_common.observe import last_words
 from dapr_common.observe.service_manager import JournalFormatter, goes_to_journal
 
 _PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]+")
-_ESCAPES = {
-    "\\": "\\\\",
-    '"': '\\"',
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}
 _NAMES = {
     logging.DEBUG: "debug",
     logging.INFO: "info",
@@ -149,19 +139,4 @@ def _quoted(text: str) -> str:
     """A value as logrus prints it: quoted as Go does where it is more than plain."""
     if not text or _PLAIN.fullmatch(text):
         return text
-    if text.isprintable():
-        shown = text.replace("\\", "\\\\").replace('"', '\\"')
-    else:
-        shown = "".join(_shown(char) for char in text)
-    return f'"{shown}"'
-
-
-def _shown(char: str) -> str:
-    if char in _ESCAPES:
-        return _ESCAPES[char]
-    if char.isprintable():
-        return char
-    number = ord(char)
-    if number < 0x80:
-        return f"\\x{number:02x}"
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    return go_quoted(text)

@@ -30,6 +30,11 @@ def test_names_that_are_refused(name: str) -> None:
         assert call_problem(ref, "m") is not None
 
 
+def test_a_refusal_shows_the_name_as_go_does() -> None:
+    with pytest.raises(DaprError, match=r'forbidden character: "\\x00é\\\\\\x7f\\u0085\\n"'):
+        check_actor(ActorRef("T", "\0é\\\x7f\x85\n"))
+
+
 @pytest.mark.parametrize("name", ["a b", "a||b", "日本語", "a.b", "...", "x" * 500])
 def test_names_that_are_taken(name: str) -> None:
     check_actor(ActorRef(name, name))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 
+from dapr_common.go_quoting import go_quoted
 from dapr_sidecar.blocks.actors import errors
 from dapr_sidecar.blocks.actors.base import ActorRef
 
@@ -25,9 +25,9 @@ def check_name(what: str, name: str) -> None:
 def name_problem(name: str) -> str | None:
     """What is wrong with a name, if anything."""
     if name in (".", ".."):
-        return f"name is a relative path component: {_quoted(name)}"
+        return f"name is a relative path component: {go_quoted(name)}"
     if _FORBIDDEN.search(name) is not None:
-        return f"name contains forbidden character: {_quoted(name)}"
+        return f"name contains forbidden character: {go_quoted(name)}"
     return None
 
 
@@ -73,7 +73,3 @@ def check_not_reserved(actor_type: str) -> None:
     """Keep API callers away from the runtime's own types. Raises ``DaprError``."""
     if actor_type.startswith(RESERVED_PREFIX):
         raise errors.type_reserved(actor_type)
-
-
-def _quoted(name: str) -> str:
-    return json.dumps(name, ensure_ascii=False)

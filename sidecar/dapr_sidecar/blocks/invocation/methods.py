@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
-
 from dapr_common.errors import GrpcCode
+from dapr_common.go_quoting import go_quoted
 from dapr_common.grpc.errors import RpcError
 
-_UNICODE_ESCAPE = re.compile(r"\\u00([01][0-9a-f])")
 _FORBIDDEN = frozenset([*map(chr, range(0x20)), "#", "?", "\x7f"])
 
 
@@ -17,7 +14,7 @@ def normalise(method: str) -> str:
     if not _FORBIDDEN.isdisjoint(method):
         raise RpcError(
             GrpcCode.INVALID_ARGUMENT,
-            f"invalid method: method contains forbidden character: {_quoted(method)}",
+            f"invalid method: method contains forbidden character: {go_quoted(method)}",
         )
     if "//" not in method and "." not in method and method[-1:] != "/":
         return method
@@ -38,9 +35,3 @@ def clean(method: str) -> str:
         kept.append(segment)
     text = "/".join(kept)
     return "/" + text if method[:1] == "/" else text
-
-
-def _quoted(text: str) -> str:
-    """As Go's ``%q`` writes it."""
-    quoted = json.dumps(text, ensure_ascii=False).replace("\x7f", "\\x7f")
-    return _UNICODE_ESCAPE.sub(r"\\x\1", quoted)
