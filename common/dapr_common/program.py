@@ -19,6 +19,7 @@ from dapr_common.observe import logs, service_manager
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.metrics import Registry
 from dapr_common.observe.serving import HealthServer, MetricsServer
+from dapr_common.output import show
 
 _LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
 _HELP = frozenset({"--help", "-help", "-h"})
@@ -173,7 +174,7 @@ class Program(Generic[S]):
     def main(self, arguments: Sequence[str]) -> int:
         """Run to the end. Returns the exit code."""
         if not _HELP.isdisjoint(arguments):
-            print(usage(self.name, self.summary, self.flags))  # noqa: T201 - the command's output
+            show(usage(self.name, self.summary, self.flags))
             return 0
         try:
             parsed = parse(self.flags, arguments)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from dapr_common import RUNTIME_VERSION
+from dapr_common.output import show
 from dapr_common.program import Program
 from dapr_dashboard import settings
 from dapr_dashboard.runtime import run
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not _VERSION.isdisjoint(arguments):
-        print(RUNTIME_VERSION)  # noqa: T201 - the command's output
+        show(RUNTIME_VERSION)
         return 0
     return _PROGRAM.main(arguments)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -16,6 +14,7 @@ from dapr_common.aio.run import FatalError
 from dapr_common.observe.health import Readiness
 from dapr_common.observe.logs import get_logger
 from dapr_common.observe.metrics import Registry
+from dapr_common.output import show
 from dapr_common.program import observed
 from dapr_dashboard.facts import Facts
 from dapr_dashboard.history import History
@@ -51,7 +50,7 @@ async def run(settings: Settings) -> None:
         await stack.enter_async_context(_receiving(dashboard, settings))
         url = await stack.enter_async_context(_serving(dashboard, settings))
         readiness.ready(_PAGES)
-        _say(f"Dapr dashboard: {url}  (Ctrl-C ends it)")
+        show(f"Dapr dashboard: {url}  (Ctrl-C ends it)")
         await dashboard.history.run()
 
 
@@ -136,9 +135,3 @@ async def _listening(app: web.Application, host: str, port: int) -> AsyncIterato
         ) from error
     finally:
         await runner.cleanup()
-
-
-def _say(text: str) -> None:
-    """What the user waits for; the log may go elsewhere."""
-    with contextlib.suppress(BrokenPipeError):
-        print(text, file=sys.stdout, flush=True)  # noqa: T201 - the command's output

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dapr_common import RUNTIME_VERSION
 from dapr_common.flags import FlagError
 from dapr_common.observe import last_words, logs
+from dapr_common.output import show
 from dapr_sidecar import options
 from dapr_sidecar.options import Command, Options
 
@@ -38,11 +39,11 @@ def _refuse(error: FlagError) -> int:
 
 def _command(command: Command) -> int:
     if command.name == "help":
-        print(options.help_text())  # noqa: T201 - the command's output
+        show(options.help_text())
     elif command.name == "version":
-        print(RUNTIME_VERSION)  # noqa: T201 - the command's output
+        show(RUNTIME_VERSION)
     elif command.name == "build-info":
-        print(f"Version: {RUNTIME_VERSION}\nGit Commit: n/a\nGit Version: n/a")  # noqa: T201
+        show(f"Version: {RUNTIME_VERSION}\nGit Commit: n/a\nGit Version: n/a")
     else:
         from dapr_sidecar.runtime.wait import wait_for_outbound
 

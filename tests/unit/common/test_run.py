@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from harness.programs import Program
+from harness.programs import Program, console_script
 
 SOURCE = """
 import asyncio, os, resource, sys
@@ -129,3 +131,26 @@ def test_all_files_that_may_be_opened_may_be(script: Path) -> None:
     assert done.wait_exit() == 0
     soft, hard = next(line for line in done.lines if line.startswith("files")).split()[1:]
     assert soft == hard
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("daprd", "dapr", "dapr-operator", "dapr-injector"),
+        *("dapr-sentry", "dapr-placement", "dapr-dashboard"),
+    ],
+)
+def test_a_reader_that_has_seen_enough_is_no_error(name: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [console_script(name), "--help"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=30,
+        )
+    finally:
+        os.close(writing)
+    assert done.stderr == b""
