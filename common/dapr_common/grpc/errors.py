@@ -11,6 +11,8 @@ from google.rpc import status_pb2
 from dapr_common.errors import GrpcCode
 
 _UNRESERVED = frozenset(range(0x20, 0x7F)) - {0x25}
+_FIELD_BYTES = 32  # as HTTP/2 counts them, beside name and value
+_CUT = b"..."
 
 
 class RpcError(Exception):
@@ -80,3 +82,27 @@ def decode_message(raw: bytes) -> str:
     if b"%" in raw:
         raw = unquote_to_bytes(raw)
     return raw.decode("utf-8", "replace")
+
+
+def fitted(trailers: list[tuple[bytes, bytes]], limit: int) -> list[tuple[bytes, bytes]]:
+    """Trailers of an error that a peer takes, or nearly so; those that fit already are returned.
+
+    The details go first, then the end of the message: a peer that gets more than it takes ends the
+    connection, with all calls on it, and then its callers try again.
+    """
+    for left_out in (b"", b"grpc-status-details-bin"):
+        kept = [pair for pair in trailers if pair[0] != left_out]
+        excess = sum([len(name) + len(value) + _FIELD_BYTES for name, value in kept]) - limit
+        if excess <= 0:
+            return kept
+    return [
+        (name, _shortened(value, excess) if name == b"grpc-message" else value)
+        for name, value in kept
+    ]
+
+
+def _shortened(message: bytes, excess: int) -> bytes:
+    """An encoded message without so many bytes of its end."""
+    kept = message[: max(len(message) - excess - len(_CUT), 0)]
+    percent = kept.rfind(b"%", -2)
+    return (kept if percent < 0 else kept[:percent]) + _CUT

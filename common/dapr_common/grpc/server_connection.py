@@ -27,6 +27,7 @@ _PING_STRIKES = 2
 _HANDSHAKE_SECONDS = 30.0
 _ENCODINGS = frozenset({b"identity", b"gzip", b"deflate"})
 _CONTENT_TYPE = b"application/grpc"
+_MOST_ERROR_BYTES = 8 << 20
 _CONTENT_TYPES = (b"application/grpc+", b"application/grpc;")
 
 
@@ -51,6 +52,7 @@ class ServerConnection(ServingConnection):
         self._last_ping = -1e9
         self._strikes = 0
         self._answered = False
+        self.error_bytes = _MOST_ERROR_BYTES
 
     @property
     def open_streams(self) -> int:
@@ -128,6 +130,9 @@ class ServerConnection(ServingConnection):
             self._input_ended(event.stream_id, self.streams.get(event.stream_id))
         elif kind is h2.SettingsReceived:
             self._greeted = True
+            if taken := event.settings.get(h2.MAX_HEADER_LIST_SIZE):
+                # gRPC's C library drops answers at random from half of its limit on.
+                self.error_bytes = taken // 2
         elif kind is h2.PingReceived:
             self._pinged()
         elif kind is h2.PingAcknowledged:

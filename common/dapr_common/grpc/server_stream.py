@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.context import Context, Method
-from dapr_common.grpc.errors import RpcError, encode_message
+from dapr_common.grpc.errors import RpcError, encode_message, fitted
 from dapr_common.grpc.stream import SEND_HIGH_WATER, MessageStream
 from dapr_common.grpc.wire import (
     HEAD_BYTES,
@@ -212,7 +212,7 @@ class ServerStream(MessageStream):
         ]
         if details := error.details_bin:
             trailers.append((b"grpc-status-details-bin", encode_bin(details)))
-        return [*trailers, *extra, *error.trailers]
+        return fitted([*trailers, *extra, *error.trailers], self.connection.error_bytes)
 
     def abandon(self) -> None:
         """The client reset the stream or went away."""

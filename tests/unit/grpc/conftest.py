@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from google.protobuf.wrappers_pb2 import StringValue
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.client import GrpcChannel
@@ -59,6 +60,9 @@ class Echo:
                 raise
         if request == b"not found":
             raise RpcError(GrpcCode.NOT_FOUND, "no such thing: ü %\n")
+        if request.startswith(b"long error"):
+            text = "ü" * int(request.split()[-1])
+            raise RpcError(GrpcCode.INTERNAL, text, details=[StringValue(value=text)])
         if request == b"bug":
             raise ValueError("a bug")
         if request == b"zip":

@@ -151,6 +151,22 @@ async def test_headers_the_server_does_not_take_are_not_sent(stage: Any) -> None
     assert (await other).message == b"hang"
 
 
+@pytest.mark.parametrize("length", [5000, 50_000, 500_000])
+async def test_an_error_is_as_long_as_the_client_takes(stage: Any, length: int) -> None:
+    channel = await stage.pair()
+    other = asyncio.create_task(channel.unary("/test.Echo/Unary", b"hang"))
+    await stage.echo.started.wait()
+    with pytest.raises(RpcError) as caught:
+        await channel.unary("/test.Echo/Unary", b"long error %d" % length)
+    assert caught.value.code is GrpcCode.INTERNAL
+    text, dots, rest = caught.value.message.partition("...")
+    assert not text.strip("ü")
+    assert (len(text) == length, bool(dots), rest) == (length == 5000, length > 5000, "")
+    assert len(text) >= 5000
+    stage.echo.release.set()
+    assert (await other).message == b"hang"  # the connection they share stays
+
+
 async def test_a_client_that_sends_them_all_the_same_loses_its_connection(stage: Any) -> None:
     peer = await Peer.connect(await stage.listen(max_header_list_bytes=8192))
     peer.call(data=frame(b"x"), **{f"n-{n}": "v" * 500 for n in range(30)})
