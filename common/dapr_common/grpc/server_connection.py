@@ -27,7 +27,7 @@ _PING_STRIKES = 2
 _HANDSHAKE_SECONDS = 30.0
 _ENCODINGS = frozenset({b"identity", b"gzip", b"deflate"})
 _CONTENT_TYPE = b"application/grpc"
-_MOST_ERROR_BYTES = 8 << 20
+_MOST_ERROR_BYTES = 32 << 10  # where the peer names no limit; nghttp2 has one of 64 KiB
 _CONTENT_TYPES = (b"application/grpc+", b"application/grpc;")
 
 
@@ -132,7 +132,7 @@ class ServerConnection(ServingConnection):
             self._greeted = True
             if taken := event.settings.get(h2.MAX_HEADER_LIST_SIZE):
                 # gRPC's C library drops answers at random from half of its limit on.
-                self.error_bytes = taken // 2
+                self.error_bytes = min(taken // 2, _MOST_ERROR_BYTES)
         elif kind is h2.PingReceived:
             self._pinged()
         elif kind is h2.PingAcknowledged:

@@ -11,6 +11,7 @@ from typing import Any
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 import pytest
 from harness.programs import free_port
 
@@ -165,6 +166,19 @@ async def test_an_error_is_as_long_as_the_client_takes(stage: Any, length: int) 
     assert len(text) >= 5000
     stage.echo.release.set()
     assert (await other).message == b"hang"  # the connection they share stays
+
+
+async def test_an_error_for_a_client_that_takes_any_length_is_one_the_session_can_send(
+    stage: Any,
+) -> None:
+    peer = await Peer.connect(await stage.listen())
+    peer.h2.update_settings({h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: 16 << 20})
+    peer.call(data=frame(b"long error 500000"))
+    answer = await peer.until(h2.events.ResponseReceived)
+    message = dict(answer.headers)["grpc-message"]
+    assert message.endswith("%BC...")
+    assert len(message) > 30_000
+    peer.close()
 
 
 async def test_a_client_that_sends_them_all_the_same_loses_its_connection(stage: Any) -> None:
