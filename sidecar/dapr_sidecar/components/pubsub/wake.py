@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import socket
+import stat
 import tempfile
 import time
 import uuid
@@ -54,8 +55,8 @@ class WakeBell:
     def _bind(self) -> socket.socket:
         for attempt in range(_BIND_ATTEMPTS):
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            if self._folder.stat().st_uid != os.getuid():
-                raise PermissionError(f"{self._folder} belongs to another user")
+            if not _is_own_folder(self._folder.lstat()):
+                raise PermissionError(f"{self._folder} is not this user's own folder")
             bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             bound.setblocking(False)
             try:
@@ -102,9 +103,10 @@ class WakeBell:
 
     def _listeners(self) -> list[str]:
         try:
-            changed = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - once per publish
+            status = os.lstat(self._folder)
+            changed = status.st_mtime_ns
             if changed != self._seen:
-                self._peers = [entry.path for entry in os.scandir(self._folder)]
+                self._peers = _sockets(self._folder) if _is_own_folder(status) else []
                 # A change within the same clock tick would not show: trust older times only.
                 settled = time.time_ns() - changed > _CLOCK_TICK_NS
                 self._seen = changed if settled else 0
@@ -122,3 +124,17 @@ class WakeBell:
                 break
         for topic in topics:
             self._on_ring(topic)
+
+
+def _is_own_folder(status: os.stat_result) -> bool:
+    """Whether nobody else can have put a folder there, nor a link to another one."""
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+
+
+def _sockets(folder: Path) -> list[str]:
+    """Only these are rung and, once nobody listens, removed: never somebody's files."""
+    return [
+        entry.path
+        for entry in os.scandir(folder)
+        if stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+    ]
