@@ -13,9 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from dapr_common.security.authority import PublicKey
 
+# A block begins with a line. Were it looked for within one, a header could hold the begin of the
+# next block, and each of thousands be read to the end.
 _BLOCK = re.compile(
-    rb"-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n(?:[!-9;-~ ]+:[^\n]*\n)*"
-    rb"([A-Za-z0-9+/=\s]*)-----END \1-----"
+    rb"^-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n(?:[!-9;-~ ]+:[^\n]*\n)*"
+    rb"([A-Za-z0-9+/=\s]*)-----END \1-----",
+    re.MULTILINE,
 )
 _LABELS = (b"CERTIFICATE REQUEST", b"CERTIFICATE")
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)

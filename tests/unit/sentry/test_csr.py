@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 
 import pytest
 from cryptography import x509
@@ -66,6 +67,14 @@ def test_what_cannot_be_parsed() -> None:
     body = base64.b64encode(b"0\x03\x02\x01\x05")
     pem = b"-----BEGIN CERTIFICATE REQUEST-----\n%b\n-----END CERTIFICATE REQUEST-----\n" % body
     assert refusal(pem).startswith("failed to parse certificate signing request: ")
+
+
+def test_a_request_made_to_be_slow_is_not() -> None:
+    """Each line is a header that holds the begin of a block; read so, it took most of a second."""
+    line = b"k:-----BEGIN A-----\n"
+    began = time.process_time()
+    assert refusal(line * ((64 << 10) // len(line))) == "invalid certificate signing request"
+    assert time.process_time() - began < 0.1
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
