@@ -117,6 +117,11 @@ class KubernetesValidator(Validator):
             raise ValidationError(f"invalid token: {error_text}")
         if not status.get("authenticated"):
             raise ValidationError("authentication failed")
+        # An authenticator that knows nothing of audiences names none: the token was then made for
+        # the API server, or for anybody.
+        audiences = status.get("audiences")
+        if not isinstance(audiences, list) or not set(self._audiences).intersection(audiences):
+            raise ValidationError("authentication failed: the token was not made for sentry")
         return _bound_token(str((status.get("user") or {}).get("username") or ""), token)
 
     # --- the pod ----------------------------------------------------------------------------

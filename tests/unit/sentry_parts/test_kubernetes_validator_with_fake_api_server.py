@@ -62,7 +62,11 @@ async def place() -> AsyncIterator[Place]:
 
 
 def reviewed(username: str) -> dict[str, Any]:
-    return {"authenticated": True, "user": {"username": username}}
+    return {
+        "authenticated": True,
+        "user": {"username": username},
+        "audiences": ["spiffe://local/ns/dapr-system/dapr-sentry"],
+    }
 
 
 def token(**kubernetes: Any) -> str:
@@ -96,6 +100,14 @@ async def test_a_token_that_is_not_authenticated(place: Place) -> None:
     assert await place.refused(GOOD) == "authentication failed"
     place.status = {}
     assert await place.refused(GOOD) == "authentication failed"
+
+
+@pytest.mark.parametrize("audiences", [None, [], ["https://kubernetes.default.svc"], "text", [1]])
+async def test_a_review_that_looked_at_no_audience(place: Place, audiences: object) -> None:
+    """As authenticators answer that know nothing of audiences."""
+    place.cached = [pod("u1")]
+    place.status = {**reviewed(ACCOUNT), "audiences": audiences}
+    assert await place.refused(GOOD) == "authentication failed: the token was not made for sentry"
 
 
 async def test_an_error_counts_more_than_authenticated(place: Place) -> None:

@@ -105,11 +105,13 @@ def pod_token(number: int, account: str | None, uid: str | None) -> str:
 def api_server(request: Request) -> Response:
     path = request.path.decode()
     if path.endswith("/tokenreviews"):
-        token = json.loads(request.body or b"{}")["spec"]["token"]
+        spec = json.loads(request.body or b"{}")["spec"]
+        token, audiences = spec["token"], spec["audiences"]
         claims = jwt.decode(token, options={"verify_signature": False})
         namespace = PODS[claims["number"]][0]["metadata"]["namespace"]
         username = f"system:serviceaccount:{namespace}:{claims['account']}"
-        return answer({"status": {"authenticated": True, "user": {"username": username}}})
+        status = {"authenticated": True, "audiences": audiences, "user": {"username": username}}
+        return answer({"status": status})
     if b"watch=true" in request.query:
         return events(hang=True)
     if "/namespaces/" in path:
