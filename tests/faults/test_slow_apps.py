@@ -117,18 +117,29 @@ async def test_messages_that_mqtt_does_not_keep_are_dropped_behind_a_slow_app() 
     async with Backend(MQTT.backend) as server:
         component_ = MQTT.component(server.port, qos="0")
         await component_.open()
-        gate, came = asyncio.Event(), 0
+        gate, came, ends = asyncio.Event(), 0, 0
 
         async def slow(message: Message) -> None:
             nonlocal came
             await gate.wait()
             came += 1
 
+        async def last(message: Message) -> None:
+            nonlocal ends
+            ends += 1
+
         subscription = await component_.subscribe("t", {}, slow)
+        end = await component_.subscribe("end", {}, last)
         for n in range(5000):
             await component_.publish(PublishRequest("t", b"%d" % n, {}))
-        gate.set()
         await component_.publish(PublishRequest("end", b"", {}))
+        await until(lambda: ends == 1, 30)  # a broker keeps the order of what it sends
+        gate.set()
+        await until(lambda: came >= 2000, 30)
+        await component_.publish(PublishRequest("t", b"there is room again", {}))
+        await component_.publish(PublishRequest("end", b"", {}))
+        await until(lambda: ends == 2 and came > 2000, 30)
         await subscription.close()
-        assert 0 < came <= 2000
+        await end.close()
+        assert came == 2001
         await component_.close()

@@ -21,6 +21,7 @@ import contextlib
 import faulthandler
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from harness.programs import Program, accepts_connections, free_port
+from harness.programs import Program, ProgramError, accepts_connections, free_port
 
 KIT = Path(
     os.environ.get("DAPR_TEST_BACKENDS")
@@ -43,6 +44,8 @@ _CACHE = Path(os.environ.get("BACKENDS_CACHE", "~/.cache/backends")).expanduser(
 _HEAVY = frozenset({"consul", "vault", "jaeger", "otelcol", "opa", "nats-new"})
 _INSTALL_SECONDS = 1800
 _SBIN = ("/usr/sbin", "/sbin")
+_STARTS = 3
+_IN_USE = re.compile("already in use|EADDRINUSE", re.IGNORECASE)
 # Without the kit: name → the command, with {port} and {dir}; its first word is on the path.
 _ON_PATH: dict[str, tuple[str, ...]] = {
     "redis": ("redis-server", "--bind", "127.0.0.1", "--port", "{port}", "--dir", "{dir}"),
@@ -108,6 +111,23 @@ class Backend(Program):
         self.facts = dict(word.split("=", 1) for word in ready.split()[2:])
         return True
 
+    def wait_ready(self) -> None:
+        """As any program; with other side ports when one that the kit found was taken meanwhile.
+
+        The kit chooses those of consoles and peers by opening and closing them.
+        """
+        for _ in range(_STARTS - 1):
+            try:
+                super().wait_ready()
+            except ProgramError:
+                if self.process.poll() is None or not _IN_USE.search(self.log):
+                    raise
+                self._clear()
+                self.start()
+            else:
+                return
+        super().wait_ready()
+
     def kill(self) -> None:
         """As if its machine were gone."""
         for process in self._servers():
@@ -126,10 +146,13 @@ class Backend(Program):
 
     def restart(self) -> None:
         """Start again after ``kill`` or ``stop``: the same port, the data it had written."""
-        self.lines.clear()
-        self.stdout_lines.clear()
+        self._clear()
         self.start()
         self.wait_ready()
+
+    def _clear(self) -> None:
+        self.lines.clear()
+        self.stdout_lines.clear()
 
     def stop(self) -> None:
         """End it; a server that was killed and not restarted is ended already."""
