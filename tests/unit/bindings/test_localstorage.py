@@ -98,3 +98,35 @@ async def test_a_name_is_needed(run: Run) -> None:
 async def test_forbidden_roots(path: str) -> None:
     with pytest.raises(SettingsError, match="may not be used"):
         await make(LocalStorageBinding, rootPath=path).open()
+
+
+@pytest.mark.parametrize(
+    "name", ["proc/self/environ", "proc", "/var/run/secrets/token", "run/secrets/token"]
+)
+async def test_a_large_root_does_not_open_closed_folders(tmp_path: Path, name: str) -> None:
+    """``/proc/self/environ`` has the sidecar's tokens."""
+    binding: LocalStorageBinding = make(LocalStorageBinding, rootPath="/")
+    await binding.open()
+    for operation in ("get", "create", "list", "delete"):
+        with pytest.raises(PermissionError, match="outside the root"):
+            await binding.invoke(InvokeRequest(operation, b"x", {"fileName": name}))
+    (tmp_path / "open").write_text("read me")
+    read = await binding.invoke(InvokeRequest("get", b"", {"fileName": str(tmp_path / "open")}))
+    assert read is not None
+    assert read.data == b"read me"
+
+
+async def test_lists_leave_closed_folders_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed" / "deep").mkdir(parents=True)
+    (tmp_path / "closed" / "deep" / "token").write_text("t")
+    (tmp_path / "note").write_text("n")
+    monkeypatch.setattr(
+        "dapr_sidecar.components.bindings.folders._FORBIDDEN", (tmp_path / "closed",)
+    )
+    binding: LocalStorageBinding = make(LocalStorageBinding, rootPath=str(tmp_path))
+    await binding.open()
+    listed = await binding.invoke(InvokeRequest("list", b"", {}))
+    assert listed is not None
+    assert json.loads(listed.data) == [str(tmp_path / "note")]

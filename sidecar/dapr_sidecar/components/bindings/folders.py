@@ -31,11 +31,10 @@ def made_folder(text: str, field: str) -> Path:
     machine that no binding may use.
     """
     root = Path(os.path.realpath(text))
-    for forbidden in _FORBIDDEN:
-        if root == forbidden or forbidden in root.parents:
-            raise SettingsError(
-                f"invalid metadata field '{field}': '{text}': {forbidden} may not be used"
-            )
+    if (forbidden := forbidden_folder(root)) is not None:
+        raise SettingsError(
+            f"invalid metadata field '{field}': '{text}': {forbidden} may not be used"
+        )
     try:
         root.mkdir(0o777, parents=True, exist_ok=True)
     except OSError as error:
@@ -45,9 +44,19 @@ def made_folder(text: str, field: str) -> Path:
     return root
 
 
+def forbidden_folder(path: Path) -> Path | None:
+    """The folder of the machine, closed to bindings, that a real path is in or is."""
+    return next((one for one in _FORBIDDEN if one == path or one in path.parents), None)
+
+
 def below(root: Path, path: Path) -> Path | None:
-    """The real path, when it is the folder or below it; ``root`` is a real path itself."""
+    """The real path, when it is the folder or below it; ``root`` is a real path itself.
+
+    A folder as large as ``/`` has some below it that no binding may use either.
+    """
     found = Path(os.path.realpath(path))
+    if forbidden_folder(found) is not None:
+        return None
     return found if found == root or root in found.parents else None
 
 

@@ -13,7 +13,13 @@ import orjson
 
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.bindings.base import InvokeRequest, InvokeResponse, OutputBinding
-from dapr_sidecar.components.bindings.folders import below, in_thread, made_folder, replace_file
+from dapr_sidecar.components.bindings.folders import (
+    below,
+    forbidden_folder,
+    in_thread,
+    made_folder,
+    replace_file,
+)
 from dapr_sidecar.components.bindings.objects import unquoted
 from dapr_sidecar.components.metadata import setting
 
@@ -102,9 +108,9 @@ def _walk(path: Path) -> list[str]:
         raise FileNotFoundError(path)
     if path.is_file():
         return [str(path)]
-    return sorted(
-        str(Path(folder) / name)
-        for folder, _, names in os.walk(path)
-        for name in names
-        if not name.startswith(".new-")
-    )
+    found: list[str] = []
+    for folder, folders, names in os.walk(path):
+        place = Path(folder)
+        folders[:] = [name for name in folders if forbidden_folder(place / name) is None]
+        found += [str(place / name) for name in names if not name.startswith(".new-")]
+    return sorted(found)
