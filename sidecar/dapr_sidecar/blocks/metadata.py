@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dapr_common import RUNTIME_VERSION
+from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.kube.resources import Subscription
 from dapr_sidecar.blocks.component_health import ComponentHealth, failing
 from dapr_sidecar.components.state.base import Feature, StateStore
 from dapr_sidecar.context import SidecarContext
 from dapr_sidecar.loaded import Loaded
+
+_MOST_KEYS, _MOST_EXTENDED = 1000, 8 << 20
+"""Of the extended values: the public port takes them from anybody, and they are kept for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,17 @@ class MetadataBlock:
         )
 
     def set(self, key: str, value: str) -> None:
-        """Store one extended value."""
+        """Store one extended value. Raises ``DaprError`` when all of them become too large."""
+        kept = sum(len(name) + len(text) for name, text in self.extended.items() if name != key)
+        if kept + len(key) + len(value) > _MOST_EXTENDED or (
+            key not in self.extended and len(self.extended) >= _MOST_KEYS
+        ):
+            raise DaprError(
+                "ERR_METADATA_TOO_LARGE",
+                f"metadata takes at most {_MOST_KEYS} keys and {_MOST_EXTENDED} characters in all",
+                http_status=413,
+                grpc_code=GrpcCode.RESOURCE_EXHAUSTED,
+            )
         self.extended[key] = value
 
     def components(self) -> list[ComponentInfo]:

@@ -143,6 +143,23 @@ def test_the_public_port_serves_health_and_metadata_only() -> None:
         assert found["extended"]["word"] == "hello"
 
 
+def test_metadata_does_not_fill_the_memory() -> None:
+    """The public port takes it from anybody who reaches the pod."""
+    port = free_port()
+    flags = [f"--dapr-public-port={port}", "--dapr-public-listen-address=127.0.0.1"]
+    with Sidecar(flags=flags) as sidecar:
+        large = b"v" * (3 << 20)
+        answers = [call(port, "PUT", f"/v1.0/metadata/k{n}", large) for n in (0, 1, 0, 2)]
+        assert [answer.status for answer in answers] == [204, 204, 204, 413]
+        assert answers[3].json["errorCode"] == "ERR_METADATA_TOO_LARGE"
+        request = metadata_pb2.SetMetadataRequest(key="k", value="v" * len(large))
+        with pytest.raises(grpc.RpcError) as refused:
+            rpc(sidecar.grpc_address, "SetMetadata", request.SerializeToString())
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert call(port, "PUT", "/v1.0/metadata/k0", b"").status == 204  # makes room
+        assert call(port, "PUT", "/v1.0/metadata/k2", large).status == 204
+
+
 def test_what_is_denied_is_denied_on_the_public_port_too() -> None:
     port = free_port()
     flags = [f"--dapr-public-port={port}", "--dapr-public-listen-address=127.0.0.1"]
