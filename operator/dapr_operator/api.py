@@ -170,16 +170,18 @@ class OperatorApi:
     async def list_http_endpoints(
         self, request: pb.ListHTTPEndpointsRequest, context: Context
     ) -> pb.ListHTTPEndpointsResponse:
-        authorized(context, request.namespace)
-        found = await self._all(HTTP_ENDPOINT, request.namespace)
+        """As with components: those for others may have secrets in their headers."""
+        identity = authorized(context, request.namespace)
+        found = visible(await self._all(HTTP_ENDPOINT, request.namespace), identity.app_id)
         bodies = await self._filled(HTTP_ENDPOINT, found)
         return pb.ListHTTPEndpointsResponse(http_endpoints=bodies)
 
     async def list_mcp_servers(
         self, request: pb.ListMCPServersRequest, context: Context
     ) -> pb.ListMCPServersResponse:
-        authorized(context, request.namespace)
-        found = await self._all(MCP_SERVER, request.namespace)
+        """Those whose scopes have the caller."""
+        identity = authorized(context, request.namespace)
+        found = visible(await self._all(MCP_SERVER, request.namespace), identity.app_id)
         return pb.ListMCPServersResponse(mcp_servers=await self._filled(MCP_SERVER, found))
 
     async def list_resiliency(

@@ -112,6 +112,17 @@ async def test_scopes_decide_what_an_app_is_told(place: Any, operator: Operator)
         assert body["scopes"] == ["payments", "orders"], "the object as the app knew it"
 
 
+async def test_what_may_hold_secrets_is_only_for_its_scopes(place: Any, operator: Operator) -> None:
+    async with await place.sidecar(operator) as sidecar:
+        for kind in (COMPONENT, HTTP_ENDPOINT, MCP_SERVER):
+            async with sidecar.stream(kind.word) as stream:
+                body = SPECS[kind]
+                await place.apply(kind.kind, kind.word, "theirs", {**body, "scopes": ["payments"]})
+                await place.apply(kind.kind, kind.word, "ours", {**body, "scopes": ["orders"]})
+                assert (await stream.next())[1]["metadata"]["name"] == "ours", kind.word
+            assert set(await listed(sidecar, kind)) == {"ours"}, kind.word
+
+
 async def test_other_namespaces_are_nobody_s_business(place: Any, operator: Operator) -> None:
     other = await place.cluster.namespace("other")
     async with await place.sidecar(operator) as sidecar, sidecar.stream("Component") as stream:
