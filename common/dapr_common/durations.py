@@ -20,6 +20,7 @@ _UNIT_NANOSECONDS = {
 }
 _TERM = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _MAX_INT64 = (1 << 63) - 1
+LONGEST_GO_SECONDS = _MAX_INT64 // 10**9
 _LONGEST_TEXT = 1000
 _QUANTITY_SUFFIX = {
     "": 1,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.internals.v1 import reminders_pb2
+from dapr_sidecar.api.grpc.actor_state import failure_policy
 from dapr_sidecar.blocks.actors.base import ActorRef
 from dapr_sidecar.blocks.actors.reminder import (
     DROP,
@@ -179,9 +180,19 @@ def test_failure_policies() -> None:
     assert policy_of({"drop": {}}) == DROP
     assert policy_of({"constant": {"interval": "2s", "maxRetries": 1}}) == FailurePolicy(2, 1)
     assert policy_of({"constant": {"interval": "2s"}}) == FailurePolicy(2, None)
-    for wrong in ("x", {"constant": 1}, {"constant": {"maxRetries": "x"}}):
+    retries = [{"constant": {"maxRetries": wrong}} for wrong in ("x", True, 1.0, -1, 2**32)]
+    for wrong in ("x", {"constant": 1}, *retries):
         with pytest.raises(ValueError, match="failure_policy"):
             policy_of(wrong)
+
+
+def test_an_interval_of_the_wire_ends_where_go_s_durations_end() -> None:
+    policy = common_pb2.JobFailurePolicy()
+    policy.constant.interval.seconds, policy.constant.interval.nanos = 1, 500_000_000
+    assert failure_policy(policy) == FailurePolicy(1.5, None)
+    for seconds, kept in ((1 << 62, 9_223_372_036), (-1 << 62, 0)):
+        policy.constant.interval.seconds = seconds
+        assert failure_policy(policy) == FailurePolicy(kept, None)
 
 
 def test_no_policy_tries_again_as_fast_as_the_app_fails() -> None:

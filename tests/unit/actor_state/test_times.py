@@ -47,6 +47,7 @@ def at(text: str) -> float:
         ("R-1/PT1S", Period(seconds=1)),
         ("R0/PT1S", Period(seconds=1, repeats=0)),
         ("R5", Period(repeats=5)),
+        (f"R{2**63 - 1}/PT1S", Period(seconds=1, repeats=2**63 - 1)),
     ],
 )
 def test_periods(text: str, period: Period) -> None:
@@ -73,6 +74,10 @@ def test_periods(text: str, period: Period) -> None:
         "P-1D",
         "P99999999999999Y",
         "P9999999Y",
+        f"R{2**63}/PT1S",
+        f"R{'9' * 5000}/PT1S",
+        "R٣/PT1S",
+        "PT٣S",
     ],
 )
 def test_other_periods_are_refused_in_dapr_s_words(text: str) -> None:

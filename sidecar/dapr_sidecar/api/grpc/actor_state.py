@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from google.protobuf import any_pb2, empty_pb2, wrappers_pb2
 
+from dapr_common.durations import LONGEST_GO_SECONDS
 from dapr_common.grpc.server import Context, Method
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
 from dapr_common.wire.dapr.proto.runtime.v1 import actors_pb2 as pb
@@ -163,9 +164,10 @@ def failure_policy(message: common_pb2.JobFailurePolicy) -> FailurePolicy | None
     if kind == "drop":
         return DROP
     constant = message.constant
-    interval = constant.interval.ToTimedelta().total_seconds()
+    # Longer than Go's durations is as long as the longest of them, as in Go.
+    interval = constant.interval.seconds + constant.interval.nanos / 1e9
     retries = constant.max_retries if constant.HasField("max_retries") else None
-    return FailurePolicy(max(interval, 0.0), retries)
+    return FailurePolicy(min(max(interval, 0.0), LONGEST_GO_SECONDS), retries)
 
 
 def _ref(request: Any) -> ActorRef:

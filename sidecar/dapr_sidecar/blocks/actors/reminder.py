@@ -17,6 +17,7 @@ from dapr_sidecar.components.state import encoding
 from dapr_sidecar.components.state.base import Json
 
 _LEAST_PAUSE = 0.1
+_MOST_RETRIES = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +186,8 @@ def policy_of(entry: object) -> FailurePolicy | None:
         raise ValueError("failure_policy.constant must be an object")
     interval = constant.get("interval")
     retries = constant.get("maxRetries", constant.get("max_retries"))
-    if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int)):
-        raise ValueError("failure_policy.constant.maxRetries must be a whole number")
+    if retries is not None and (type(retries) is not int or not 0 <= retries <= _MOST_RETRIES):
+        raise ValueError("failure_policy.constant.maxRetries must be a whole number of 32 bits")
     seconds = 0.0 if interval is None else parse_go_duration(str(interval)).total_seconds()
     return FailurePolicy(max(seconds, 0.0), retries)
 

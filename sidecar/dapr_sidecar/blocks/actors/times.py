@@ -13,13 +13,14 @@ from functools import lru_cache
 
 from dapr_common.durations import parse_go_duration
 
-_ISO = re.compile(r"(?:R(-?\d*))?(/?)(?:P(.*))?", re.DOTALL)
-_TERM = re.compile(r"(\d+)([YMWDHS])")
+_ISO = re.compile(r"(?:R(-?[0-9]{0,19}))?(/?)(?:P(.*))?", re.DOTALL)
+_TERM = re.compile(r"([0-9]+)([YMWDHS])")
 _DATE_UNITS = {"W": 7 * 86400, "D": 86400}
 _TIME_UNITS = {"H": 3600, "M": 60, "S": 1}
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_MOST_RUNS = 2**63 - 1
 _FIRST, _LAST = -62135596800.0, 253402300799.0
 """The years 1 to 9999: the calendar has no name for other moments."""
 
@@ -90,6 +91,8 @@ def parse_period(text: str) -> Period:
         raise TimeFormatError(f"unsupported duration format: {text}")
     months, seconds = (0, 0.0) if span is None else _iso_span(span, text)
     count = int(repeats) if repeats else -1
+    if count > _MOST_RUNS:
+        raise TimeFormatError(f"unsupported duration format: {text}")
     return Period(months, seconds, None if count < 0 else count)
 
 
