@@ -97,6 +97,7 @@ async def test_headers_come_in_any_pieces(cut: int) -> None:
         (b'dapr.io/enc/v1\n{"kw":9,"wfk":"","cph":1,"np":"MTIzNDU2Nw=="}\nAA==\n', "manifest"),
         (b'dapr.io/enc/v1\n{"kw":1,"wfk":"","cph":9,"np":"MTIzNDU2Nw=="}\nAA==\n', "manifest"),
         (b'dapr.io/enc/v1\n{"kw":1,"wfk":"","cph":1,"np":"AA=="}\nAA==\n', "manifest"),
+        (b'dapr.io/enc/v1\n{"kw":1,"wfk":"","cph":[],"np":"MTIzNDU2Nw=="}\nAA==\n', "manifest"),
         (b"dapr.io/enc/v1\n" + b"x" * 100_000, "too long"),
     ],
 )

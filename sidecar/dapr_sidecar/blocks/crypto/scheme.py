@@ -139,9 +139,10 @@ def _manifest(text: bytes) -> Manifest:
             content["cph"],
             _b64(content["np"]),
         )
+        known = found.cipher in _CIPHERS
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HeaderError("the manifest cannot be read") from error
-    if found.cipher not in _CIPHERS or len(found.prefix) != _PREFIX_BYTES:
+    if not known or len(found.prefix) != _PREFIX_BYTES:
         raise HeaderError("the manifest cannot be read")
     return found
 
