@@ -125,6 +125,27 @@ def test_refused(
     assert "Traceback" not in answer.json["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        (STATE, b'[{"key":[]}]', "key must be a string"),
+        (STATE, b'[{"key":"a","metadata":5}]', "metadata must be an object"),
+        (STATE, b'[{"key":"\\ud800\xff"}]', "str is not valid UTF-8"),
+        (BULK, b'{"parallelism":{}}', "parallelism must be a whole number"),
+        (LOCK, b'{"resourceId":{}}', "the value of resourceId does not fit"),
+        (LOCK, b'{"expiryInSeconds":true}', "the value of expiryInSeconds does not fit"),
+        (LOCK, b'{"a":\xff}', "it is not valid UTF-8"),
+        (LOCK, b'{"a":' * 3000, "it is nested too deeply"),
+        (LOCK, b'{"a":%b}' % (b"1" * 5000), "a value in it does not fit"),
+        ("/v1.0/jobs/j", b'{"data":[%b]}' % (b"1" * 400), "a value in it does not fit"),
+    ],
+)
+def test_refusals_are_in_words_of_json(sidecar: Sidecar, path: str, body: bytes, told: str) -> None:
+    answer = call(sidecar.http_port, "POST", path, body)
+    assert (answer.status, answer.code) == (400, MALFORMED)
+    assert answer.json["message"].removeprefix("failed deserializing HTTP body: ") == told
+
+
 def test_a_key_that_cannot_be_decoded(sidecar: Sidecar) -> None:
     answer = call(sidecar.http_port, "GET", "/v1.0/state/st/a%zz")
     assert answer.status == 400
@@ -293,6 +314,7 @@ def refusal(sidecar: Sidecar, method: str, request: bytes) -> grpc.StatusCode:
         ("Nothing", b"", grpc.StatusCode.UNKNOWN),
         ("GetWorkflowBeta1", b"", grpc.StatusCode.UNAVAILABLE),
         ("SaveState", b"\xff\xff\xff", grpc.StatusCode.INTERNAL),
+        ("ConverseAlpha1", b"\xff\xff\xff", grpc.StatusCode.INTERNAL),
         (
             "GetState",
             state_pb2.GetStateRequest(store_name="nope", key="k").SerializeToString(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dapr_common.errors import GrpcCode
+from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, Method
 from dapr_sidecar.api.grpc.groups import GROUPS
 from dapr_sidecar.blocks.absent import AbsentApis
@@ -18,9 +20,16 @@ def methods(apis: AbsentApis) -> list[Method]:
 
     async def converse(request: bytes, _context: Context) -> bytes:
         # In both versions the name has the same number; who never asks does not pay for the type.
+        from google.protobuf.message import DecodeError
+
         from dapr_common.wire.dapr.proto.runtime.v1 import ai_pb2
 
-        raise apis.conversation(ai_pb2.ConversationRequest.FromString(request).name)
+        try:
+            name = ai_pb2.ConversationRequest.FromString(request).name
+        except DecodeError as error:
+            text = f"grpc: error unmarshalling request: {error}"
+            raise RpcError(GrpcCode.INTERNAL, text) from error
+        raise apis.conversation(name)
 
     return [
         *(

@@ -182,7 +182,7 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise state_errors.malformed(f"{name} must be a string, not a {type(value).__name__}")
+        raise state_errors.malformed(f"{name} must be a string")
     return value
 
 

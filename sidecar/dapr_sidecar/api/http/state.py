@@ -33,6 +33,7 @@ from dapr_sidecar.components.state.base import BulkGetItem, Json
 _WRITE = ("POST", "PUT")
 _DEFAULT_PARALLELISM = 10
 _UNREADABLE = "failed deserializing HTTP body"
+_KINDS = {str: "a string", int: "a whole number", list: "a list", dict: "an object"}
 
 
 class StateRoutes:
@@ -213,7 +214,7 @@ def _typed(body: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
     value = body.get(name)
     if value is None or isinstance(value, kind):
         return value
-    raise _BodyError(f"{name} must be a {kind.__name__}, not a {type(value).__name__}")
+    raise _BodyError(f"{name} must be {_KINDS[kind]}")
 
 
 def _text_map(body: Mapping[str, Any], name: str) -> Mapping[str, str]:

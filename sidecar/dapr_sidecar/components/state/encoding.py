@@ -47,6 +47,8 @@ def _loads_halves(text: bytes) -> object:
     try:
         found = json.loads(text.decode(), parse_float=_finite, parse_constant=_finite)
         return _whole(found)
+    except UnicodeDecodeError:
+        raise ValueError("str is not valid UTF-8") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
