@@ -11,6 +11,7 @@ import functools
 import inspect
 import os
 import resource
+import signal
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any
 
@@ -33,6 +34,10 @@ hypothesis.settings.load_profile("shared machine")
 # some brokers make tables of as many places as they may open files.
 _now, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (max(_now, min(_most, 16_384)), _most))
+
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # Under nohup: go on ignoring it, but as a handler, which programs that are started do not inherit.
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
