@@ -36,7 +36,7 @@ _now, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (max(_now, min(_most, 16_384)), _most))
 
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    # Under nohup: go on ignoring it, but as a handler, which programs that are started do not inherit.
+    # Under nohup: go on ignoring it, but by a handler, which started programs do not inherit.
     signal.signal(signal.SIGHUP, lambda *_: None)
 
 
