@@ -9,4 +9,7 @@ _NAMED = re.compile(r"\(\?<(?![=!])")
 
 def compile_expression(text: str) -> re.Pattern[str]:
     """A pattern; groups may be named ``(?<name>)``, too. Raises ``re.error``."""
-    return re.compile(_NAMED.sub("(?P<", text))
+    try:
+        return re.compile(_NAMED.sub("(?P<", text))
+    except (RecursionError, OverflowError) as error:
+        raise re.error(f"it is too large: {error}") from error

@@ -16,6 +16,13 @@ Matcher = Callable[[Event], bool]
 # The commonest rule needs no evaluator: no escapes, so the literal means itself.
 _TYPE_EQUALS = re.compile(r"""\s*event\.type\s*==\s*(?:"([^"\\\n]*)"|'([^'\\\n]*)')\s*""")
 _UNDEFINED = "Undefined variable or function"
+# The evaluator follows the structure of an expression by recursion: one that is much longer, and
+# made for it, is beyond the stack and takes the process with it.
+_LONGEST = 4096
+_SHOWN = 80
+# Loops repeat a part for each of many elements: nested in each other, for ever. Regular expressions
+# are compiled at each run, which may take a second.
+_COSTLY = re.compile(r"\b(?:all|exists|exists_one|existsOne|map|filter|matches)\b")
 
 
 class RuleError(ValueError):
@@ -44,11 +51,15 @@ def compile_match(text: str) -> Matcher | None:
 
 
 def check_match(text: str) -> None:
-    """Compile, and find what only shows when an event comes. Raises ``RuleError``."""
+    """Compile, and find what only shows when an event comes. Raises ``RuleError``.
+
+    Made for texts of strangers: what may take long is compiled only.
+    """
     matches = compile_match(text)
+    if matches is None or _COSTLY.search(text):
+        return
     try:
-        if matches is not None:
-            matches({})
+        matches({})
     except HopelessRouteError as error:
         raise RuleError(str(error)) from error
     except RouteError:
@@ -66,11 +77,15 @@ def _type_equals(wanted: str) -> Matcher:
 
 
 def _expression(text: str) -> Matcher:
+    if len(text) > _LONGEST:
+        raise RuleError(f"match expression '{text[:_SHOWN]}…' is longer than {_LONGEST} characters")
     evaluator = _evaluator()
     try:
         program = evaluator.compile(text)
-    except Exception as error:
-        raise RuleError(f"match expression '{text}' is not valid CEL: {error}") from error
+    except BaseException as error:
+        if isinstance(error, Exception) or _is_panic(error):
+            raise RuleError(f"match expression '{text}' is not valid CEL: {error}") from error
+        raise
 
     def matches(event: Event) -> bool:
         try:
@@ -80,11 +95,24 @@ def _expression(text: str) -> Matcher:
         except Exception as error:
             kind = HopelessRouteError if _UNDEFINED in str(error) else RouteError
             raise kind(f"match expression '{text}' failed: {error}") from error
+        except BaseException as error:
+            if _is_panic(error):
+                raise RouteError(f"match expression '{text}' failed: {error}") from error
+            raise
         if not isinstance(result, bool):
             raise HopelessRouteError(f"the result of match expression {text} was not a boolean")
         return result
 
     return matches
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Whether the evaluator met what it did not expect.
+
+    That is a ``BaseException`` of its own, which nobody else catches: not who delivers an event,
+    and not who loads a subscription.
+    """
+    return type(error).__name__ == "PanicException"
 
 
 def _as_cel(value: Any) -> Any:

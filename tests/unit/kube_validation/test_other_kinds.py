@@ -47,6 +47,10 @@ CONFIGURATION = [
         'spec.metric.rules[0].labels[0].regex./orders/x: "/orders/(" is no regular expression: ',
     ),
     (
+        "metric: {rules: [{name: m, labels: [{name: l, regex: {'/x': '" + "(" * 5000 + "'}}]}]}",
+        'spec.metric.rules[0].labels[0].regex./x: "((((',
+    ),
+    (
         "tracing: {otel: {endpointAddress: 'c:1', timeout: soon}}",
         'spec.tracing.otel.timeout: invalid duration "soon"',
     ),
