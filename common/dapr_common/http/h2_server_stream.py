@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,8 @@ class ServerStream:
             raise
         except Exception as error:  # noqa: BLE001 - too late for a status: the reset tells the peer
             _LOG.debug("response broke off: %s", error)
-            self._connection.session.reset_stream(self.id, h2.INTERNAL_ERROR)
+            with contextlib.suppress(h2.SessionError):  # the whole session may be at its end
+                self._connection.session.reset_stream(self.id, h2.INTERNAL_ERROR)
             self._connection.answered(self, ended=True)
             return
         self.finish(ended=self.reader is None or self.reader.done)

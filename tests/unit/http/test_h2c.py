@@ -371,6 +371,27 @@ async def test_garbage_after_the_preface_ends_the_connection(stage: Any) -> None
 
 
 @pytest.mark.usefixtures("engine")
+async def test_an_answer_to_a_peer_that_just_broke_the_protocol_is_no_defect(stage: Any) -> None:
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    async def answer_a_turn_later(request: Request) -> Response:
+        tasks.append(asyncio.current_task())
+        await asyncio.sleep(0)  # by then the session has said goodbye; the connection is not gone
+        return await echo(request)
+
+    peer = Peer(await stage.wire(answer_a_turn_later))
+    peer.h2.send_headers(1, GET, end_stream=True)
+    no_window = b"\x00\x00\x04\x08\x00" + bytes(8)  # WINDOW_UPDATE by nothing
+    peer.wire.send(peer.h2.data_to_send() + no_window)
+    while await peer.wire.reader.read(65_536):
+        pass
+    for task in tasks:
+        assert task is not None
+        await asyncio.wait({task})
+        assert task.cancelled() or task.exception() is None
+
+
+@pytest.mark.usefixtures("engine")
 async def test_headers_over_the_limit_end_the_connection(stage: Any) -> None:
     seen: list[Request] = []
 
