@@ -181,7 +181,7 @@ def test_failure_policies() -> None:
     assert policy_of({"constant": {"interval": "2s", "maxRetries": 1}}) == FailurePolicy(2, 1)
     assert policy_of({"constant": {"interval": "2s"}}) == FailurePolicy(2, None)
     retries = [{"constant": {"maxRetries": wrong}} for wrong in ("x", True, 1.0, -1, 2**32)]
-    for wrong in ("x", {"constant": 1}, *retries):
+    for wrong in ("x", {"constant": 1}, {"constant": {"interval": {}}}, *retries):
         with pytest.raises(ValueError, match="failure_policy"):
             policy_of(wrong)
 

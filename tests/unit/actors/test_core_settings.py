@@ -93,6 +93,9 @@ def test_draining_is_shorter_than_a_round(drain: str, used: float) -> None:
 def test_wrong_durations(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(HostingError, match="actorIdleTimeout: invalid duration"):
         read_config({"entities": ["T"], "actorIdleTimeout": "soon"}, ROUND)
+    for no_text in ({"a": None}, ["1s"], True, 5):
+        with pytest.raises(HostingError, match="^actorIdleTimeout: expected a text such as 30s$"):
+            read_config({"entities": ["T"], "actorIdleTimeout": no_text}, ROUND)
     own = [{"entities": ["T"], "actorIdleTimeout": "soon"}]
     with caplog.at_level(logging.WARNING):
         found = read_config({"entities": ["T"], "entitiesConfig": own}, ROUND)

@@ -188,7 +188,9 @@ def policy_of(entry: object) -> FailurePolicy | None:
     retries = constant.get("maxRetries", constant.get("max_retries"))
     if retries is not None and (type(retries) is not int or not 0 <= retries <= _MOST_RETRIES):
         raise ValueError("failure_policy.constant.maxRetries must be a whole number of 32 bits")
-    seconds = 0.0 if interval is None else parse_go_duration(str(interval)).total_seconds()
+    if interval is not None and not isinstance(interval, str):
+        raise ValueError("failure_policy.constant.interval must be a string")
+    seconds = 0.0 if interval is None else parse_go_duration(interval).total_seconds()
     return FailurePolicy(max(seconds, 0.0), retries)
 
 

@@ -159,8 +159,7 @@ def _partitions(config: Mapping[str, Any], where: str) -> int:
         return 0
     if not isinstance(given, int) or isinstance(given, bool) or given > MOST_PARTITIONS:
         raise HostingError(
-            f"{where}{_PARTITIONS}: expected a whole number from 0 to {MOST_PARTITIONS}, "
-            f"not {given!r}"
+            f"{where}{_PARTITIONS}: expected a whole number from 0 to {MOST_PARTITIONS}"
         )
     return max(given, 0)
 
@@ -170,7 +169,9 @@ def _seconds(config: Mapping[str, Any], name: str, where: str, *, strict: bool) 
     if text is None or text == "":
         return None
     try:
-        seconds = parse_go_duration(str(text)).total_seconds()
+        if not isinstance(text, str):
+            raise ValueError("expected a text such as 30s")
+        seconds = parse_go_duration(text).total_seconds()
         if seconds >= 0:
             return seconds
         raise ValueError(f'invalid duration "{text}": it must not be negative')
