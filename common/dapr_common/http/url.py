@@ -37,6 +37,17 @@ def as_utf8(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def without_password(url: str) -> str:
+    """A URL for messages: in place of its password three asterisks, as Go's client writes it."""
+    scheme, slashes, rest = url.partition("://")
+    authority, slash, tail = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    name, colon, _ = user.partition(":")
+    if not colon:
+        return url
+    return f"{scheme}{slashes}{name}:***{at}{host}{slash}{tail}"
+
+
 def clean_path(path: bytes) -> bytes:
     """Collapse ``//``, resolve ``.`` and ``..``, strip a trailing slash; always rooted."""
     if path.find(b"//") < 0 and path.find(b"/.") < 0 and path[:1] == b"/":

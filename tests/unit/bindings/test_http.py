@@ -216,6 +216,40 @@ async def test_redirects(serve: Serve, binding: Make) -> None:
         await call(await binding(url=await serve(for_ever)), "get")
 
 
+async def test_the_security_token_stays_with_its_origin(serve: Serve, binding: Make) -> None:
+    target = Target()
+    there = await serve(target.handle)
+    where = iter(("/again", there + "/there"))
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        assert request.headers["X-Token"] == "t0ken"
+        raise web.HTTPTemporaryRedirect(next(where))
+
+    url = await serve(elsewhere)
+    web_binding = await binding(url=url, securityToken="t0ken", securityTokenHeader="x-token")
+    response = await call(web_binding, "post", b"b", Other="o")
+    assert response.data == b"ok"
+    [(method, path, headers, body)] = target.got
+    assert (method, path, body, headers["other"]) == ("POST", "/there", b"b", "o")
+    assert "x-token" not in headers
+
+
+async def test_errors_do_not_tell_the_password(serve: Serve, binding: Make) -> None:
+    async def slow(request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    url = (await serve(slow)).replace("//", "//user:pass:w0rd@")
+    web_binding = await binding(url=url, responseTimeout="50ms")
+    with pytest.raises(TimeoutError, match=r'Get "http://user:\*\*\*@127') as timeout:
+        await call(web_binding, "get")
+    assert "w0rd" not in str(timeout.value)
+    nowhere = await binding(url="http://user:pass:w0rd@127.0.0.1:1/a")
+    with pytest.raises(ConnectionError, match=r'Get "http://user:\*\*\*@127.0.0.1:1/a"') as refused:
+        await call(nowhere, "get")
+    assert "w0rd" not in str(refused.value)
+
+
 async def test_timeout(serve: Serve, binding: Make) -> None:
     async def slow(request: web.Request) -> web.Response:
         await asyncio.Event().wait()

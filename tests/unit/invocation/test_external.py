@@ -157,6 +157,19 @@ async def test_redirects_come_to_an_end() -> None:
         assert len(app.requests) == 10
 
 
+async def test_errors_do_not_tell_the_password() -> None:
+    async with outside(*[(302, "again")] * 20) as (a1, app, _):
+        endpoints = a1.context.components.http_endpoints
+        endpoints["e"] = HttpEndpoint("e", f"http://u:pass@127.0.0.1:{app.port}/base")
+        endpoints["bad"] = HttpEndpoint("bad", "http://u:pass@127.0.0.1:99999")
+        for name in ("e", "bad"):
+            got, _, body = await a1.call("GET", f"/v1.0/invoke/{name}/method/x")
+            assert got == 500
+            message = orjson.loads(body)["message"]
+            assert "http://u:***@127.0.0.1" in message
+            assert "pass" not in message
+
+
 async def test_what_is_no_redirect_is_the_answer() -> None:
     for status, location in ((304, "next"), (300, "next"), (302, "")):
         async with outside((status, location)) as (a1, app, _):

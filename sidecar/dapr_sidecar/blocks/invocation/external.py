@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from dapr_common.http.client import ClientResponse, HttpClient
 from dapr_common.http.messages import Header, Request, Response
+from dapr_common.http.url import without_password
 from dapr_common.kube.resources import HttpEndpoint
 from dapr_sidecar.blocks.invocation.app import (
     ResponseBody,
@@ -123,16 +124,17 @@ class ExternalCaller:
             if verb == "GET":
                 call = Invocation(call.target, call.method, verb=verb)
         shown = verb.capitalize()  # as Go's client words it
+        text = without_password(text)
         raise InvocationError(f'{shown} "{text}": stopped after {_MOST_REDIRECTS} redirects')
 
     async def _client(self, url: str, endpoint: HttpEndpoint | None) -> tuple[HttpClient, bytes]:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvocationError(f"invalid URL for service invocation: {url}")
+            raise _no_url(url)
         try:
             port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as error:
-            raise InvocationError(f"invalid URL for service invocation: {url}") from error
+            raise _no_url(url) from error
         origin = _Origin(parts.scheme, parts.hostname, port, endpoint)
         client = self._clients.get(origin)
         if client is None:
@@ -191,6 +193,10 @@ def _redirected(
         added = {header.name.lower().encode() for header in endpoint.headers} if endpoint else set()
         headers = [pair for pair in headers if pair[0].lower() not in _SECRET | added]
     return verb, following, headers
+
+
+def _no_url(url: str) -> InvocationError:
+    return InvocationError(f"invalid URL for service invocation: {without_password(url)}")
 
 
 def _origin(url: str) -> tuple[str, str]:

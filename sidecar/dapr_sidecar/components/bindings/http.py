@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from dapr_common.http.headers import canonical
 from dapr_common.http.proxy import proxy_of
+from dapr_common.http.url import without_password
 from dapr_common.words import is_truthy
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.bindings.base import (
@@ -111,6 +112,7 @@ class HttpBinding(OutputBinding):
             auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type"),
             headers={"User-Agent": "Go-http-client/1.1"},
+            trace_configs=[_without_token_elsewhere(options.token_header)] if options.token else [],
         )
 
     async def close(self) -> None:
@@ -178,9 +180,11 @@ class HttpBinding(OutputBinding):
         except aiohttp.TooManyRedirects as error:
             raise ConnectionError(f"stopped after {_MAX_REDIRECTS} redirects") from error
         except TimeoutError as error:
-            raise TimeoutError(f'{method.capitalize()} "{url}": deadline exceeded') from error
+            shown = without_password(url)
+            raise TimeoutError(f'{method.capitalize()} "{shown}": deadline exceeded') from error
         except aiohttp.ClientError as error:
-            raise ConnectionError(f'{method.capitalize()} "{url}": {error}') from error
+            shown, why = without_password(url), str(error).replace(url, without_password(url))
+            raise ConnectionError(f'{method.capitalize()} "{shown}": {why}') from error
 
     async def _read(self, response: aiohttp.ClientResponse, answered: dict[str, str]) -> bytes:
         limit = self._options.max_body_bytes
@@ -205,6 +209,23 @@ class HttpBinding(OutputBinding):
             if 0 < limit <= size:
                 break
         return b"".join(parts)
+
+
+def _without_token_elsewhere(header: str) -> aiohttp.TraceConfig:
+    """The security token stays with the origin it is for, wherever that redirects to."""
+    import aiohttp
+    from yarl import URL
+
+    async def redirected(
+        session: aiohttp.ClientSession, context: object, what: aiohttp.TraceRequestRedirectParams
+    ) -> None:
+        here, there = what.url, what.url.join(URL(what.response.headers.get("Location", "")))
+        if (there.scheme, there.host, there.port) != (here.scheme, here.host, here.port):
+            what.headers.popall(header, None)
+
+    following = aiohttp.TraceConfig()
+    following.on_request_redirect.append(redirected)
+    return following
 
 
 def _metadata(status: int, reason: str, headers: CIMultiDictProxy[str]) -> dict[str, str]:
