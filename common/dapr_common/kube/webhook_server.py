@@ -20,9 +20,12 @@ from dapr_common.security.tls import TlsContexts
 _LOG = get_logger("dapr.kube.webhooks")
 _JSON = b"application/json"
 _MOST_BODY_BYTES = 8 << 20  # the API server takes objects of 3 MiB at most
+_MOST_HELD_BYTES = 64 << 20
+"""Of all bodies that are being read or answered: whoever reaches the port may send some."""
 _MOST_HEADER_BYTES = 16 << 10
 _MOST_CONNECTIONS = 1000
 _HEADER_SECONDS = 10.0
+_BODY_SECONDS = 10.0  # the API server sends a review in one go
 _IDLE_SECONDS = 180.0  # the API server closes first: it never finds a connection gone
 _LEAVE_SECONDS = 3.0
 _GRACE_SECONDS = 10.0
@@ -31,9 +34,11 @@ _GRACE_SECONDS = 10.0
 class RefusedError(Exception):
     """A request is answered with a status and a text: no review can be."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, *, close: bool = False) -> None:
         super().__init__(text)
         self.status = status
+        self.close = close
+        """Whether the connection ends: what still comes of the request is of no use."""
 
 
 async def read_review(request: Request) -> bytes:
@@ -69,11 +74,16 @@ class WebhookServer:
         contexts: TlsContexts,
         *,
         max_body_bytes: int = _MOST_BODY_BYTES,
+        max_held_bytes: int = _MOST_HELD_BYTES,
+        body_seconds: float = _BODY_SECONDS,
         leave_seconds: float = _LEAVE_SECONDS,
     ) -> None:
         contexts.server.set_alpn_protocols(["http/1.1"])
         self._webhooks = webhooks
         self._contexts = contexts
+        self._max_held = max_held_bytes
+        self._held = 0
+        self._body_seconds = body_seconds
         self._leave_seconds = leave_seconds
         self._leaving = False
         self._server = HttpServer(
@@ -110,6 +120,7 @@ class WebhookServer:
         except RefusedError as error:
             _LOG.warning("A request to a webhook is refused: %s", error)
             response = _text(error.status, str(error))
+            response.close = error.close
         except Exception:  # noqa: BLE001 - one request must not end the connection of others
             _LOG.exception("A request to a webhook could not be answered")
             response = _text(500, "the webhook failed, its log says why")
@@ -122,7 +133,28 @@ class WebhookServer:
             return _text(404, "404 page not found")
         if request.method != "POST":
             return _text(405, "use POST")
-        return await webhook(request)
+        parts: list[bytes] = []
+        try:
+            await self._read(request, parts)
+            return await webhook(request)
+        finally:
+            self._held -= sum(map(len, parts))
+
+    async def _read(self, request: Request, parts: list[bytes]) -> None:
+        """Have a request hold its body, whose parts are counted. Raises ``RefusedError``."""
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                async for part in request.chunks():
+                    parts.append(part)
+                    self._held += len(part)
+                    if self._held > self._max_held:
+                        raise RefusedError(503, "too much is sent at a time", close=True)
+        except TimeoutError:
+            text = f"the body did not come within {self._body_seconds:g} s"
+            raise RefusedError(408, text, close=True) from None
+        except (BodyTooLargeError, BodyIncompleteError):
+            return  # told again to who reads it
+        request.body = b"".join(parts)
 
 
 def _text(status: int, text: str) -> Response:

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from harness.authorities import Authority
 
+from dapr_common.http.messages import Request, Response
 from dapr_common.kube.api_errors import UnreachableError
 from dapr_common.kube.events import Subject
 from dapr_common.kube.webhook_server import WebhookServer
@@ -184,6 +185,51 @@ async def test_what_is_no_request_for_admission(
     reply = await served.ask(body, **asked)
     assert reply.status == status
     assert reply.body.decode().startswith(text)
+
+
+async def test_bodies_take_a_bounded_memory_together(served: Served) -> None:
+    """Nobody has to prove who it is here: stalled bodies must not add up."""
+    go_on = asyncio.Event()
+    reading = asyncio.Semaphore(0)
+
+    async def slow(request: Request) -> Response:
+        body = await request.read()
+        reading.release()
+        await go_on.wait()
+        return Response(200, [], str(len(body)).encode())
+
+    server = WebhookServer({PATH: slow}, served.contexts, max_held_bytes=3 << 20)
+    served.port = await server.open("127.0.0.1", 0)
+    try:
+        megabyte = b"x" * (1 << 20)
+        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+            first = [tasks.create_task(served.ask(megabyte)) for _ in range(3)]
+            for _ in first:
+                await reading.acquire()
+            reply = await served.ask(b"{}" + megabyte)
+            assert (reply.status, reply.body) == (503, b"too much is sent at a time\n")
+            assert reply.headers["connection"] == "close"
+            go_on.set()
+        assert [task.result().body for task in first] == [b"1048576"] * 3
+        assert (await served.ask(megabyte * 3)).body == b"3145728", "all is given back"
+    finally:
+        await server.close()
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(served: Served) -> None:
+    async def never(request: Request) -> Response:
+        raise AssertionError("there was no request")
+
+    server = WebhookServer({PATH: never}, served.contexts, body_seconds=0.1, leave_seconds=0)
+    served.port = await server.open("127.0.0.1", 0)
+    try:
+        reader, writer = await served.connect()
+        writer.write(b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        async with asyncio.timeout(10):
+            assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+        await end(writer)
+    finally:
+        await server.close()
 
 
 async def test_what_is_no_review_is_refused(served: Served) -> None:
