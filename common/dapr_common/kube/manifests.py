@@ -24,6 +24,7 @@ from dapr_common.kube.resources import (
     Subscription,
 )
 from dapr_common.kube.yaml_text import load_yaml
+from dapr_common.words import kind_of
 
 Resource = Component | Configuration | HttpEndpoint | Resiliency | Subscription
 
@@ -88,7 +89,9 @@ def typed(document: Document) -> Resource | None:
         return from_body(document.body, document.source)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         metadata = document.body.get("metadata")
-        name = metadata.get("name", "") if isinstance(metadata, Mapping) else ""
+        name = metadata.get("name") if isinstance(metadata, Mapping) else ""
+        if not isinstance(name, str):
+            name = ""
         raise ManifestError(
             f"{document.source} (document {document.number}): {document.key[1]} '{name}' "
             f"cannot be read: {_one_line(error)}"
@@ -247,7 +250,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ManifestError(f"expected a mapping, got {type(value).__name__}")
+        raise ManifestError(f"expected a mapping, got {kind_of(value)}")
     return value
 
 
@@ -268,7 +271,7 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, (Mapping, list)):
-        raise ManifestError(f"expected a text, got {type(value).__name__}")
+        raise ManifestError(f"expected a text, got {kind_of(value)}")
     return value_text(value)
 
 

@@ -13,6 +13,7 @@ import yaml
 
 MAX_CHARACTERS = 16 << 20
 _MAX_DEPTH = 200
+_SHOWN = 60
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -31,16 +32,26 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+def _scalar(loader: Any, node: yaml.ScalarNode) -> object:
+    # What a tag says of a value (``!!bool maybe``) PyYAML believes, and fails in many ways.
+    build = yaml.SafeLoader.yaml_constructors[node.tag]
+    try:
+        return build(loader, node)
+    except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+        kind = node.tag.rpartition(":")[2]
+        text = f"'{node.value[:_SHOWN]}' is no {kind}"
+        raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from error
+
+
 def _number(loader: Any, node: yaml.ScalarNode) -> object:
     # Base 60 is YAML 1.1 as well, but "10:30" is an address or a time to everybody else.
-    if _SEXAGESIMAL.fullmatch(node.value):
-        return node.value
-    build = yaml.SafeLoader.yaml_constructors[node.tag]
-    return build(loader, node)
+    return node.value if _SEXAGESIMAL.fullmatch(node.value) else _scalar(loader, node)
 
 
 for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
     _Loader.add_constructor(_tag, _number)
+for _tag in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"):
+    _Loader.add_constructor(_tag, _scalar)
 for _tag in ("tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"):
     # "=", and "<<" where it merges nothing: PyYAML knows what they are called and no more.
     _Loader.add_constructor(_tag, yaml.SafeLoader.construct_yaml_str)
@@ -50,7 +61,10 @@ def load_yaml(text: str) -> Any:
     """The first document of a text. Raises ``yaml.YAMLError`` or ``YamlTooLargeError``."""
     if len(text) > MAX_CHARACTERS:
         raise YamlTooLargeError(f"it is longer than {MAX_CHARACTERS >> 20} MiB")
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except UnicodeEncodeError as error:  # what was no UTF-8 in a file is half a character here
+        raise yaml.YAMLError("it is not valid UTF-8") from error
     try:
         node = loader.get_single_node()
         if node is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dapr_common.words import kind_of
+
 # A dict is a mapping with these fields, a one-element list a list of that, a type a scalar, a tuple
 # one of several of these. A text may be given as any scalar, as Dapr's own reader allows; fields
 # that are not named are ignored.
@@ -142,4 +144,4 @@ def _is_scalar(value: object, kind: type) -> bool:
 
 
 def _wrong(where: str, expected: str, value: object) -> ShapeError:
-    return ShapeError(f"{where} must be {expected}, not {type(value).__name__}")
+    return ShapeError(f"{where} must be {expected}, not {kind_of(value)}")

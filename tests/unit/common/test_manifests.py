@@ -229,9 +229,9 @@ def test_other_kinds_are_none_of_ours(head: str) -> None:
 @pytest.mark.parametrize(
     ("rest", "reason"),
     [
-        ("Component\nmetadata: {name: x}\nspec: [1]", "expected a mapping, got list"),
+        ("Component\nmetadata: {name: x}\nspec: [1]", "expected a mapping, got a list"),
         ("Component\nmetadata: {name: x}\nspec: {metadata: {a: 1}}", "metadata must be a list"),
-        ("Component\nmetadata: {name: x}\nspec: {metadata: [a]}", "expected a mapping, got str"),
+        ("Component\nmetadata: {name: x}\nspec: {metadata: [a]}", "expected a mapping, got a text"),
         (
             "Component\nmetadata: {name: x}\nspec: {metadata: [{value: 1}]}",
             "an entry of metadata has no name",
@@ -241,7 +241,7 @@ def test_other_kinds_are_none_of_ours(head: str) -> None:
             "ignoreErrors must be true or false",
         ),
         ("Component\nmetadata: {name: x}\nscopes: a1", "scopes must be a list"),
-        ("Component\nmetadata: {name: x}\nauth: vault", "expected a mapping, got str"),
+        ("Component\nmetadata: {name: x}\nauth: vault", "expected a mapping, got a text"),
         (
             "Subscription\nmetadata: {name: x}\nspec: {bulkSubscribe: {maxMessagesCount: many}}",
             "invalid literal",

@@ -165,13 +165,16 @@ def test_given_options_replace_the_default_of_cached_answers() -> None:
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"Client": {"HTTPAuth": "me"}}, "'HTTPAuth': expected a mapping, not str"),
+        ({"Client": {"HTTPAuth": "me"}}, "'HTTPAuth': expected a mapping, not a text"),
         ({"Client": {"WaitTime": "soon"}}, "'WaitTime': invalid duration"),
-        ({"QueryOptions": {"RelayFactor": "x"}}, "'RelayFactor': expected a whole number, not str"),
-        ({"QueryOptions": [1]}, "expected a mapping, not list"),
-        ({"Checks": [{"Header": {"a": 1}}]}, r"'\[0\].Header.a': expected a list, not int"),
-        ({"Checks": {}}, "expected a list, not dict"),
-        ({"Meta": {"a": {}}}, "'a': expected a text, not dict"),
+        (
+            {"QueryOptions": {"RelayFactor": "x"}},
+            "'RelayFactor': expected a whole number, not",
+        ),
+        ({"QueryOptions": [1]}, "expected a mapping, not a list"),
+        ({"Checks": [{"Header": {"a": 1}}]}, r"'\[0\].Header.a': expected a list, not a number"),
+        ({"Checks": {}}, "expected a list, not a mapping"),
+        ({"Meta": {"a": {}}}, "'a': expected a text, not a mapping"),
         ({"AdvancedRegistration": "{"}, "expected a mapping or a list"),
     ],
 )

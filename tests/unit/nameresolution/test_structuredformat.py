@@ -59,7 +59,7 @@ async def test_every_kind_of_document(tmp_path: Path) -> None:
         ("{", "invalid 'stringValue': "),
         ("a: [", "invalid 'stringValue': "),
         ("[]", "has no mapping 'appInstances'"),
-        ("appInstances: {a: 1}", "appInstances.a must be a list of addresses, not int"),
+        ("appInstances: {a: 1}", "appInstances.a must be a list of addresses, not a number"),
         ("appInstances: {a: [{port: 1}]}", r"appInstances.a\[0\]: one of domain, ipv4 and ipv6"),
         ("appInstances: {a: [x]}", r"appInstances.a\[0\]: one of domain, ipv4 and ipv6"),
         ("appInstances: {a: [{ipv4: 1.1.1.1, port: 0}]}", r"port must be a number from 1 to 65535"),

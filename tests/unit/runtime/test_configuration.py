@@ -40,8 +40,8 @@ def test_later_files_win_and_variables_are_filled_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "where"),
     [
-        ("spec: 5", "spec must be a mapping, not int"),
-        ("spec: {features: x}", "spec.features must be a list, not str"),
+        ("spec: 5", "spec must be a mapping, not a number"),
+        ("spec: {features: x}", "spec.features must be a list, not a text"),
         (
             "spec: {features: [{name: a, enabled: 'no'}]}",
             "spec.features[0].enabled must be true or",

@@ -73,6 +73,27 @@ def test_bombs_are_refused_at_once(text: str) -> None:
     assert time.monotonic() - started < 20  # written out they would take for ever
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: !!timestamp 5", "'5' is no timestamp"),
+        ("a: !!timestamp 2024-99-99", "'2024-99-99' is no timestamp"),
+        ("a: !!bool maybe", "'maybe' is no bool"),
+        ("a: !!int x", "'x' is no int"),
+        ("a: !!int ''", "'' is no int"),
+        ("a: !!float x", "'x' is no float"),
+        ("a: " + "1" * 5000, "'" + "1" * 60 + "' is no int"),
+        ("a: !!timestamp [1]", "scalar"),
+        ("a: !!set [1]", "mapping"),
+        ("a: !!binary é", "base64|ascii"),
+        ("a: \udcff", "not valid UTF-8"),
+    ],
+)
+def test_values_that_are_not_what_their_tag_says(text: str, told: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=told):
+        load_yaml(text)
+
+
 def test_nesting_beyond_the_parsers_own_limit_is_an_error_of_the_document() -> None:
     with pytest.raises(yaml.YAMLError):
         load_yaml("[" * 100_000)

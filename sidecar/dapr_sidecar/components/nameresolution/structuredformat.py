@@ -15,6 +15,7 @@ import yaml
 
 from dapr_common.aio.host import join_host_port
 from dapr_common.kube.yaml_text import load_yaml
+from dapr_common.words import kind_of
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.metadata import setting
 from dapr_sidecar.components.nameresolution.base import Resolver
@@ -96,7 +97,7 @@ def _addresses(document: object) -> dict[str, list[str]]:
 
 def _listed(items: object, where: str) -> list[str]:
     if not isinstance(items, list):
-        raise ValueError(f"{where} must be a list of addresses, not {type(items).__name__}")
+        raise ValueError(f"{where} must be a list of addresses, not {kind_of(items)}")
     return [_address(item, f"{where}[{number}]") for number, item in enumerate(items)]
 
 

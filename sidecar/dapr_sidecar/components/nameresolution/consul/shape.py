@@ -10,7 +10,7 @@ from typing import Any
 
 from dapr_common.durations import parse_go_duration
 from dapr_common.observe.logs import get_logger
-from dapr_common.words import is_truthy
+from dapr_common.words import is_truthy, kind_of
 
 _LOG = get_logger("dapr.contrib")
 
@@ -105,4 +105,4 @@ _WORDS = {
 
 def _wrong(where: str, expected: str, value: object) -> ValueError:
     field = f"'{where.lstrip('.')}': " if where else ""
-    return ValueError(f"{field}expected {expected}, not {type(value).__name__}")
+    return ValueError(f"{field}expected {expected}, not {kind_of(value)}")
