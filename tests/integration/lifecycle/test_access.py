@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import select
 import socket
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,27 @@ def test_metadata_does_not_fill_the_memory() -> None:
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert call(port, "PUT", "/v1.0/metadata/k0", b"").status == 204  # makes room
         assert call(port, "PUT", "/v1.0/metadata/k2", large).status == 204
+
+
+def test_metadata_that_does_not_come_does_not_fill_the_memory() -> None:
+    port = free_port()
+    flags = [f"--dapr-public-port={port}", "--dapr-public-listen-address=127.0.0.1"]
+    with Sidecar(flags=flags), contextlib.ExitStack() as opened:
+        head = b"PUT /v1.0/metadata/k HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n"
+        senders = []
+        for _ in range(5):
+            sender = opened.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            sender.sendall(head + b"v" * 3_999_999)
+            senders.append(sender)
+        # They are read side by side: any of them may be the one too many.
+        refused = select.select(senders, [], [], 10)[0]
+        assert len(refused) == 1
+        assert b" 503 " in refused[0].recv(100)
+        for sender in senders:
+            if sender is not refused[0]:
+                sender.sendall(b"v")
+                assert b" 204 " in sender.recv(100)
+        assert call(port, "PUT", "/v1.0/metadata/k", b"v").status == 204
 
 
 def test_what_is_denied_is_denied_on_the_public_port_too() -> None:

@@ -18,6 +18,9 @@ from dapr_sidecar.blocks.metadata import ActorStatus, AppConnection, MetadataBlo
 Shutdown = Callable[[bool], None]
 """Called with whether the stop is forced."""
 
+_MOST_ARRIVING = 16 << 20
+"""Of all values that are being sent: the public port takes them from anybody."""
+
 
 class MetadataRoutes:
     """Handlers of the sidecar's own endpoints."""
@@ -29,6 +32,7 @@ class MetadataRoutes:
         self._health = health
         self._outbound = outbound
         self._shutdown = shutdown
+        self._arriving = 0
 
     def public(self) -> list[Route]:
         """What the public port serves as well."""
@@ -102,13 +106,22 @@ class MetadataRoutes:
         return json_response(body)
 
     async def _set(self, request: Request, key: str) -> Response:
+        parts: list[bytes] = []
         try:
-            body = await request.read()
+            async for part in request.chunks():
+                parts.append(part)
+                self._arriving += len(part)
+                if self._arriving > _MOST_ARRIVING:
+                    raise DaprError(
+                        "ERR_BODY_READ", "too many bodies arrive at a time", http_status=503
+                    )
+            self._block.set(key, b"".join(parts).decode("utf-8", "replace"))
         except (BodyTooLargeError, BodyIncompleteError) as error:
             raise DaprError(
                 "ERR_BODY_READ", f"failed to read request body: {error}", http_status=400
             ) from error
-        self._block.set(key, body.decode("utf-8", "replace"))
+        finally:
+            self._arriving -= sum(map(len, parts))
         return empty()
 
     async def _stop(self, request: Request) -> Response:
