@@ -23,6 +23,7 @@ from dapr_injector.review import Review, ReviewError, reject_unreadable
 from dapr_injector.settings import Settings
 
 _APP_ID = f"{PREFIX}app-id"
+_MOST_ANNOTATION_BYTES = 256 << 10  # Kubernetes takes no more, but asks webhooks before it looks
 
 
 class Outcome(Enum):
@@ -133,6 +134,11 @@ def reject(candidate: Candidate, message: str) -> Answer:
 
 
 def _candidate(review: Review, pod: Pod) -> Answer | Candidate:
+    if sum(len(name) + len(text) for name, text in pod.annotations.items()) > (
+        _MOST_ANNOTATION_BYTES
+    ):
+        message = f"annotations must have at most {_MOST_ANNOTATION_BYTES} bytes"
+        return _rejected(review, "", message, [])
     warnings: list[str] = []
     annotations = read(pod.annotations, warnings.append)
     warn_of_strangers(pod.annotations, warnings.append)

@@ -12,6 +12,8 @@ from dapr_injector.admission import Answer, Outcome
 from dapr_injector.metrics import InjectorMetrics
 
 _LOG = get_logger("dapr.injector")
+_LONGEST_NAME = 253
+_MOST_WARNINGS = 20
 _FAILED, _WARNING = "DaprInjectionFailed", "DaprInjectionWarning"
 
 
@@ -28,14 +30,17 @@ class Reports:
 
     def answered(self, answer: Answer, body: bytes) -> None:
         """A request was answered; ``body`` is the request."""
+        app_id = answer.app_id[:_LONGEST_NAME]  # also where nobody has looked at it
         if answer.outcome is Outcome.INJECTED:
-            self._metrics.succeeded.at(answer.app_id).add()
+            self._metrics.succeeded.at(app_id).add()
         if reason := answer.outcome.failure:
-            self._metrics.failed.at(answer.app_id, reason).add()
+            self._metrics.failed.at(app_id, reason).add()
         if not answer.message and not answer.warnings:
             return
         found = _about(body)
         warnings = [text for text in answer.warnings if text != answer.message]
+        if (more := len(warnings) - _MOST_WARNINGS) > 0:
+            warnings[_MOST_WARNINGS:] = [f"{more} more warnings"]
         if answer.message:
             _LOG.error("No sidecar for %s: %s", found.shown, answer.message)
         for text in warnings:
@@ -57,8 +62,9 @@ class _About:
 
     def __init__(self, request: dict[str, Any]) -> None:
         metadata = _mapping(_mapping(request.get("object")).get("metadata"))
-        namespace = str(request.get("namespace") or "")
-        name = str(metadata.get("name") or metadata.get("generateName") or "")
+        # Nobody has looked at these yet either, and events are remembered for a while.
+        namespace = str(request.get("namespace") or "")[:_LONGEST_NAME]
+        name = str(metadata.get("name") or metadata.get("generateName") or "")[:_LONGEST_NAME]
         self.shown = f"pod {namespace}/{name}" if namespace or name else "a request"
         self.dry_run = request.get("dryRun") is True
         self.subject = _owner(metadata, namespace) if namespace else None
@@ -84,7 +90,8 @@ def _owner(metadata: dict[str, Any], namespace: str) -> Subject:
 def _is_usable(reference: Any) -> bool:
     names = ("apiVersion", "kind", "name", "uid")
     return isinstance(reference, dict) and all(
-        isinstance(reference.get(name), str) and reference[name] for name in names
+        isinstance(value := reference.get(name), str) and 0 < len(value) <= _LONGEST_NAME
+        for name in names
     )
 
 

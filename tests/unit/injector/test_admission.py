@@ -197,6 +197,18 @@ def test_a_bad_app_id_stops_the_pod(
     ]
 
 
+def test_annotations_that_kubernetes_does_not_take_make_no_patch(
+    admit: Admit, make_pod: MakePod
+) -> None:
+    """The API server asks before it looks: a patch of a hundred megabytes came of seven."""
+    admitted = admit(make_pod({"env": "a=1," * 65_536}))
+
+    assert admitted.response["allowed"] is False
+    assert admitted.response["status"]["message"] == "annotations must have at most 262144 bytes"
+    assert admitted.answer.app_id == ""
+    assert admit(make_pod({"env": "a=1," * 60_000})).response["allowed"] is True
+
+
 def test_the_longest_app_id_is_taken(admit: Admit, make_pod: MakePod) -> None:
     assert admit(make_pod({"app-id": "a" * 58})).answer.outcome is Outcome.INJECTED
 

@@ -92,3 +92,28 @@ def test_warnings_have_a_word_of_their_own() -> None:
 def test_what_has_no_pod_is_told_to_nobody_or_its_namespace(body: bytes) -> None:
     for subject, _, _ in tell(REFUSED, body):
         assert subject == Subject("v1", "Namespace", "shop", "shop")
+
+
+def test_long_texts_of_strangers_are_not_kept() -> None:
+    """Whoever reaches the port may send them; metrics and events stay."""
+    told = Told()
+    registry = Registry()
+    told.reports = Reports(InjectorMetrics(registry), told)  # type: ignore[arg-type]
+    long = "x" * 100_000
+    metadata = {"name": long, "ownerReferences": [{**owner("Job"), "uid": long}]}
+    body = request(namespace=long, object={"metadata": metadata})
+    for outcome in (Outcome.REJECTED, Outcome.CALLER_NOT_ALLOWED):
+        answer = Answer(outcome=outcome, body=b"", app_id=long, message="a cause")
+        told.reports.answered(answer, body)
+    assert len(registry.render()) < 10_000
+    for subject, _, message in told.events:
+        assert subject == Subject("v1", "Namespace", "x" * 253, "x" * 253)
+        assert len(message) < 1000
+
+
+def test_many_warnings_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    warnings = tuple(f"warning {number}" for number in range(50_000))
+    events = tell(Answer(outcome=Outcome.INJECTED, body=b"", warnings=warnings), request())
+    assert len(events) == 21
+    assert events[-1][2] == "pod shop/orders-: 49980 more warnings"
+    assert len(caplog.records) <= 21
