@@ -11,7 +11,7 @@ def ends_of(name: str, source: str, pem: bytes) -> list[CertificateFact]:
     """Each certificate of a PEM text; none when there is none that can be read."""
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return []
     return [
         CertificateFact(

@@ -62,7 +62,7 @@ def _parsed(pem: bytes) -> x509.CertificateSigningRequest:
         raise CsrError("invalid certificate signing request") from error
     try:
         return x509.load_der_x509_csr(der)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise CsrError(f"failed to parse certificate signing request: {error}") from error
 
 

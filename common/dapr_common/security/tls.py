@@ -127,7 +127,7 @@ def peer_id(tls: ssl.SSLObject) -> SpiffeId:
         raise CertificateError("the peer showed no certificate")
     try:
         leaf = x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError(f"malformed certificate: {error}") from error
     return spiffe_id(leaf)
 

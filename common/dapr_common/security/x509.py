@@ -29,7 +29,7 @@ def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     """Every certificate in a PEM text, at least one. Raises ``CertificateError``."""
     try:
         return tuple(x509.load_pem_x509_certificates(pem))
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError(f"no certificates in PEM form: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from harness.authorities import Authority
 
 from dapr_common.security.x509 import (
@@ -64,6 +66,12 @@ def test_pem_of_several_certificates() -> None:
     assert read_certificates(b"a comment\n" + write_certificates(both)) == both
     with pytest.raises(CertificateError, match="no certificates in PEM form"):
         read_certificates(b"nothing")
+    der = (
+        both[0].public_bytes(Encoding.DER).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07")
+    )
+    body = base64.encodebytes(der)
+    with pytest.raises(CertificateError, match="7 is not a valid X509 version"):
+        read_certificates(b"-----BEGIN CERTIFICATE-----\n%b-----END CERTIFICATE-----\n" % body)
 
 
 def test_the_identity_of_a_leaf() -> None:

@@ -69,6 +69,13 @@ def test_what_cannot_be_parsed() -> None:
     assert refusal(pem).startswith("failed to parse certificate signing request: ")
 
 
+def test_a_version_nobody_knows() -> None:
+    der = x509.load_pem_x509_csr(new_csr(new_private_key("ed25519"))).public_bytes(Encoding.DER)
+    body = base64.encodebytes(der.replace(b"\x02\x01\x00", b"\x02\x01\x05", 1))
+    pem = b"-----BEGIN CERTIFICATE REQUEST-----\n%b-----END CERTIFICATE REQUEST-----\n" % body
+    assert refusal(pem).startswith("failed to parse certificate signing request: 5 is not")
+
+
 def test_a_request_made_to_be_slow_is_not() -> None:
     """Each line is a header that holds the begin of a block; read so, it took most of a second."""
     line = b"k:-----BEGIN A-----\n"

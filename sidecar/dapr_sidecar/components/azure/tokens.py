@@ -171,7 +171,7 @@ def _load(settings: AzureSettings) -> tuple[rsa.RSAPrivateKey, x509.Certificate]
             certificate: x509.Certificate | None = x509.load_pem_x509_certificate(raw)
         else:
             key, certificate, _ = pkcs12.load_key_and_certificates(raw, password)  # type: ignore[assignment]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise SettingsError(
             f"invalid metadata field '{field_}': expected a certificate and its key, PEM or PFX"
         ) from error

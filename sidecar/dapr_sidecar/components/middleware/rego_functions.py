@@ -14,7 +14,7 @@ from typing import Any
 import jwt
 import orjson
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import InvalidVersion, load_pem_x509_certificate
 
 Function = tuple[str, int, Callable[..., Any]]
 _SIZES = ("256", "384", "512")
@@ -90,7 +90,7 @@ def _keys(text: str, algorithm: str) -> list[Any]:
         if "BEGIN CERTIFICATE" in text:
             return [load_pem_x509_certificate(text.encode()).public_key()]
         return [load_pem_public_key(text.encode())]
-    except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError, InvalidVersion):
         return []
 
 
