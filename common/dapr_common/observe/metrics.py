@@ -21,6 +21,7 @@ __all__ = [
     "HistogramSeries",
     "Registry",
     "Series",
+    "is_short",
 ]
 
 LATENCY_BUCKETS: tuple[float, ...] = (
@@ -36,6 +37,9 @@ SIZE_BUCKETS: tuple[float, ...] = (
 RATIO_BUCKETS: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0, 1.5, 2.0)
 
 MAX_SERIES = 10_000
+LONGEST_VALUE = 256
+"""Characters of a label's value, the rest is cut off. Strangers choose some values, such as the
+method they call, and each is written for every bucket of a histogram."""
 Kind = Literal["counter", "gauge", "histogram"]
 Rewrite = Callable[[str, str, str], str]
 Sample = tuple[str, list[tuple[str, str]], float]
@@ -74,6 +78,15 @@ class HistogramSeries:
         self.total += value
 
 
+def is_short(values: Iterable[str]) -> bool:
+    """Whether label values are kept as they are; others are worth no place in a cache."""
+    return all(len(value) <= LONGEST_VALUE for value in values)
+
+
+def _cut(values: tuple[str, ...]) -> tuple[str, ...]:
+    return values if is_short(values) else tuple(value[:LONGEST_VALUE] for value in values)
+
+
 S = TypeVar("S", Series, HistogramSeries)
 
 
@@ -104,7 +117,7 @@ class _Family(Generic[S]):
 
     def forget(self, *values: str) -> None:
         """Show the series of these label values no more; its object counts unseen from now on."""
-        series = self._bound.pop(values, None)
+        series = self._bound.pop(_cut(values) if self._rewrite is None else values, None)
         if self._rewrite is not None:
             for shown in [key for key, each in self.series.items() if each is series]:
                 del self.series[shown]
@@ -112,10 +125,10 @@ class _Family(Generic[S]):
     def _bind(self, values: tuple[str, ...]) -> S:
         if len(values) != len(self.labels):
             raise ValueError(f"{self.name}: expected values for {self.labels}, got {values}")
-        shown = values
+        shown = _cut(values)
         rewrite = self._rewrite
         if rewrite is not None:
-            pairs = zip(self.labels, values, strict=True)
+            pairs = zip(self.labels, shown, strict=True)
             shown = tuple(rewrite(self.name, label, value) for label, value in pairs)
         series = self.series.get(shown)
         if series is None:
@@ -123,7 +136,7 @@ class _Family(Generic[S]):
                 # Past the bound every new label set shares one series: memory stays bounded.
                 shown = ("",) * len(self.labels)
             series = self.series.setdefault(shown, self._new())
-        if rewrite is not None and len(self._bound) < MAX_SERIES:
+        if rewrite is not None and len(self._bound) < MAX_SERIES and is_short(values):
             self._bound[values] = series
         return series
 

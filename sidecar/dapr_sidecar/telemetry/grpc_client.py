@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dapr_common.errors import GrpcCode
-from dapr_common.observe.metrics import SIZE_BUCKETS, HistogramSeries, Registry, Series
+from dapr_common.observe.metrics import SIZE_BUCKETS, HistogramSeries, Registry, Series, is_short
 
 _LIMIT = 4096
 _Bound = tuple[Series, HistogramSeries, HistogramSeries, HistogramSeries]
@@ -35,12 +35,14 @@ class GrpcClientTelemetry:
             if len(self._bound) >= _LIMIT:
                 self._bound.clear()
             labels = (method, code.go_name)
-            bound = self._bound[key] = (
+            bound = (
                 self._completed.at(*labels),
                 self._latency.at(*labels),
                 self._sent.at(method),
                 self._received.at(method),
             )
+            if is_short(labels):
+                self._bound[key] = bound
         bound[0].value += 1
         bound[1].observe(elapsed_ms)
         bound[2].observe(sent)

@@ -8,7 +8,7 @@ from typing import Any
 from dapr_common.errors import DaprError, GrpcCode
 from dapr_common.grpc.errors import RpcError
 from dapr_common.grpc.server import Context, Method
-from dapr_common.observe.metrics import SIZE_BUCKETS, HistogramSeries, Registry, Series
+from dapr_common.observe.metrics import SIZE_BUCKETS, HistogramSeries, Registry, Series, is_short
 from dapr_common.observe.tracing import (
     Kind,
     RecordedSpan,
@@ -146,12 +146,14 @@ class GrpcServerTelemetry:
         if len(self._bound) >= _LIMIT:
             self._bound.clear()
         labels = (method, code.go_name)
-        bound = self._bound[method, code] = (
+        bound = (
             self._completed.at(*labels),
             self._latency.at(*labels),
             self._received.at(method),
             self._sent.at(method),
         )
+        if is_short(labels):
+            self._bound[method, code] = bound
         return bound
 
 

@@ -9,7 +9,13 @@ from typing import Any
 
 from dapr_common.errors import DaprError
 from dapr_common.http.messages import Header, Request, Response
-from dapr_common.observe.metrics import SIZE_BUCKETS, HistogramSeries, Registry, Series
+from dapr_common.observe.metrics import (
+    LONGEST_VALUE,
+    SIZE_BUCKETS,
+    HistogramSeries,
+    Registry,
+    Series,
+)
 from dapr_common.observe.tracing import (
     NO_CONTEXT,
     NO_TRACEPARENT,
@@ -148,13 +154,15 @@ class HttpServerTelemetry:
         )
         if len(self._bound) >= _CACHE_LIMIT:
             self._bound.clear()
-        bound = self._bound[key] = (
+        bound = (
             self._requests.at(*labels),
             self._latency.at(*labels),
             self._request_bytes.at(),
             self._response_bytes.at(),
             self._responses.at(*labels) if self._responses is not None else None,
         )
+        if len(path) <= LONGEST_VALUE:
+            self._bound[key] = bound
         return bound
 
 

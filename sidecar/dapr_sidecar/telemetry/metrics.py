@@ -11,6 +11,7 @@ from dapr_common.observe.metrics import (
     HistogramSeries,
     Registry,
     Series,
+    is_short,
 )
 from dapr_sidecar.telemetry.actors import ActorMetrics
 from dapr_sidecar.telemetry.base import Kind, MetricsError
@@ -239,11 +240,13 @@ class SidecarMetrics:
             if len(self._client_bound) >= _CACHE_LIMIT:
                 self._client_bound.clear()
             verb, shown = self._paths.method(method), self._paths.client(path)
-            bound = self._client_bound[key] = (
+            bound = (
                 *self._client.at(verb, shown, str(status)),
                 self._client_sent.at(verb, shown, ""),
                 self._client_received.at(),
             )
+            if is_short((path,)):
+                self._client_bound[key] = bound
         bound[0].value += 1
         bound[1].observe(elapsed_ms)
         bound[2].observe(sent)

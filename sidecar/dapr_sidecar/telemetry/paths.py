@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dapr_common.observe.metrics import is_short
 from dapr_sidecar.telemetry.patterns import Patterns
 
 _STATIC = frozenset({"/dapr/config", "/dapr/metrics", "/dapr/subscribe", "/healthz"})
@@ -73,7 +74,9 @@ class PathLabels:
         if found is None:
             if len(self._cache) >= _CACHE_LIMIT:
                 self._cache.clear()
-            found = self._cache[key] = self._label(path, app)
+            found = self._label(path, app)
+            if is_short((path,)):
+                self._cache[key] = found
         return found
 
     def _label(self, path: str, app: bool) -> str:

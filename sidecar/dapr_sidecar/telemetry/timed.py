@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dapr_common.observe.metrics import HistogramSeries, Registry, Series
+from dapr_common.observe.metrics import HistogramSeries, Registry, Series, is_short
 
 _LIMIT = 4096
 
@@ -36,6 +36,8 @@ class Timed:
         if bound is None:
             if len(self._bound) >= _LIMIT:
                 self._bound.clear()
-            bound = self._bound[labels] = self.at(*labels)
+            bound = self.at(*labels)
+            if is_short(labels):
+                self._bound[labels] = bound
         bound[0].value += 1
         bound[1].observe(elapsed_ms)

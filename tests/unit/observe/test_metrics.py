@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from harness.prometheus_text import labels, samples
@@ -115,6 +116,19 @@ def test_rewritten_labels_share_a_series_and_memory_stays_bounded(
         family.at(str(number)).add()
     assert samples(registry)["c"] == {labels(a="c/a"): 20}
     assert len(family._bound) == 5
+
+
+@pytest.mark.parametrize("rules", [None, lambda metric, label, value: value])
+def test_long_values_are_cut_before_anything_keeps_them(rules: Any) -> None:
+    registry = Registry((), rules)
+    family = registry.counter("c", ("a", "b"))
+    for number in range(3):
+        family.at("x" * 1_000_000, f"{'y' * 256}{number}").add()
+    assert samples(registry)["c"] == {labels(a="x" * 256, b="y" * 256): 3}
+    assert all(len(value) <= 256 for values in family._bound for value in values)
+    if rules is None:
+        family.forget("x" * 1_000_000, "y" * 300)
+        assert "c" not in samples(registry)
 
 
 def test_the_process_tells_about_itself() -> None:

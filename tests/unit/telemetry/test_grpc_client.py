@@ -120,3 +120,13 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(10):
         telemetry.finish(f"/a/{number}", GrpcCode.OK, 1, 2, 3)
     assert len(telemetry._bound) <= 3
+
+
+def test_long_method_names_are_not_kept() -> None:
+    """Those of calls that are passed on are a stranger's choice."""
+    registry = Registry()
+    telemetry = GrpcClientTelemetry(registry, LATENCY_BUCKETS)
+    for number in range(5):
+        telemetry.finish("/" + "m" * 100_000 + str(number), GrpcCode.OK, 1.0, 2, 3)
+    assert telemetry._bound == {}
+    assert len(registry.render()) < 50_000
