@@ -190,6 +190,28 @@ async def test_compressed_answers(serve: Serve, binding: Make) -> None:
     assert small.data == text[:1000]
 
 
+@pytest.mark.parametrize("body", [b"plain", gzip.compress(b"hello " * 5000)[:-12]])
+async def test_gzip_that_is_none(serve: Serve, binding: Make, body: bytes) -> None:
+    target = Target()
+    target.answer = lambda: web.Response(body=body, headers={"Content-Encoding": "gzip"})
+    web_binding = await binding(url=await serve(target.handle))
+    with pytest.raises(ConnectionError, match=r'^Get "http://127.0.0.1:\d+": malformed gzip$'):
+        await call(web_binding, "get")
+
+
+async def test_an_answer_that_is_no_http(binding: Make) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://user:w0rd@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        expected = r'^Get "http://user:\*\*\*@127.0.0.1:\d+": malformed HTTP response$'
+        with pytest.raises(ConnectionError, match=expected):
+            await call(await binding(url=url), "get")
+
+
 @pytest.mark.parametrize(
     ("limit", "length"), [("10", 10), ("1Ki", 1024), ("0", 5000), ("-1", 5000), ("5000", 5000)]
 )

@@ -182,6 +182,10 @@ class HttpBinding(OutputBinding):
         except TimeoutError as error:
             shown = without_password(url)
             raise TimeoutError(f'{method.capitalize()} "{shown}": deadline exceeded') from error
+        except zlib.error as error:
+            raise _malformed(method, url, "gzip") from error
+        except aiohttp.ClientResponseError as error:
+            raise _malformed(method, url, "HTTP response") from error
         except aiohttp.ClientError as error:
             shown, why = without_password(url), str(error).replace(url, without_password(url))
             raise ConnectionError(f'{method.capitalize()} "{shown}": {why}') from error
@@ -208,6 +212,9 @@ class HttpBinding(OutputBinding):
                 size += len(part)
             if 0 < limit <= size:
                 break
+        else:
+            if inflate is not None and parts and not inflate.eof:
+                raise zlib.error("it ends too early")
         return b"".join(parts)
 
 
@@ -226,6 +233,11 @@ def _without_token_elsewhere(header: str) -> aiohttp.TraceConfig:
     following = aiohttp.TraceConfig()
     following.on_request_redirect.append(redirected)
     return following
+
+
+def _malformed(method: str, url: str, what: str) -> ConnectionError:
+    # The libraries tell of it in many lines, with Python's notation of what came.
+    return ConnectionError(f'{method.capitalize()} "{without_password(url)}": malformed {what}')
 
 
 def _metadata(status: int, reason: str, headers: CIMultiDictProxy[str]) -> dict[str, str]:
