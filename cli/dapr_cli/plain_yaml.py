@@ -21,6 +21,15 @@ _PlainLoader.yaml_implicit_resolvers = {
 }
 
 
+def _as_written(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:
+    return loader.construct_scalar(node)
+
+
+for _kind in ("bool", "int", "float", "timestamp"):
+    # Not even a tag is a reason to read it otherwise: ``!!int abc`` PyYAML could not.
+    _PlainLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _as_written)
+
+
 def load(text: str) -> Any:
     """Mappings, lists, texts and ``None``. Raises ``ValueError`` with what is wrong."""
     try:

@@ -11,7 +11,7 @@ from typing import Any
 from dapr_cli import plain_yaml
 from dapr_cli.errors import CliError
 from dapr_cli.install import Install, locate
-from dapr_cli.run_file_values import Values, absolute
+from dapr_cli.run_file_values import Values
 from dapr_cli.settings import DESTINATIONS, PULL_POLICIES, ContainerSettings, RunSettings
 
 DEFAULT_NAME = "dapr.yaml"
@@ -87,7 +87,9 @@ def read(given: str, runtime_path: str = "") -> RunFile:
     path = run_file_path(given)
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        raise CliError(f"the run file {path} cannot be read: it is not valid UTF-8") from error
+    except OSError as error:
         raise CliError(f"the run file {path} cannot be read: {error}") from error
     return parse(text, path, runtime_path)
 
@@ -105,7 +107,7 @@ def parse(text: str, path: Path | None, runtime_path: str = "") -> RunFile:
     reader = _Reader(values, path.parent if path else Path.cwd(), runtime_path)
     return RunFile(
         path=str(path or ""),
-        name=str(body.get("name") or ""),
+        name=values.text(body.get("name"), "name"),
         apps=reader.apps(body, plain_yaml.item_lines(text, "apps")),
         warnings=tuple(values.warnings),
     )
@@ -143,10 +145,10 @@ class _Reader:
     ) -> RunSettings:
         if not entry.get("appDirPath"):
             raise self._values.error(f"{where}: 'appDirPath' is required")
-        app_dir = self._existing(str(entry["appDirPath"]), self._base, where, "appDirPath")
+        app_dir = self._existing(entry["appDirPath"], self._base, where, "appDirPath")
         if not app_dir.is_dir():
             raise self._values.error(f"{where}: appDirPath {app_dir} is not a directory")
-        app_id = str(entry.get("appID") or app_dir.name)
+        app_id = self._values.text(entry.get("appID"), f"{where}: appID") or app_dir.name
         where = f"app {app_id}"
         self._values.check_keys(entry, _APP_KEYS, f"{where}: ")
         values: dict[str, Any] = {}
@@ -200,9 +202,9 @@ class _Reader:
         self, entry: Mapping[str, Any], common: Mapping[str, Any], app_dir: Path, where: str
     ) -> str:
         if entry.get("runtimePath"):
-            return str(self._existing(str(entry["runtimePath"]), app_dir, where, "runtimePath"))
+            return str(self._existing(entry["runtimePath"], app_dir, where, "runtimePath"))
         if common.get("runtimePath"):
-            found = self._existing(str(common["runtimePath"]), self._base, "common", "runtimePath")
+            found = self._existing(common["runtimePath"], self._base, "common", "runtimePath")
             return str(found)
         return self._runtime_path
 
@@ -223,13 +225,13 @@ class _Reader:
                 return (str(own),)
         return (str(install.components),)
 
-    def _paths(self, values: Mapping[str, Any], where: str) -> list[str]:
+    def _paths(self, values: Mapping[str, Any], where: str) -> list[Any]:
         paths = values.get("resourcesPaths") or []
         if isinstance(paths, str) or not isinstance(paths, Sequence):
             raise self._values.error(f"{where}: resourcesPaths must be a list")
         if not paths and values.get("resourcesPath"):
             paths = [values["resourcesPath"]]
-        return [str(path) for path in paths]
+        return list(paths)
 
     def _config(
         self,
@@ -241,16 +243,16 @@ class _Reader:
     ) -> str:
         key = "configFilePath"
         if entry.get(key):
-            return str(self._existing(str(entry[key]), app_dir, where, key))
+            return str(self._existing(entry[key], app_dir, where, key))
         if (own := app_dir / ".dapr" / "config.yaml").is_file():
             return str(own)
         if common.get(key):
-            return str(self._existing(str(common[key]), self._base, "common", key))
+            return str(self._existing(common[key], self._base, "common", key))
         return str(install.config) if install.config.is_file() else ""
 
     def _socket_dir(self, entry: Mapping[str, Any], app_dir: Path) -> str:
         given = entry.get("unixDomainSocket")
-        return str(absolute(str(given), app_dir)) if given else ""
+        return str(self._values.place(given, app_dir, "unixDomainSocket")) if given else ""
 
-    def _existing(self, given: str, base: Path, where: str, key: str) -> Path:
+    def _existing(self, given: object, base: Path, where: str, key: str) -> Path:
         return self._values.existing(given, base, f"{where}: {key}")

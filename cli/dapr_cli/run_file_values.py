@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ class Values:
     def text_map(self, value: object, where: str) -> dict[str, str]:
         """Names and their texts."""
         return {
-            str(name): str(self.typed(text, str, f"{where}: {name}") or "")
+            str(name): self.text(text, f"{where}: {name}")
             for name, text in self.mapping(value, where).items()
         }
 
@@ -68,10 +69,28 @@ class Values:
         if value is not None and value not in choices:
             raise self.error(f"{where} must be one of {', '.join(choices)}")
 
-    def existing(self, given: str, base: Path, where: str) -> Path:
+    def text(self, value: object, where: str) -> str:
+        """A text; empty when there is none."""
+        return str(self.typed(value, str, where) or "")
+
+    def place(self, value: object, base: Path, where: str) -> Path:
+        """A path made absolute; ``~`` is the home directory."""
+        given = Path(self.text(value, where))
+        with contextlib.suppress(RuntimeError):  # a user nobody knows: shells keep the ~, too
+            given = given.expanduser()
+        try:
+            return Path(base, given).resolve()
+        except (OSError, ValueError) as error:
+            raise self.error(f"{where} cannot be a path: {error}") from error
+
+    def existing(self, value: object, base: Path, where: str) -> Path:
         """A path that is there, made absolute."""
-        path = absolute(given, base)
-        if not path.exists():
+        path = self.place(value, base, where)
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise self.error(f"{where} cannot be a path: {error.strerror}") from error
+        if not there:
             raise self.error(f"{where} {path} does not exist")
         return path
 
@@ -82,8 +101,3 @@ class Values:
                 near = difflib.get_close_matches(str(key), known, 1)
                 hint = f", did you mean '{near[0]}'?" if near else ""
                 self.warnings.append(f"{self.source}: {where}unknown key '{key}'{hint}")
-
-
-def absolute(given: str, base: Path) -> Path:
-    """A path of the file; ``~`` is the home directory."""
-    return Path(base, Path(given).expanduser()).resolve()

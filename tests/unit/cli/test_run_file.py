@@ -197,6 +197,25 @@ def test_the_home_directory_is_expanded(folder: Path, monkeypatch: pytest.Monkey
         ("version: 1\napps: [{appDirPath: a, command: x y}]", "app a: command must be a list"),
         ("version: 1\napps: [{appDirPath: a, env: x}]", "app a: env must be a mapping"),
         ("version: 1\ncommon: x\napps: [{appDirPath: a}]", "common must be a mapping"),
+        ("version: 1\napps: [{appDirPath: [a]}]", r"apps\[0\]: appDirPath must be text"),
+        (
+            "version: 1\napps: [{appDirPath: a, appID: {}}, {appDirPath: b, appID: [x]}]",
+            "appID must",
+        ),
+        ("version: 1\nname: [x]\napps: [{appDirPath: a}]", "name must be text"),
+        (
+            "version: 1\napps: [{appDirPath: a, resourcesPaths: [[x]]}]",
+            "resourcesPaths must be text",
+        ),
+        ("version: 1\napps: [{appDirPath: a, configFilePath: {x: y}}]", "configFilePath must be"),
+        ("version: 1\napps: [{appDirPath: a, unixDomainSocket: [x]}]", "unixDomainSocket must be"),
+        ("version: 1\napps: [{appDirPath: ~nobody-here/x}]", "~nobody-here/x does not exist"),
+        (
+            f"version: 1\napps: [{{appDirPath: {'x' * 300}}}]",
+            "cannot be a path: File name too long",
+        ),
+        ('version: 1\napps: [{appDirPath: "\\0"}]', "cannot be a path: embedded null byte"),
+        ("version: 1\napps: [{appDirPath: a, appPort: !!timestamp 5x}]", "appPort must be a whole"),
         (
             "version: 1\napps: [{appDirPath: a, resourcesPaths: [no]}]",
             "app a: resourcesPaths .*/a/no does not exist",
