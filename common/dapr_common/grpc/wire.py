@@ -56,6 +56,8 @@ _HIDDEN = frozenset(
         b"grpc-status-details-bin",
     }
 )
+_LONGEST_KEPT = 128
+"""Of the names that are remembered: peers choose them."""
 _NAME = re.compile(rb"[0-9a-z_.!#$%&'*+^`|~-]+").fullmatch
 _PRINTABLE = bytes(byte if byte >= 0x20 and byte != 0x7F else 0x20 for byte in range(256))
 
@@ -204,7 +206,7 @@ def encode_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> list[Pair]:
     """Metadata as header pairs; ``-bin`` values become base64, reserved names are left out."""
     pairs: list[Pair] = []
     for name, value in metadata:
-        key = _key(name)
+        key = _key(name) if len(name) <= _LONGEST_KEPT else _made_key(name)
         if not key:
             continue
         if key.endswith(b"-bin"):
@@ -216,8 +218,7 @@ def encode_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> list[Pair]:
     return pairs
 
 
-@lru_cache(maxsize=1024)
-def _key(name: str) -> bytes:
+def _made_key(name: str) -> bytes:
     """A metadata name on the wire; empty when it may not go there."""
     try:
         key = name.lower().encode("ascii")
@@ -228,8 +229,15 @@ def _key(name: str) -> bytes:
     return key if _NAME(key) else b""
 
 
-@lru_cache(maxsize=1024)
+_key = lru_cache(maxsize=1024)(_made_key)
+
+
 def _text(name: bytes) -> str:
+    return _kept_text(name) if len(name) <= _LONGEST_KEPT else name.decode("latin-1")
+
+
+@lru_cache(maxsize=1024)
+def _kept_text(name: bytes) -> str:
     return name.decode("latin-1")
 
 

@@ -21,7 +21,7 @@ HOP_BY_HOP = frozenset(
     }
 )
 _CACHE: dict[bytes, bytes] = {}
-_CACHE_LIMIT = 2048
+_CACHE_LIMIT, _LONGEST_KEPT = 2048, 128
 
 
 def canonical(name: bytes) -> bytes:
@@ -29,7 +29,7 @@ def canonical(name: bytes) -> bytes:
     found = _CACHE.get(name)
     if found is None:
         found = b"-".join(part[:1].upper() + part[1:].lower() for part in name.split(b"-"))
-        if len(_CACHE) < _CACHE_LIMIT:
+        if len(_CACHE) < _CACHE_LIMIT and len(name) <= _LONGEST_KEPT:
             _CACHE[name] = found
     return found
 

@@ -15,6 +15,9 @@ _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f
 _ZERO_TRACE, _ZERO_SPAN = "0" * 32, "0" * 16
 _SAMPLED = 1
 _MAX_TRACESTATE = 512
+_MAX_TEXT = 4096
+"""Characters of a span's name and of each of its values: peers choose some, and a queue of spans
+waits for its collector."""
 _MAX_TRACESTATE_MEMBERS = 32
 _TRACESTATE_MEMBER = re.compile(
     r"([a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
@@ -150,7 +153,7 @@ class RecordedSpan(Span):
     ) -> None:
         super().__init__(context)
         self._sink = sink
-        self.name = name
+        self.name = name[:_MAX_TEXT]
         self.kind = kind
         self.parent_id = parent_id
         self.attributes: dict[str, str] = {}
@@ -163,7 +166,7 @@ class RecordedSpan(Span):
     def set(self, key: str, value: str) -> None:
         """Set an attribute; empty values are dropped."""
         if value:
-            self.attributes[key] = value
+            self.attributes[key] = value[:_MAX_TEXT]
 
     def event(self, name: str) -> None:
         """Note something that happened during the span."""
@@ -172,7 +175,7 @@ class RecordedSpan(Span):
     def fail(self, message: str) -> None:
         """Mark the span as failed; the first reason stands."""
         if not self.failed:
-            self.error = message
+            self.error = message[:_MAX_TEXT]
             self.failed = True
 
     def end(self) -> None:

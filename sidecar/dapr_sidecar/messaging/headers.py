@@ -30,7 +30,7 @@ _SAID_BY_SIDECARS = frozenset(
     | {b"dapr-api-call", b"x-dapr-remote"}
     | {b"x-forwarded-for", b"x-forwarded-host", b"forwarded"}
 )
-_KNOWN_LIMIT = 1024
+_KNOWN_LIMIT, _LONGEST_KNOWN = 1024, 128
 _known_requests: dict[bytes, bytes] = {b"host": b""}
 _known_responses: dict[bytes, bytes] = {}
 _PSEUDO = {
@@ -91,7 +91,7 @@ def _spelled(
                 rare.append(pair)
                 continue
             spelled = _spelling(name)
-            if len(known) < _KNOWN_LIMIT:
+            if len(known) < _KNOWN_LIMIT and len(name) <= _LONGEST_KNOWN:
                 known[name] = spelled
         if spelled:
             headers.append((spelled, pair[1]))

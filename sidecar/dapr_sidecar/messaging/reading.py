@@ -182,7 +182,7 @@ def lower_name(name: str) -> bytes:
         if _NAME.fullmatch(found) is None:
             # A peer must not be able to write header lines of its own into a request or answer.
             found = b""
-        if len(_names) < wire.KEPT_LIMIT:
+        if len(_names) < wire.KEPT_LIMIT and len(name) <= wire.KEPT_BYTES:
             _names[name] = found
     return found
 

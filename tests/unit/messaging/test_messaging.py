@@ -11,7 +11,9 @@ from harness.spans import SpanList
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dapr_common.grpc.wire import Deframer
+from dapr_common.grpc import wire as grpc_wire
+from dapr_common.grpc.wire import Deframer, decode_metadata, encode_metadata
+from dapr_common.http import headers as http_headers
 from dapr_common.http.messages import Header
 from dapr_common.observe.tracing import SpanContext, Tracer, current_span
 from dapr_common.wire.dapr.proto.common.v1 import common_pb2
@@ -119,6 +121,26 @@ def test_bodies_travel_in_numbered_chunks(body: bytes) -> None:
         if message.HasField("payload"):
             found += payloads.of(message)
     assert found == body
+
+
+def test_names_that_peers_make_up_are_not_remembered_when_they_are_long() -> None:
+    """A thousand of four megabytes each would stay for as long as the process."""
+    long = "x-" + "n" * 1_000_000
+    assert reading.lower_name(long.upper()) == long.encode()
+    pairs: list[Header] = [(long.encode(), b"1")]
+    assert headers.request_headers(pairs, "")[0][1] == b"1"
+    assert headers.response_headers(pairs)[0][0][1] == b"1"
+    assert decode_metadata(pairs) == [(long, "1")]
+    assert encode_metadata([(long, "1")]) == pairs
+    kept = [
+        *(len(name) for name in reading._names),
+        *(len(name) for name in (*headers._known_requests, *headers._known_responses)),
+        *(len(name) for name in http_headers._CACHE),
+    ]
+    assert max(kept) < 1000
+    before = grpc_wire._key.cache_info(), grpc_wire._kept_text.cache_info()
+    assert decode_metadata(encode_metadata([(long, "2")])) == [(long, "2")]
+    assert (grpc_wire._key.cache_info(), grpc_wire._kept_text.cache_info()) == before
 
 
 def test_gaps_in_the_sequence_are_errors() -> None:

@@ -11,7 +11,7 @@ from dapr_common.observe.exporters.batch import BatchLimits
 from dapr_common.observe.exporters.otlp import OtlpGrpcExporter, OtlpHttpExporter
 from dapr_common.observe.exporters.stdout import StdoutExporter
 from dapr_common.observe.exporters.zipkin import ZipkinExporter
-from dapr_common.observe.tracing import NO_TRACEPARENT, Tracer
+from dapr_common.observe.tracing import NO_TRACEPARENT, RecordedSpan, Tracer
 from dapr_sidecar.telemetry.tracing import (
     Otlp,
     Tracing,
@@ -53,6 +53,16 @@ def is_recorded(tracing: Tracing) -> bool:
 )
 def test_sampling_rates(given: object, rate: float) -> None:
     assert sampling_rate(given) == rate
+
+
+def test_what_a_span_holds_is_bounded() -> None:
+    """A queue of them waits for a collector, and peers choose the names of methods."""
+    long = "x" * 1_000_000
+    span = Tracer(1, SpanList()).start(long, "CLIENT")
+    assert isinstance(span, RecordedSpan)
+    span.set("dapr.api", long)
+    span.fail(long)
+    assert {len(span.name), len(span.attributes["dapr.api"]), len(span.error)} == {4096}
 
 
 def test_zero_is_off() -> None:
