@@ -232,12 +232,8 @@ def _made_key(name: str) -> bytes:
 _key = lru_cache(maxsize=1024)(_made_key)
 
 
-def _text(name: bytes) -> str:
-    return _kept_text(name) if len(name) <= _LONGEST_KEPT else name.decode("latin-1")
-
-
 @lru_cache(maxsize=1024)
-def _kept_text(name: bytes) -> str:
+def _text(name: bytes) -> str:
     return name.decode("latin-1")
 
 
@@ -247,10 +243,11 @@ def decode_metadata(pairs: Iterable[Pair]) -> list[tuple[str, str | bytes]]:
     for name, value in pairs:
         if name in _HIDDEN or (name[:1] == b":" and name != b":authority"):
             continue
+        text = _text(name) if len(name) <= _LONGEST_KEPT else name.decode("latin-1")
         if name.endswith(b"-bin"):
-            found += [(_text(name), decode_bin(part)) for part in value.split(b",")]
+            found += [(text, decode_bin(part)) for part in value.split(b",")]
         else:
-            found.append((_text(name), value.decode("utf-8", "replace")))
+            found.append((text, value.decode("utf-8", "replace")))
     return found
 
 

@@ -138,9 +138,9 @@ def test_names_that_peers_make_up_are_not_remembered_when_they_are_long() -> Non
         *(len(name) for name in http_headers._CACHE),
     ]
     assert max(kept) < 1000
-    before = grpc_wire._key.cache_info(), grpc_wire._kept_text.cache_info()
+    before = grpc_wire._key.cache_info(), grpc_wire._text.cache_info()
     assert decode_metadata(encode_metadata([(long, "2")])) == [(long, "2")]
-    assert (grpc_wire._key.cache_info(), grpc_wire._kept_text.cache_info()) == before
+    assert (grpc_wire._key.cache_info(), grpc_wire._text.cache_info()) == before
 
 
 def test_gaps_in_the_sequence_are_errors() -> None:
