@@ -110,4 +110,9 @@ def _differences(before: Sidecar, after: Sidecar) -> set[Name]:
 
 
 def _since(status: ResourceStatus) -> datetime | None:
-    return status.since.ToDatetime(tzinfo=UTC) if status.HasField("since") else None
+    if not status.HasField("since"):
+        return None
+    try:
+        return status.since.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):  # a moment outside the calendar
+        return None

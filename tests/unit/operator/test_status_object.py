@@ -181,3 +181,14 @@ def test_sidecars_that_loaded_the_same_share_one_set() -> None:
     for stream in range(3):
         book.put(stream, read(report(("a", LOADED, ""), ("b", LOADED, "")), "shop", "orders"))
     assert len({id(one.loaded) for one in book.of_namespace("shop")}) == 1
+
+
+def test_a_moment_outside_the_calendar_is_none() -> None:
+    report = SidecarReport(pod="a-1")
+    for seconds, nanos in ((1 << 62, 0), (-(1 << 62), 0), (0, -1), (0, 2_000_000_000)):
+        since = Timestamp(seconds=seconds, nanos=nanos)
+        name = f"{seconds}.{nanos}"
+        report.resources.add(kind="Component", name=name, state=FAILED, message="no", since=since)
+    found = read(report, "shop", "a")
+    assert {state.since for state in found.others.values()} == {None}
+    assert len(found.others) == 4
