@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dapr_cli.errors import CliError
+from dapr_common.paths import home_expanded
 
 _VERSION_SECONDS = 20
 
@@ -77,7 +78,7 @@ class Install:
 def locate(runtime_path: str, environment: Mapping[str, str] = os.environ) -> Install:
     """``--runtime-path``, else ``DAPR_RUNTIME_PATH``, else the home directory; then ``.dapr``."""
     base = runtime_path or environment.get("DAPR_RUNTIME_PATH", "")
-    parent = Path(base).expanduser() if base else Path.home()
+    parent = home_expanded(base) if base else Path.home()
     return Install(parent.absolute() / ".dapr")
 
 

@@ -13,6 +13,7 @@ from dapr_cli.errors import CliError
 from dapr_cli.install import Install, locate
 from dapr_cli.run_file_values import Values
 from dapr_cli.settings import DESTINATIONS, PULL_POLICIES, ContainerSettings, RunSettings
+from dapr_common.paths import home_expanded
 
 DEFAULT_NAME = "dapr.yaml"
 
@@ -74,7 +75,7 @@ class RunFile:
 
 def run_file_path(given: str) -> Path:
     """The file meant by ``-f``: a directory stands for its ``dapr.yaml``. Raises ``CliError``."""
-    path = Path(given).expanduser().absolute()
+    path = home_expanded(given).absolute()
     if path.is_dir():
         path /= DEFAULT_NAME
     if not path.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from dapr_cli import plain_yaml
 from dapr_cli.errors import CliError
+from dapr_common.paths import home_expanded
 
 _CONVERT: dict[type, Callable[[str], str | int | bool]] = {
     str: str,
@@ -75,11 +75,9 @@ class Values:
 
     def place(self, value: object, base: Path, where: str) -> Path:
         """A path made absolute; ``~`` is the home directory."""
-        given = Path(self.text(value, where))
-        with contextlib.suppress(RuntimeError):  # a user nobody knows: shells keep the ~, too
-            given = given.expanduser()
+        given = self.text(value, where)
         try:
-            return Path(base, given).resolve()
+            return Path(base, home_expanded(given)).resolve()
         except (OSError, ValueError) as error:
             raise self.error(f"{where} cannot be a path: {error}") from error
 

@@ -278,3 +278,8 @@ def test_settings_may_be_shared_by_merge_keys(folder: Path) -> None:
     )
     assert [(app.app_port, app.log_level) for app in file.apps] == [(80, "warn"), (80, "error")]
     assert file.warnings == (f"{folder / 'dapr.yaml'}: unknown key 'x-all'",)
+
+
+def test_the_home_of_a_user_nobody_knows_is_no_place() -> None:
+    with pytest.raises(CliError, match=r"~nobody-here/dapr\.yaml does not exist"):
+        run_file_path("~nobody-here/dapr.yaml")

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dapr_common.paths import home_expanded
 from dapr_sidecar.components.aws.settings import AwsIdentity
 from dapr_sidecar.components.aws.signing import Credentials, Scope, sign
 from dapr_sidecar.components.web import WebAnswer, WebError, WebService
@@ -191,7 +192,7 @@ async def _from_container() -> Credentials | None:
 async def _from_file() -> Credentials | None:
     place = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
     parser = configparser.RawConfigParser()
-    await asyncio.to_thread(lambda: parser.read(Path(place).expanduser()))
+    await asyncio.to_thread(lambda: parser.read(home_expanded(place)))
     profile = os.environ.get("AWS_PROFILE", "default")
     if not parser.has_option(profile, "aws_access_key_id"):
         return None

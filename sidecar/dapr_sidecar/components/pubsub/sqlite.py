@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import orjson
 
 from dapr_common.observe.logs import get_logger
+from dapr_common.paths import home_expanded
 from dapr_sidecar.components.base import ComponentContext
 from dapr_sidecar.components.consuming.workers import Workers
 from dapr_sidecar.components.metadata import SettingsError, setting
@@ -295,4 +296,4 @@ def _path(location: str) -> Path:
             "invalid metadata field 'connectionString': expected the path of a file; "
             "for a broker in memory use pubsub.in-memory"
         )
-    return Path(location).expanduser().resolve()
+    return home_expanded(location).resolve()

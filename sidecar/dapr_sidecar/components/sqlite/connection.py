@@ -7,9 +7,10 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
+
+from dapr_common.paths import home_expanded
 
 T = TypeVar("T")
 
@@ -121,7 +122,7 @@ def _uri(location: str) -> str:
         return location
     path, mark, parameters = location.partition("?")
     if path != ":memory:":
-        file = Path(path).expanduser()
+        file = home_expanded(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         path = ("//" if file.is_absolute() else "") + quote(str(file))
     return f"file:{path}{mark}{parameters}"
