@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pool import Default, DescriptorPool
+from google.protobuf.descriptor_pool import Default
 
 from dapr_common.errors import GrpcCode
 from dapr_common.grpc.context import Context, Method
@@ -18,14 +18,17 @@ from dapr_common.grpc.context import Context, Method
 Services = Callable[[], Iterable[str]]
 
 
-def methods(services: Services, pool: DescriptorPool | None = None) -> list[Method]:
-    """The reflection services of a server whose services this function lists."""
+def methods(services: Services, *, describe: Callable[[], object] | None = None) -> list[Method]:
+    """The reflection services of a server whose services this function lists.
+
+    ``describe`` imports the generated modules of those services, once somebody asks.
+    """
     from dapr_common.wire.grpc.reflection.v1 import reflection_pb2 as v1
     from dapr_common.wire.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
 
     found = []
     for name, types in (("v1", v1), ("v1alpha", v1alpha)):
-        reflection = _Reflection(services, pool or Default(), types)
+        reflection = _Reflection(services, describe, types)
         found.append(
             Method(
                 f"/grpc.reflection.{name}.ServerReflection/ServerReflectionInfo",
@@ -41,9 +44,12 @@ def methods(services: Services, pool: DescriptorPool | None = None) -> list[Meth
 class _Reflection:
     """One version of the service; both have the same messages."""
 
-    def __init__(self, services: Services, pool: DescriptorPool, types: Any) -> None:
+    def __init__(
+        self, services: Services, describe: Callable[[], object] | None, types: Any
+    ) -> None:
         self._services = services
-        self._pool = pool
+        self._describe = describe
+        self._pool = Default()
         self._types = types
 
     async def answer_all(
@@ -53,6 +59,8 @@ class _Reflection:
         # Files name the options' file as a dependency; its module puts it into the pool.
         import google.protobuf.descriptor_pb2  # noqa: F401
 
+        if self._describe is not None:
+            self._describe()
         sent: set[str] = set()
         async for request in requests:
             response = self._types.ServerReflectionResponse(

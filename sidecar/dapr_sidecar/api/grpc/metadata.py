@@ -9,7 +9,7 @@ from google.protobuf import empty_pb2
 from dapr_common import RUNTIME_VERSION
 from dapr_common.grpc.server import Context, Method
 from dapr_common.kube.resources import Subscription
-from dapr_common.wire.dapr.proto.runtime.v1 import dapr_pb2, metadata_pb2
+from dapr_common.wire.dapr.proto.runtime.v1 import metadata_pb2
 from dapr_sidecar.blocks.metadata import AppConnection, MetadataBlock
 
 _SERVICE = "/dapr.proto.runtime.v1.Dapr/"
@@ -27,7 +27,7 @@ def methods(block: MetadataBlock, shutdown: Callable[[bool], None]) -> list[Meth
         block.set(request.key, request.value)
         return empty_pb2.Empty()
 
-    async def stop(request: dapr_pb2.ShutdownRequest, context: Context) -> empty_pb2.Empty:
+    async def stop(request: empty_pb2.Empty, context: Context) -> empty_pb2.Empty:
         forced = str(context.get("dapr-force-shutdown") or "").lower() == "true"
         shutdown(forced)
         return empty_pb2.Empty()
@@ -47,9 +47,8 @@ def methods(block: MetadataBlock, shutdown: Callable[[bool], None]) -> list[Meth
             empty_pb2.Empty,
             put,
         ),
-        Method(
-            _SERVICE + "Shutdown", "unary_unary", dapr_pb2.ShutdownRequest, empty_pb2.Empty, stop
-        ),
+        # ShutdownRequest is as empty; its module would bring those of all APIs along.
+        Method(_SERVICE + "Shutdown", "unary_unary", empty_pb2.Empty, empty_pb2.Empty, stop),
     ]
 
 

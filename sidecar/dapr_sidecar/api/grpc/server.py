@@ -63,7 +63,8 @@ class GrpcApi:
             after=self._after if watch else None,
             map_error=self._map_error,
         )
-        for method in (*methods, *reflection.methods(lambda: self.server.services)):
+        reflected = reflection.methods(lambda: self.server.services, describe=_describe)
+        for method in (*methods, *reflected):
             self.server.add(telemetry.traced(method))
         self.server.fallback = proxy
 
@@ -125,3 +126,8 @@ def status_error(code: GrpcCode, status: HTTPStatus, text: str) -> RpcError:
 
 def _unauthenticated(text: str) -> RpcError:
     return status_error(GrpcCode.UNAUTHENTICATED, HTTPStatus.UNAUTHORIZED, text)
+
+
+def _describe() -> None:
+    """The whole service, with the messages of APIs that nobody has called."""
+    from dapr_common.wire.dapr.proto.runtime.v1 import dapr_pb2  # noqa: F401
