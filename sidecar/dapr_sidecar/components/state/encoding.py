@@ -13,9 +13,9 @@ from dapr_common.json_text import html_escape, whole_characters
 from dapr_sidecar.components.state.base import Json, StateValue
 
 _ROUNDED_LIMIT = 83_886_079
+"""Up to this magnitude the Redis component of Dapr keeps six decimals of a float."""
 _MAX_TTL, _MAX_SQL_TTL = 2**63 - 1, 2_147_483_647
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
-"""Up to this magnitude the Redis component of Dapr keeps six decimals of a float."""
 _DIGITS = bytes(ord("0") if chr(code) in "0123456789" else ord(" ") for code in range(256))
 _LONG_NUMBER = b"0" * 19
 _DOT, _MINUS, _PLUS = b".-+"
