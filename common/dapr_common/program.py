@@ -37,6 +37,12 @@ SERVICE_FLAGS: tuple[Flag, ...] = (
     Flag("healthz-port", "int", 8080, "port of the health server (/healthz)"),
     Flag("healthz-listen-address", "string", "", "address of the health server; empty is all"),
 )
+KUBECONFIG_FLAG = Flag(
+    "kubeconfig",
+    "string",
+    "",
+    "kubeconfig outside a cluster; else $KUBE_CONFIG, ~/.kube/config",
+)
 
 
 class SettingsError(FlagError):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from cryptography import x509
-
+from dapr_common.security.x509 import CertificateError, read_certificates
 from dapr_dashboard.model import CertificateFact
 
 
 def ends_of(name: str, source: str, pem: bytes) -> list[CertificateFact]:
     """Each certificate of a PEM text; none when there is none that can be read."""
     try:
-        found = x509.load_pem_x509_certificates(pem)
-    except (ValueError, x509.InvalidVersion):
+        found = read_certificates(pem)
+    except CertificateError:
         return []
     return [
         CertificateFact(

@@ -10,7 +10,7 @@ import orjson
 
 from dapr_common.flags import Flag, Parsed
 from dapr_common.kube.kinds import KubeObject
-from dapr_common.program import SERVICE_FLAGS, ServiceSettings, SettingsError, port
+from dapr_common.program import KUBECONFIG_FLAG, SERVICE_FLAGS, ServiceSettings, SettingsError, port
 from dapr_common.security.spiffe import SpiffeError, SpiffeId
 from dapr_common.words import is_truthy
 from dapr_injector.callers import BUILT_IN, AccountPattern, PatternError, parse_patterns
@@ -19,12 +19,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("port", "int", 4000, "port of the admission webhook (HTTPS)"),
     Flag("listen-address", "string", "", "address of the admission webhook; empty is all"),
     Flag("scheduler-enabled", "bool", True, "tell sidecars where the scheduler is"),
-    Flag(
-        "kubeconfig",
-        "string",
-        "",
-        "kubeconfig outside a cluster; else $KUBE_CONFIG, ~/.kube/config",
-    ),
+    KUBECONFIG_FLAG,
     *SERVICE_FLAGS,
 )
 PLACEMENT = "placement"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from dapr_common.flags import Flag
-from dapr_common.program import SERVICE_FLAGS
+from dapr_common.program import KUBECONFIG_FLAG, SERVICE_FLAGS
 
 _OWN: tuple[Flag, ...] = (
     Flag("config", "string", "daprsystem", "name of the Configuration of the control plane"),
@@ -53,12 +53,7 @@ _OWN: tuple[Flag, ...] = (
         timedelta(0),
         "accepted, without effect: a watch that may have missed something lists again by itself",
     ),
-    Flag(
-        "kubeconfig",
-        "string",
-        "",
-        "kubeconfig outside a cluster; else $KUBE_CONFIG, ~/.kube/config",
-    ),
+    KUBECONFIG_FLAG,
 )
 
 FLAGS: tuple[Flag, ...] = tuple(sorted((*_OWN, *SERVICE_FLAGS), key=lambda flag: flag.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from dapr_common.flags import Flag
-from dapr_common.program import SERVICE_FLAGS
+from dapr_common.program import KUBECONFIG_FLAG, SERVICE_FLAGS
 
 _OWN: tuple[Flag, ...] = (
     Flag("mode", "string", "standalone", "standalone or kubernetes"),
@@ -53,12 +53,7 @@ _OWN: tuple[Flag, ...] = (
     Flag("oidc-jwks-uri", "string", "", "jwks_uri in the discovery document instead of our own"),
     Flag("oidc-path-prefix", "string", "", "put before the paths of the OIDC server"),
     Flag("oidc-allowed-hosts", "stringSlice", [], "host names the OIDC server answers for"),
-    Flag(
-        "kubeconfig",
-        "string",
-        "",
-        "kubeconfig outside a cluster; else $KUBE_CONFIG, ~/.kube/config",
-    ),
+    KUBECONFIG_FLAG,
 )
 
 FLAGS: tuple[Flag, ...] = tuple(sorted((*_OWN, *SERVICE_FLAGS), key=lambda flag: flag.name))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dapr_common.errors import DaprError, GrpcCode
-from dapr_common.http.messages import BodyIncompleteError, BodyTooLargeError, Request, Response
+from dapr_common.http.messages import Request, Response
+from dapr_sidecar.api.http.bodies import read_whole
 from dapr_sidecar.api.http.responses import JSON_TYPE
 from dapr_sidecar.api.http.routing import Route
 from dapr_sidecar.blocks.actors.base import ActorAnswer, ActorCall, ActorRef
@@ -22,7 +22,7 @@ def routes(block: ActorBlock) -> list[Route]:
         call = ActorCall(
             ActorRef(actor_type, actor_id),
             method,
-            request.body if request.body is not None else await _whole(request),
+            request.body if request.body is not None else await read_whole(request),
             "" if content_type is None else content_type.decode("utf-8", "replace"),
             request.query.decode("utf-8", "surrogateescape"),
             [pair for pair in request.headers if pair[0] not in _NOT_METADATA],
@@ -38,18 +38,6 @@ def routes(block: ActorBlock) -> list[Route]:
             invoke,
         )
     ]
-
-
-async def _whole(request: Request) -> bytes:
-    try:
-        return await request.read()
-    except (BodyTooLargeError, BodyIncompleteError) as error:
-        raise DaprError(
-            "ERR_BODY_READ",
-            f"failed to read request body: {error}",
-            http_status=400,
-            grpc_code=GrpcCode.INVALID_ARGUMENT,
-        ) from error
 
 
 def _response(answer: ActorAnswer) -> Response:

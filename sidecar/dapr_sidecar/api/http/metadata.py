@@ -10,6 +10,7 @@ from dapr_common.errors import DaprError
 from dapr_common.http.messages import BodyIncompleteError, BodyTooLargeError, Request, Response
 from dapr_common.kube.resources import Subscription
 from dapr_common.observe.health import Readiness
+from dapr_sidecar.api.http.bodies import body_unread
 from dapr_sidecar.api.http.responses import empty, first_param, json_response
 from dapr_sidecar.api.http.routing import Route
 from dapr_sidecar.blocks.component_health import ComponentState, failing
@@ -117,9 +118,7 @@ class MetadataRoutes:
                     )
             self._block.set(key, b"".join(parts).decode("utf-8", "replace"))
         except (BodyTooLargeError, BodyIncompleteError) as error:
-            raise DaprError(
-                "ERR_BODY_READ", f"failed to read request body: {error}", http_status=400
-            ) from error
+            raise body_unread(error) from error
         finally:
             self._arriving -= sum(map(len, parts))
         return empty()

@@ -8,7 +8,8 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from dapr_common.errors import DaprError, GrpcCode
-from dapr_common.http.messages import BodyIncompleteError, BodyTooLargeError, Request
+from dapr_common.http.messages import Request
+from dapr_sidecar.api.http.bodies import read_whole
 
 M = TypeVar("M", bound=Message)
 _SPACE = b" \t\r\n"
@@ -23,10 +24,7 @@ async def read_message(request: Request, kind: type[M]) -> M:
 
     Raises ``DaprError``.
     """
-    try:
-        body = await request.read()
-    except (BodyTooLargeError, BodyIncompleteError) as error:
-        raise _bad("ERR_BODY_READ", f"failed to read request body: {error}") from error
+    body = await read_whole(request)
     message = kind()
     if body:
         from google.protobuf import json_format

@@ -15,6 +15,7 @@ from dapr_common.http.messages import (
     Response,
 )
 from dapr_common.json_text import html_escape
+from dapr_sidecar.api.http.bodies import read_whole
 from dapr_sidecar.api.http.responses import (
     JSON_TYPE,
     empty,
@@ -141,10 +142,7 @@ class StateRoutes:
 
     async def query(self, request: Request, store: str) -> Response:
         block = self._block
-        try:
-            body = await request.read()
-        except (BodyTooLargeError, BodyIncompleteError) as error:
-            raise errors.body_unread(error) from error
+        body = await read_whole(request)
         view = block.view(store, http=True)
         result = await block.query(view, body, metadata_params(request))
         if not result.items:

@@ -61,16 +61,6 @@ def malformed(text: str) -> DaprError:
     )
 
 
-def body_unread(cause: object) -> DaprError:
-    """The body of a query is too long or did not arrive whole."""
-    return DaprError(
-        "ERR_BODY_READ",
-        f"failed to read request body: {cause}",
-        http_status=400,
-        grpc_code=GrpcCode.INVALID_ARGUMENT,
-    )
-
-
 def get_failed(store: str, key: str, cause: object) -> DaprError:
     """A read failed."""
     return _by_cause("ERR_STATE_GET", f"fail to get {key} from state store {store}: {cause}", cause)
