@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from dapr_common.aio.listeners import bind_all
+from dapr_common.http.held_bodies import HeldBodies, Read, TooMuchHeldError
 from dapr_common.http.messages import (
     BodyIncompleteError,
     BodyTooLargeError,
@@ -81,8 +82,7 @@ class WebhookServer:
         contexts.server.set_alpn_protocols(["http/1.1"])
         self._webhooks = webhooks
         self._contexts = contexts
-        self._max_held = max_held_bytes
-        self._held = 0
+        self._bodies = HeldBodies(max_held_bytes)
         self._body_seconds = body_seconds
         self._leave_seconds = leave_seconds
         self._leaving = False
@@ -133,28 +133,22 @@ class WebhookServer:
             return _text(404, "404 page not found")
         if request.method != "POST":
             return _text(405, "use POST")
-        parts: list[bytes] = []
-        try:
-            await self._read(request, parts)
+        with self._bodies.counted() as read:
+            await self._hold(request, read)
             return await webhook(request)
-        finally:
-            self._held -= sum(map(len, parts))
 
-    async def _read(self, request: Request, parts: list[bytes]) -> None:
-        """Have a request hold its body, whose parts are counted. Raises ``RefusedError``."""
+    async def _hold(self, request: Request, read: Read) -> None:
+        """Have a request hold its body. Raises ``RefusedError``."""
         try:
             async with asyncio.timeout(self._body_seconds):
-                async for part in request.chunks():
-                    parts.append(part)
-                    self._held += len(part)
-                    if self._held > self._max_held:
-                        raise RefusedError(503, "too much is sent at a time", close=True)
+                request.body = await read(request)
         except TimeoutError:
             text = f"the body did not come within {self._body_seconds:g} s"
             raise RefusedError(408, text, close=True) from None
+        except TooMuchHeldError:
+            raise RefusedError(503, "too much is sent at a time", close=True) from None
         except (BodyTooLargeError, BodyIncompleteError):
             return  # told again to who reads it
-        request.body = b"".join(parts)
 
 
 def _text(status: int, text: str) -> Response:

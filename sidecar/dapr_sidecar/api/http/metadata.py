@@ -7,6 +7,7 @@ from typing import Any
 
 from dapr_common import RUNTIME_VERSION
 from dapr_common.errors import DaprError
+from dapr_common.http.held_bodies import HeldBodies, TooMuchHeldError
 from dapr_common.http.messages import BodyIncompleteError, BodyTooLargeError, Request, Response
 from dapr_common.kube.resources import Subscription
 from dapr_common.observe.health import Readiness
@@ -33,7 +34,7 @@ class MetadataRoutes:
         self._health = health
         self._outbound = outbound
         self._shutdown = shutdown
-        self._arriving = 0
+        self._bodies = HeldBodies(_MOST_ARRIVING)
 
     def public(self) -> list[Route]:
         """What the public port serves as well."""
@@ -107,20 +108,14 @@ class MetadataRoutes:
         return json_response(body)
 
     async def _set(self, request: Request, key: str) -> Response:
-        parts: list[bytes] = []
         try:
-            async for part in request.chunks():
-                parts.append(part)
-                self._arriving += len(part)
-                if self._arriving > _MOST_ARRIVING:
-                    raise DaprError(
-                        "ERR_BODY_READ", "too many bodies arrive at a time", http_status=503
-                    )
-            self._block.set(key, b"".join(parts).decode("utf-8", "replace"))
+            with self._bodies.counted() as read:
+                self._block.set(key, (await read(request)).decode("utf-8", "replace"))
+        except TooMuchHeldError as error:
+            text = "too many bodies arrive at a time"
+            raise DaprError("ERR_BODY_READ", text, http_status=503) from error
         except (BodyTooLargeError, BodyIncompleteError) as error:
             raise body_unread(error) from error
-        finally:
-            self._arriving -= sum(map(len, parts))
         return empty()
 
     async def _stop(self, request: Request) -> Response:
